@@ -109,7 +109,7 @@ def run(options):
         atomic_write.remove_abandoned(path)
     return (
         f"{product}: {count(len(members), 'frame')}, {result.recipe}; "
-        f"{int(result.clipped.sum())} values rejected"
+        f"{int(result.n_clipped.sum())} values rejected"
     )
 
 
@@ -183,7 +183,7 @@ def empty_members(files, result):
     """
     return [
         f"{path}: no pixel is finite, so nothing of it is in the product; leave it out"
-        for path, number in zip(files, result.invalid, strict=True)
+        for path, number in zip(files, result.n_invalid, strict=True)
         if number == result.image.size
     ]
 

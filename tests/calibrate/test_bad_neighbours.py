@@ -34,6 +34,7 @@ def frame_with_faults(seed=2):
 
 
 def masters_of(flat, bad):
+    """Return the masters of a frame: a flat alone, with its mask."""
     image = master_image_of(flat, "flat", mask=bad, error=np.full(SHAPE, 1e-5, np.float32),
                             is_error_measured=False)  # fmt: skip
     master = Master("flat", (image,), frames=5, level=2e4)

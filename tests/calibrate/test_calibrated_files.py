@@ -49,6 +49,7 @@ def write(path, *hdus):
 
 
 def write_master(path, master, *, name="UNCERT", cards=()):
+    """Write a master with its errors and cards; return its path."""
     image = master.images[0]
     about = {
         "CCDFKEY": master.key,
@@ -80,6 +81,7 @@ CARDS = {
 
 @pytest.fixture(scope="module")
 def frame_and_masters(tmp_path_factory):
+    """Return folder, frame, paths of masters, reduced pixels and scene of a night."""
     folder = tmp_path_factory.mktemp("night")
     random = np.random.default_rng(21)
     sky = Sky.of(seed=21)
@@ -93,11 +95,13 @@ def frame_and_masters(tmp_path_factory):
 
 
 def masters_of(paths, store, *, k=1.0, without=()):
+    """Return the masters of a frame, read through a store."""
     read = {kind: store.get(path, kind, name=path.name) for kind, path in paths.items()}
     return chain(read, k=k, without=without)
 
 
 def run(night, tmp_path, *, store=None, k=1.0, frame=None, form=None, grading=None):
+    """Calibrate a frame of the night; return its result and the path of the product."""
     _, path, paths, *_ = night
     store = store or MasterStore()
     target = tmp_path / "calibrated" / "s1.fits"
@@ -261,7 +265,7 @@ def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
     masters = masters_of(frame_and_masters[2], MasterStore())
     out = calibrate_file(frame_and_masters[1], target, FrameCalibration(masters, [known]))
     assert out.unit == "adu"
-    assert "gain" in out.uncertain
+    assert "gain" in out.reason_without_uncertainty
     with fits.open(target) as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
         assert hdus[0].header["BUNIT"] == "adu"
@@ -407,8 +411,8 @@ def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
     flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
     mask[:, :31] = maskbits.SATURATED
     image = combined_master.master_image_of(flat, "flat", mask=mask)
-    x = image.flags.index % 60
-    assert (image.flags.value == maskbits.UNCALIBRATED).all()
+    x = image.flags.indices % 60
+    assert (image.flags.bits == maskbits.UNCALIBRATED).all()
     assert x.max() == 30
     assert len(x) == 40 * 31
     with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):
@@ -538,6 +542,7 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
     real = combined_master.read_master
 
     def count_reads(path, kind, **more):
+        """Read a master, and note its kind."""
         reads.append(kind)
         return real(path, kind, **more)
 
@@ -545,6 +550,7 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
     store = MasterStore()
 
     def calibrate_one(number):
+        """Return the bytes of a calibrated frame, with the dark scaled for every second number."""
         _, target = run(
             frame_and_masters, tmp_path / str(number), store=store, k=(1.0, 0.4)[number % 2]
         )
@@ -557,11 +563,12 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
     assert made[0] != made[1]
 
 
-def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monkeypatch):
-    """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
+def test_masters_that_no_frame_takes_any_more_are_freed(frame_and_masters, monkeypatch):
+    """A watch frees idle masters after each whole round; frames may be five minutes apart."""
     reads, real = [], combined_master.read_master
 
     def count_reads(path, kind, **more):
+        """Read a master, and note its kind."""
         reads.append(kind)
         return real(path, kind, **more)
 
@@ -580,11 +587,12 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monk
     assert reads == ["bias", "flat", "bias"]
 
 
-def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_path, monkeypatch):
-    """Until the search for garbage: a forked process would get a copy of the plane meanwhile."""
+def test_a_frame_keeps_no_plane_that_its_masters_freed(frame_and_masters, tmp_path, monkeypatch):
+    """A plane held until Python looks for garbage would be copied into a forked process."""
     made, real = {}, combined_master.variance_of
 
     def note_plane(image, master, known):
+        """Return the variance of a master, and note a weak reference to it."""
         plane = real(image, master, known)
         made[master.kind] = weakref.ref(plane)
         return plane
@@ -602,18 +610,35 @@ def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_p
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
-def test_planes_of_masters_are_shared_by_frames_of_other_levels(frame_and_masters, tmp_path, k):
-    """Each frame has an overscan level of its own: the noise of its masters has not."""
-    store, sizes = MasterStore(), []
+def test_planes_of_masters_are_shared_by_frames_of_other_levels(
+    frame_and_masters, tmp_path, monkeypatch, k
+):
+    """Each frame has an overscan level of its own: noise and figures of its masters have not.
+
+    The medians for SATURATE were kept by amplifier and level: each frame computed its own.
+    """
+    store, sizes, names = MasterStore(), [], set()
+    figure, counts = combined_master.MasterImage.figure, []
+
+    def note_name(image, name, make):
+        """Return a figure of a master, and note its name."""
+        names.add((image.number, name))
+        return figure(image, name, make)
+
+    monkeypatch.setattr(combined_master.MasterImage, "figure", note_name)
     for level in (1000.0, 1000.7, 1003.2):
         used = masters_of(frame_and_masters[2], store, k=k)
         target = tmp_path / f"{level}.fits"
-        calibration = FrameCalibration(used, [readouts(level=level)])
+        calibration = FrameCalibration(used, [readouts(level=level, saturation=65535.0)])
         calibrate_file(frame_and_masters[1], target, calibration)
         sizes.append(sum(use.master.nbytes for use in used.uses))
+        counts.append(len(names))
     assert len(set(sizes)) == 1
+    # The middle of bias and dark and the top of the flat, of two amplifiers; the noise of masters.
+    assert counts == [6 + (2 if k == 1 else 3)] * 3
+    assert {name[0] for _, name in names} == {"middle", "top", "noise"}
     used = masters_of(frame_and_masters[2], MasterStore(), k=k)
-    calibration = FrameCalibration(used, [readouts(level=1003.2)])
+    calibration = FrameCalibration(used, [readouts(level=1003.2, saturation=65535.0)])
     calibrate_file(frame_and_masters[1], tmp_path / "alone.fits", calibration)
     assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
 
@@ -680,7 +705,7 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
         cards = {"IMAGETYP": kind, "EXPTIME": exptime, "DARKTIME": exptime}
         done = {"d": ["ZEROCOR"], "l": ["ZEROCOR", "DARKCOR"]}.get(name, [])
         cards |= dict.fromkeys(done, "done")
-        # By this mean it divides, instead of its own.
+        # IRAF divides the flat by this mean, and computes none itself.
         cards |= {"CCDMEAN": 1.0} if name == "l" else {}
         fits.writeto(tmp_path / f"{name}.fits", arrays[name], fits.Header(cards))
     (tmp_path / "run.cl").write_text(IRAF)

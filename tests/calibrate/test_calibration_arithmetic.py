@@ -145,7 +145,7 @@ def night_of_stars():
 def field_of(flux, exposures, seed):
     """A thousand stars, calibrated a number of times.
 
-    The overscan's level is exact: what it adds to a row is another test's.
+    The overscan's level is exact: another test is on the noise that it adds to a row.
     """
     random = np.random.default_rng(seed)
     sky, made = night_of_stars()
@@ -160,11 +160,13 @@ def field_of(flux, exposures, seed):
 
 @pytest.fixture(scope="module")
 def field():
+    """A field of stars up to 200,000 electrons, exposed eight times."""
     return field_of((3.5, 5.3), 8, 21)
 
 
 @pytest.fixture(scope="module")
 def bright_field():
+    """A field of stars of about a million electrons, exposed eight times."""
     return field_of((5.7, 6.3), 8, 12)
 
 
@@ -183,6 +185,7 @@ def photon_noise(scene, sky):
 
 
 def response_at(scene, stars, sky):
+    """Return the response of the flat to the light of each star."""
     return aperture_sums(sky.flat * scene, stars) / aperture_sums(scene, stars)
 
 
@@ -458,6 +461,7 @@ def test_chain_without_overscan():
 
 
 def any_master(kind, data, **more):
+    """Return a master of an array."""
     data = np.asarray(data, np.float32)
     keys = {"bias_key": "" if kind == "bias" else "bias-key", "key": f"{kind}-key"}
     image = master_image_of(
@@ -467,6 +471,7 @@ def any_master(kind, data, **more):
 
 
 def one_readout(shape=(6, 8), **more):
+    """Return the readout of a frame of one amplifier."""
     return (Readout(Region(0, shape[0], 0, shape[1]), gain=2.0, read_noise=3.0, **more),)
 
 
@@ -530,6 +535,7 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
 
 
 def interlocks():
+    """Yield the words of an error, the masters that raise it, and options of the readout."""
     flat, zero = np.ones((6, 8)), np.zeros((6, 8))
     bias = AppliedMaster(any_master("bias", zero))
     with_bias = any_master("dark", zero, bias_key="")
@@ -655,6 +661,19 @@ def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
         out, scratch = np.empty((2, *expected[rows].shape), np.float32)
         noise.write_for_signal(rows, np.full_like(out, 80), out, scratch)
         assert out == pytest.approx(expected[rows], rel=1e-5)
+
+
+def test_frames_in_other_units_share_no_variance_of_their_masters():
+    """Pixels in Jy are not multiplied by the gain; the variance of a frame in adu was kept."""
+    bias = AppliedMaster(any_master("bias", np.zeros((6, 8))))
+    calibration = FrameCalibration(FrameMasters(bias), [one_readout(rounding=0.0)])
+    planes = {
+        unit: PixelVariance(ImageMasters((6, 8), calibration, unit=unit)).variance_without_light
+        for unit in ("adu", "Jy")
+    }
+    # A read noise of 3 adu and nine biases; a gain of 2.
+    assert planes["Jy"] == pytest.approx(9 + 9 / 9)
+    assert planes["adu"] == pytest.approx(4 * (9 + 9 / 9))
 
 
 @pytest.mark.parametrize(

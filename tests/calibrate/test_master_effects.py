@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chain_runs import run, take
 
-from ccdflow.calibrate.master_effects import Effect, effects_of_masters
+from ccdflow.calibrate.master_effects import Effect, effects_on_rows
 from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.run.context import PlanContext
@@ -18,7 +18,7 @@ SHAPE, SKY, READ_NOISE = (32, 2048), 800.0, 6.0
 
 
 def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
-    """Return rows of a frame and its masters, pixels of which scatter by so much in truth."""
+    """Return rows of a frame and of its masters; their true pixels scatter by these amounts."""
     pixels = {
         "bias": (rng.normal(0, bias, SHAPE), READ_NOISE / frames**0.5),
         "dark": (rng.normal(0, dark, SHAPE), READ_NOISE / frames**0.5),
@@ -36,15 +36,17 @@ def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
 
 def test_each_master_changes_the_noise_by_the_parts_that_the_master_takes_and_adds():
     true = {"bias": 4.0, "dark": 0.0, "flat": 0.01}
-    measured = effects_of_masters(*sample(np.random.default_rng(1), **true))
+    measured = effects_on_rows(*sample(np.random.default_rng(1), **true))
     added = {"bias": 36 / 9, "dark": 36 / 9, "flat": SKY**2 / (9 * 20_000)}
     taken = {kind: true[kind] ** 2 for kind in ("bias", "dark")} | {"flat": (SKY * 0.01) ** 2}
     for kind, effect in measured.items():
-        change = effect.noise - effect.noise_without
-        assert change == pytest.approx(added[kind] - taken[kind], abs=3 * effect.noise_error)
-        assert effect.noise_error < 3
+        change = effect.noise_variance - effect.noise_variance_without
+        assert change == pytest.approx(
+            added[kind] - taken[kind], abs=3 * effect.noise_variance_error
+        )
+        assert effect.noise_variance_error < 3
     everything = SKY + 36 + sum(added.values())
-    assert measured["bias"].noise == pytest.approx(everything, rel=0.02)
+    assert measured["bias"].noise_variance == pytest.approx(everything, rel=0.02)
 
 
 def test_vignetting_is_structure_and_no_noise():
@@ -52,11 +54,11 @@ def test_vignetting_is_structure_and_no_noise():
     frame, masters = sample(rng)
     slope = np.linspace(0.8, 1.2, SHAPE[1], dtype=np.float32)
     masters["flat"] = (masters["flat"][0] * slope, 1.0)
-    effect = effects_of_masters(frame * slope, masters)["flat"]
-    assert effect.structure_without**0.5 == pytest.approx(SKY * 0.4 / 12**0.5, rel=0.03)
-    assert effect.structure**0.5 < 2
-    assert effect.noise - effect.noise_without == pytest.approx(
-        SKY**2 / 180_000, abs=3 * effect.noise_error
+    effect = effects_on_rows(frame * slope, masters)["flat"]
+    assert effect.structure_variance_without**0.5 == pytest.approx(SKY * 0.4 / 12**0.5, rel=0.03)
+    assert effect.structure_variance**0.5 < 2
+    assert effect.noise_variance - effect.noise_variance_without == pytest.approx(
+        SKY**2 / 180_000, abs=3 * effect.noise_variance_error
     )
 
 
@@ -66,24 +68,27 @@ def test_a_glow_in_a_few_boxes_is_structure_that_the_dark_takes():
     glow = np.zeros(SHAPE, np.float32)
     glow[:, :96] = 300.0
     masters["dark"] = (masters["dark"][0] + glow, 1.0)
-    effect = effects_of_masters(frame + glow, masters)["dark"]
+    effect = effects_on_rows(frame + glow, masters)["dark"]
     # A part of 3 in 64 boxes.
-    assert effect.structure_without == pytest.approx(300**2 * 3 / 64, rel=0.05)
-    assert effect.structure < 10
+    assert effect.structure_variance_without == pytest.approx(300**2 * 3 / 64, rel=0.05)
+    assert effect.structure_variance < 10
 
 
 def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
     frame, masters = sample(np.random.default_rng(3), bias=8.0)
-    assert "bias" not in effects_of_masters(frame, masters, shares={"bias": 0.0})
-    whole = effects_of_masters(frame, masters)["bias"]
-    half = effects_of_masters(frame, masters, shares={"bias": 0.5})["bias"]
+    assert "bias" not in effects_on_rows(frame, masters, net_factors={"bias": 0.0})
+    whole = effects_on_rows(frame, masters)["bias"]
+    half = effects_on_rows(frame, masters, net_factors={"bias": 0.5})["bias"]
     # A part of 0.5^2 of both stays in beside the noise of the master, which subtracts half only.
-    gained = whole.noise_without - whole.noise
-    assert gained == pytest.approx(64 - 4, abs=3 * whole.noise_error)
-    assert half.noise_without - half.noise == pytest.approx(16 - 3, abs=3 * half.noise_error)
+    gained = whole.noise_variance_without - whole.noise_variance
+    assert gained == pytest.approx(64 - 4, abs=3 * whole.noise_variance_error)
+    assert half.noise_variance_without - half.noise_variance == pytest.approx(
+        16 - 3, abs=3 * half.noise_variance_error
+    )
 
 
 def record_of_effect(kind, product, values):
+    """Return the record of a calibrated frame with the effect of one master."""
     return SimpleNamespace(
         status="made",
         basis={"masters": [[kind, product, "key"]]},
@@ -125,7 +130,7 @@ def test_the_page_has_the_effect_of_each_master_on_the_frames(tmp_path):
         f"{name} of 2024-03-01" for name in ("dark 20 s", "dark 60 s", "flat g", "flat r")
     ]
     flat = Effect(*helps["flat"])
-    assert flat.structure_without > 5 * flat.structure
+    assert flat.structure_variance_without > 5 * flat.structure_variance
     assert section.rows[2][1].startswith("helps")
 
 
@@ -138,5 +143,5 @@ def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
 
 def test_a_frame_without_a_pixel_shows_no_effect():
     frame, masters = sample(np.random.default_rng(1), bias=3.0)
-    measured = effects_of_masters(np.full_like(frame, np.nan), masters)
-    assert np.isnan([each.noise for each in measured.values()]).all()
+    measured = effects_on_rows(np.full_like(frame, np.nan), masters)
+    assert np.isnan([each.noise_variance for each in measured.values()]).all()

@@ -20,11 +20,13 @@ FRAME_VARIANCE = {LEFT_AMP: 9 + 0.25 + 0.75, RIGHT_AMP: 25.0}
 
 
 def master_of(kind, data, *, frames=10, error=None, **options):
+    """Return the image of a master, and the master."""
     image = MasterImage(np.float32(data), SparseMask.from_mask(np.zeros(SHAPE, np.int16)), error)
     return image, Master(kind, (image,), frames=frames, **options)
 
 
 def predict_variance(kind, data, **options):
+    """Return the predicted variance of a master's pixels."""
     image, master = master_of(kind, data, **options)
     return master_noise.predicted_variance(image, master, READOUTS, slice(0, SHAPE[0]))
 

@@ -46,12 +46,13 @@ def calibrated_night(request, tmp_path_factory):
 
 
 def open_calibrated(run, pattern):
+    """Return the open calibrated frames whose names match a pattern."""
     frames = sorted((run.results / "calibrated").glob(f"*{pattern}*"))
     return [run.open(f"calibrated/{path.name}") for path in frames]
 
 
 def without_light(image):
-    """Pixels far from all that stands out of the background, rims left out: (ny, nx) bool."""
+    """Return the mask of pixels far from objects and from the edges, (ny, nx) bool."""
     size = 64
     levels = np.median(image.reshape(16, size, 16, size).swapaxes(1, 2).reshape(16, 16, -1), axis=2)
     smooth = image - np.kron(levels, np.ones((size, size)))

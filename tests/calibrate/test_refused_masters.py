@@ -18,6 +18,7 @@ READOUTS = (Readout(Region(0, 6, 0, 8), gain=2.0, read_noise=3.0),)
 
 
 def master(kind, **more):
+    """Return a master whose pixels are all 1."""
     image = master_image_of(np.ones(SHAPE, np.float32), kind)
     return Master(kind, (image,), name=f"{kind}.fits", key=f"{kind}-key", frames=9, **more)
 

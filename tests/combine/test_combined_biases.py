@@ -53,17 +53,19 @@ def fill(raw, frames, *, name="b{}.fits.gz", start=0, **cards):
 
 
 def combine_biases(tmp_path, profile=PROFILE, **config):
+    """Run the jobs of a folder; return the run and the records of its biases."""
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile}, **config)
     records = {p: r for p, r in run.records.items() if r.kind == "bias"}
     return run, records
 
 
 def reduced_stack(run):
+    """Return the pixels of all reduced frames of a run."""
     return [run.open(f"reduced/{path.name}")[0].data for path in sorted(run.results.glob("r*/*"))]
 
 
 def with_hits(frames, hits=30, seed=4):
-    """Cosmic rays in every frame."""
+    """Yield copies of frames, each with cosmic rays."""
     rng = np.random.default_rng(seed)
     for frame in frames:
         frame = frame.copy()
@@ -342,7 +344,7 @@ def test_frames_that_do_not_agree_make_no_product(tmp_path):
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith("the frames have no common level: it scatters by")
     assert not (run.results / BIAS).exists()
-    # Their noise can be told all the same.
+    # Their noise is measured nevertheless.
     (figures,) = records[BIAS].data["quality"]
     assert abs(figures["read_noise"] - 4) < 4.5 * figures["read_noise_error"]
     assert len(figures["levels"]) == figures["frames"] == 6
@@ -433,7 +435,7 @@ def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monke
 
 
 def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkeypatch):
-    """How much memory is allowed is in no key: what shows the group has to be made again."""
+    """The allowed memory is in no key: the products that show the group are made again."""
     fill(tmp_path / "raw", biases(4))
     shown = {"bias table", "bias picture", "page", "index"}
 
@@ -455,7 +457,7 @@ def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkey
     assert row["read_noise"] == pytest.approx(4, rel=0.06)
     assert (tmp_path / "results/nights/2020-02-29/bias_quality.png").is_file()
     assert figures_with_memory(1000)[0] == set()
-    # And back: it is seen that it was refused, in the next run at the latest.
+    # With little memory again, the products show the refusal in the next run at the latest.
     (tmp_path / f"results/{BIAS}").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
@@ -572,6 +574,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
 
 
 def statistics(image, name, level=3.0):
+    """Return the statistics of an image as they are in records."""
     figures = frame_figures.frame_statistics(image, [level])
     return {"amplifier": name, **json.loads(json.dumps(figures.__dict__))}
 
@@ -708,7 +711,7 @@ COMBINED_BYTES = {
     3: "fc9890c6ad5cc4113f08b429575b811da82200c07f3a2487e601088317f263f6",
     4: "db2ac7bdcb933695bde647aecf6521d53a7f0e260aec478eb04c98c3f245d30e",
 }
-# These say with what, not what, was made.
+# Cards on the programs, names and checksums of a product, which change without its content.
 _NOT_BYTES = {
     "CCDFLOW",
     "CCDFNAME",
@@ -750,7 +753,7 @@ def content_of(hdus):
 
 
 def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
-    """All over the world products are taken for current as long as the version is the same."""
+    """A product of an earlier commit is current as long as the version is the same."""
     fill(tmp_path / "raw", with_hits(biases(5)), BIASSEC="[65:72,1:40]", CCDSEC="[1:72,1:40]",
          CRPIX1=3.0, DATE="2020-03-01", RDNOISE=5.0)  # fmt: skip
     run, _ = combine_biases(tmp_path, TWO_AMPLIFIERS, reduction={"mask": True},

@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 from ccdflow.camera.sections import Region
 from ccdflow.combine.clipping import PixelNoise, estimate_pixels, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import MemberSample, measured_noise
+from ccdflow.combine.member_noise import MemberSample, measure_noise_model
 from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.ordering import Ordering
@@ -62,6 +62,7 @@ def test_the_light_of_four_amplifiers_is_the_same_by_rows_and_by_pixels():
 
 
 def normal_frames(n, noise, *, seed=1, level=0.0):
+    """Return frames with normal noise by a noise model."""
     rng = np.random.default_rng(seed)
     fixed, _ = noise.terms_of_rows(np.arange(noise.shape[0]))
     return (level + rng.standard_normal((n, *noise.shape)) * np.sqrt(fixed)).astype(np.float32)
@@ -91,11 +92,11 @@ def test_good_values_are_kept_and_hits_removed(n):
     noise = model((400, 900), read_noise=(4.0, 7.0))
     stack = normal_frames(n, noise, seed=n)
     clean = combine_arrays(stack, NOISE, noise=noise)
-    assert clean.clipped.sum() < 1e-4 * stack.size
+    assert clean.n_clipped.sum() < 1e-4 * stack.size
     fixed, _ = noise.terms_of_rows(np.arange(400))
     stack[0] += (10 * np.sqrt(fixed)).astype(np.float32)
     hit = combine_arrays(stack, NOISE, noise=noise)
-    assert hit.clipped[0] > 0.99 * 400 * 900
+    assert hit.n_clipped[0] > 0.99 * 400 * 900
     assert (hit.count >= 1).all()
 
 
@@ -112,6 +113,7 @@ def test_the_guides_clipping_loses_a_fifth_of_the_pixels_of_three_where_noise_lo
 
 
 def plain_mean(stack):
+    """Return the mean of frames, float32."""
     return stack.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
@@ -122,7 +124,7 @@ def test_two_of_four_hit_leave_the_two_that_were_not():
     result = combine_arrays(stack, NOISE, noise=noise)
     assert result.image[5, 5] == 0
     assert result.count[5, 5] == 2
-    assert result.clipped.tolist() == [0, 1, 0, 1]
+    assert result.n_clipped.tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(("n", "by"), [(2, "noise"), (9, "noise"), (10, "mad"), (25, "mad")])
@@ -150,7 +152,7 @@ def test_photon_noise_widens_the_limit_of_bright_pixels():
 
 
 def test_a_faint_member_has_a_wider_limit_than_a_bright_one(write):
-    """Members of 1,000 and 40,000: 3 % of one is noise, of the other not."""
+    """Noise is 3 % of a member of 1,000 and 0.5 % of one of 40,000: 12 % is 4 or 24 sigma."""
     shape = (12, 40)
     noise = model(shape, gain=(1.0, 1.0), read_noise=(4.0, 4.0))
     levels = np.array([1000.0, 40_000, 40_000, 40_000])
@@ -160,13 +162,13 @@ def test_a_faint_member_has_a_wider_limit_than_a_bright_one(write):
     result = combine(write(stack), NOISE, noise=noise, scale=levels)
     assert result.count[3, 5] == 4
     assert result.count[6, 5] == 3
-    assert result.clipped.tolist() == [0, 1, 0, 0]
+    assert result.n_clipped.tolist() == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("level", [0.0, 0.02, 1.0])
 def test_the_estimate_proves_only_values_that_the_exact_rule_keeps(dark, level):
-    """Values crowded about their limits: what is proved must never be rejected exactly."""
+    """Values crowded about their limits: the exact rule keeps all values of a proved pixel."""
     rng = np.random.default_rng(5)
     n, k = 6, 40_000
     noise = PixelNoise(
@@ -217,7 +219,7 @@ def test_by_standard_deviation_the_values_are_ccdprocs(n):
     )
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     # One among n is at most n / sqrt(n - 1) deviations off: 5 sigma needs 24 or more.
-    assert (ours.clipped.sum() > 0) == (n >= 24)
+    assert (ours.n_clipped.sum() > 0) == (n >= 24)
 
 
 # -- the same bits ---------------------------------------------------------------------------------
@@ -242,17 +244,18 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     recipe = CombineRecipe(method, clip_by="noise", grow=grow)
     members = write(stack)
     whole = combine(members, recipe, limits=CombineLimits(1, uncertainty_source="noise"), **options)
-    assert whole.clipped.sum() > 100
+    assert whole.n_clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
         monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine(
             members, recipe, limits=CombineLimits(threads, uncertainty_source="noise"), **options
         )
-        for name in ("image", "count", "uncertainty", "clipped", "invalid", "mask", "sample"):
+        for name in ("image", "count", "uncertainty", "n_clipped", "n_invalid", "mask", "sample"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
 
 def dark(factor):
+    """Return a dark with charge, scaled for each of six members."""
     rng = np.random.default_rng(9)
     pixels = rng.exponential(30, SHAPE).astype(np.float32)
     return SubtractedTerm(pixels, tuple(np.linspace(0.2, factor, 6)), is_charge=True)
@@ -272,7 +275,7 @@ def test_a_rejection_takes_its_neighbours_in_the_same_member(grow):
     expected[10 - grow : 11 + grow, 20 - grow : 21 + grow] = 4
     expected[: grow + 1, : grow + 1] = 4
     np.testing.assert_array_equal(result.count, expected)
-    assert result.clipped.tolist() == [0, 0, (2 * grow + 1) ** 2, (grow + 1) ** 2, 0]
+    assert result.n_clipped.tolist() == [0, 0, (2 * grow + 1) ** 2, (grow + 1) ** 2, 0]
     assert (result.image == 0).all()
 
 
@@ -475,6 +478,6 @@ def test_the_noise_of_the_profile_stands_unless_the_measured_one_is_a_percent_of
     rng = np.random.default_rng(4)
     values = rng.normal(1000, 5 * share, (8, 64, 100)).astype(np.float32)
     sample = MemberSample(np.arange(64), values)
-    model = measured_noise([amplifier], (64, 100), sample, has_light=False)
+    model = measure_noise_model([amplifier], (64, 100), sample, has_light=False)
     measured = model.amplifiers[0].factor
     assert measured == (1.0 if factor == 1.0 else pytest.approx(factor, rel=0.01))

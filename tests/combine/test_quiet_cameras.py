@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.combine.member_noise import MemberSample, levels_of_members, measured_noise
+from ccdflow.combine.member_noise import MemberSample, levels_of_members, measure_noise_model
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, AmplifierNoise
 
@@ -14,7 +14,7 @@ def model_of(frames, *, levels=None, light=True, **noise):
     """Return the noise of an amplifier as it is measured from frames, (n, ny, nx)."""
     amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), **noise)
     sample = MemberSample(np.arange(SHAPE[0]), frames.astype(np.float32))
-    model = measured_noise([amplifier], SHAPE, sample, levels=levels, has_light=light)
+    model = measure_noise_model([amplifier], SHAPE, sample, levels=levels, has_light=light)
     return model.amplifiers[0]
 
 

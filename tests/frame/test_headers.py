@@ -1,4 +1,4 @@
-"""Every card of a product is true: what was done stands in it, what is no longer so does not."""
+"""Every card of a product is true: cards on its reduction are there, outdated cards are not."""
 
 import gzip
 import re
@@ -44,10 +44,11 @@ def primary_header(tmp_path, cards=(), *, pixels=None, more=(), name="raw.fits.g
 
 
 def values(header):
+    """Return keyword and value of each card."""
     return [(card.keyword, card.value) for card in header.cards]
 
 
-# -- what is said, card for card -----------------------------------------------------------------
+# -- the cards of the reduction ------------------------------------------------------------------
 
 
 def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
@@ -150,7 +151,7 @@ def test_trimmed_only_and_left_whole_do_not_claim_more(tmp_path):
     header = primary_header(tmp_path, cards, reduction={"trim": False})
     assert not {"TRIM", "LTV1"} & set(header)
     assert header["OVERSCAN"] == "[67:72,1:40]"
-    # Nothing was cut, so all that was said of the raw array is as true as it was.
+    # Nothing was cut: the cards on the raw array are still true.
     assert {k: header[k] for k in cards} == cards
 
 
@@ -166,7 +167,7 @@ def test_amplifiers_without_signal_are_flagged(tmp_path):
     assert record.data["flags"] == {"B": "saturated"}
 
 
-# -- what came with the raw frame ----------------------------------------------------------------
+# -- the cards of the raw frame ------------------------------------------------------------------
 
 
 def test_cards_of_every_kind_survive(tmp_path):
@@ -418,10 +419,10 @@ def test_one_extension_becomes_the_primary_with_the_cards_of_both(tmp_path):
         # Binned 2 x 4, and read backwards.
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "[1:128,1:160]"}, "5:60,3:40", "[9:120,9:160]"),
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "[64:1,1:40]"}, "5:60,3:40", "[60:5,3:40]"),
-        # Without DATASEC it is about TRIMSEC, or about all there is.
+        # Without DATASEC the section is that of TRIMSEC, or of the whole array.
         ({"TRIMSEC": "[2:65,1:40]", "CCDSEC": "[1:64,1:40]"}, "2:65,2:40", "[1:64,2:40]"),
         ({"CCDSEC": "[1:72,1:40]"}, "5:60,3:40", "[5:60,3:40]"),
-        # Beyond the chip, not a whole binning, or not to be read: nothing is said.
+        # Beyond the chip, with a binning that is not whole, or unreadable: there is no section.
         ({"DATASEC": "[5:68,1:40]", "CCDSEC": "[1:64,1:40]"}, "3:60,1:40", ""),
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "[1:100,1:40]"}, "1:64,1:40", ""),
         ({"DATASEC": "[1:64,1:40]", "CCDSEC": "everywhere"}, "1:64,1:40", ""),
@@ -638,6 +639,7 @@ def test_fitsverify_finds_no_more_in_products_of_real_frames_than_in_the_raw_one
 
 
 def _inflate_file(path, folder):
+    """Return a file, inflated into a folder if it is compressed."""
     if path.suffix != ".gz":
         return path
     plain = folder / "plain.fits"

@@ -77,6 +77,7 @@ NIGHTS = {
 
 
 def stem(path):
+    """Return the name of a file without its endings."""
     return path.name.partition(".")[0]
 
 
@@ -225,6 +226,7 @@ def test_efosc2_whose_strip_has_six_columns(tmp_path):
     assert (len(names), combined.status, len(combined.data["members"])) == (5, "made", 5)
 
     def row_noise(image):
+        """Return the noise that the pixels of a row share, adu."""
         steps = np.diff(image.mean(axis=1))
         return 1.4826 * np.median(np.abs(steps - np.median(steps))) / 2**0.5
 

@@ -71,6 +71,7 @@ def test_small_images_of_other_numbers_and_of_columns_are_the_same():
 
 
 def grey_of(content):
+    """Return the greys of a picture's pixels."""
     return np.asarray(Image.open(io.BytesIO(content)))
 
 

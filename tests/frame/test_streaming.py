@@ -84,10 +84,12 @@ def streamed_frames(monkeypatch):
 
 
 def products(run):
+    """Return the bytes of the reduced frames of a run, by name."""
     return {path.name: path.read_bytes() for path in sorted(run.results.glob("reduced/*"))}
 
 
 def figures(run):
+    """Return the figures of the reduced frames of a run, by product, as JSON."""
     return {
         name: json.dumps(record.data)
         for name, record in run.records.items()

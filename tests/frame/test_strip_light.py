@@ -31,7 +31,10 @@ def expose_frame(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit
 
 
 def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
-    """The warnings on light in the last 25 columns of a frame, or the first 25 rows of its turn."""
+    """Return the warnings on light in the last 25 columns of a frame, and whether they are dark.
+
+    A frame that is turned has its overscan in the first 25 rows.
+    """
     ny, nx = frame.shape
     one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")
     if turned:
@@ -39,7 +42,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
         one = amplifier(f"1:{ny},33:{nx}", f"1:{ny},1:25", along="columns")
     one = replace(one, gain=gain, read_noise=read_noise)
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
-    (rows,) = reduced.rows.values()
+    (rows,) = reduced.row_noises.values()
     remedies = strip_light.REMEDIES
     texts = [f"{text}; {remedies[kind]}" for kind, text in reduced.warnings if kind in remedies]
     return texts, rows.is_strip_dark
@@ -136,7 +139,7 @@ def test_a_strip_of_which_a_part_is_data_has_another_warning():
     assert "light" in [kind for kind, _ in reduced.warnings]
 
 
-# Whether the frame without its overscan is warned of; by the words of a flat that is set aside.
+# Words of the warning on the frame without its overscan; None for a frame without a warning.
 REAL_FRAMES = {
     "kast_blue_2015/b2.fits.gz": HOLDS_DATA,
     "kast_blue_2015/b27.fits.gz": None,

@@ -1,4 +1,4 @@
-"""Whether subtracting an overscan did good: injected rows, strips and seams, and the warnings."""
+"""The effect of subtracting an overscan: injected rows, strips and seams, and the warnings."""
 
 import html
 import re
@@ -34,20 +34,22 @@ def raw(k, *, seed=1, noise=4.0, drift=0.0, strip_noise=None, light=0.0):
 
 
 def reduce(frame, recipe, *, amplifiers=None):
+    """Return a reduced frame whose overscan is at the right of `NX` columns."""
     k = frame.shape[1] - NX
     a = amplifiers or [amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + k},1:{NY}")]
     return reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, *a), recipe)
 
 
 def kinds(reduced):
+    """Return the kinds of a frame's warnings."""
     return [kind for kind, _ in reduced.warnings]
 
 
 @pytest.mark.parametrize("k", [5, 9, 15, 25, 49])
 def test_the_noise_of_rows_comes_back(k):
     """The median of k columns has pi / 2 k of a pixel's variance, in the long run of k."""
-    (rows,) = reduce(raw(k), ROW_RECIPE).rows.values()
-    assert rows.pixel == pytest.approx(4, rel=0.03)
+    (rows,) = reduce(raw(k), ROW_RECIPE).row_noises.values()
+    assert rows.pixel_noise == pytest.approx(4, rel=0.03)
     assert rows.before == pytest.approx(4 / NX**0.5, rel=0.08)
     # The variance of the median of few normal values is somewhat less than that.
     medians = np.median(np.random.default_rng(2).standard_normal((20000, k)), axis=1).std()
@@ -103,7 +105,7 @@ def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed(
 
 def test_a_smoothed_level_adds_nothing_to_the_rows():
     """Six columns, as EFOSC2: what the rows share is as before, within 1 %."""
-    (rows,) = reduce(raw(6, light=50.0), POLYNOMIAL_RECIPE).rows.values()
+    (rows,) = reduce(raw(6, light=50.0), POLYNOMIAL_RECIPE).row_noises.values()
     assert rows.after == pytest.approx(rows.before, rel=0.01)
     assert rows.with_level_per_row > 2.5 * rows.before
 
@@ -246,11 +248,13 @@ def test_short_strips_get_fewer_orders(ny, order):
 
 
 def profile(strip="66:", **more):
+    """Return a profile of the test camera, with further keys."""
     text = LFC_LIKE.format(name="TESTCAM").replace('"[:, 66:]"', f'"[:, {strip}]"')
     return text + "".join(f"{key}: {value}\n" for key, value in more.items())
 
 
 def write_biases(folder, frames, cards=None):
+    """Write raw biases into a folder."""
     for number, frame in enumerate(frames):
         write_raw(folder / "raw" / f"b{number}.fits", (frame, bias_cards(number, **(cards or {}))))
 

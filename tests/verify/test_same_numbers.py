@@ -82,7 +82,7 @@ REPEATED_NUMBERS = (
     ("reading.restated_numbers", "detector.cosmic_rays.cosmics",
      "UNDERSAMPLED_FWHM=_UNDERSAMPLED_FWHM"),
     ("reading.restated_numbers", "calibrate.combined_master", "LEAST_FLAT"),
-    ("reading.restated_numbers", "calibrate.signal", "LEAST_LIGHT"),
+    ("reading.restated_numbers", "calibrate.signal", "MOST_BELOW_ZERO"),
     ("reading.restated_numbers", "detector.dead_time",
      "MOST_CELLS=_MOST_CELLS LEAST_CELL_SIDE=_LEAST_SIDE"),
 )  # fmt: skip

@@ -28,8 +28,8 @@ _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 SCALE_UP = 2.5
 """A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
 
-SAME_GAIN = 1e-3
-"""Gains that differ by less than this part are equal: cards have a few digits."""
+GAIN_ROUNDING = 1e-3
+"""Gains that differ by less than this fraction are equal: cards have a few digits."""
 
 
 def dark_scale(seconds, dark, *, file, card_value=None):
@@ -38,12 +38,12 @@ def dark_scale(seconds, dark, *, file, card_value=None):
     Parameters
     ----------
     seconds : float or None
-        Exposure time of the frame, seconds; None if its header has none.
+        Exposure time of the frame; None if its header has none.
     dark : ccdflow.calibrate.combined_master.Master
     file : str or path-like
         The frame, named in an error on its header.
     card_value : str or float, optional
-        The value of the frame's card that has no number of seconds, shown in that error.
+        Value of the frame's EXPTIME card that is no number of seconds, for that error.
 
     Returns
     -------
@@ -90,7 +90,7 @@ class AppliedMaster:
     degrees : float or None
         The dark's temperature minus the frame's.
     cut : str
-        FITS section of a larger master, of which ``master`` is that part; '' for all of it.
+        FITS section of a larger master to which ``master`` was cut; '' for a whole master.
     """
 
     master: Master
@@ -115,7 +115,7 @@ class FrameMasters:
 
     @property
     def uses(self):
-        """The masters that are not None, in the order in which they are applied."""
+        """The masters that the frame has, in the order in which they are applied."""
         return tuple(use for use in (self.bias, self.dark, self.flat) if use is not None)
 
     @property
@@ -124,8 +124,8 @@ class FrameMasters:
         return 0.0 if self.dark is None else self.dark.scale
 
     @property
-    def bias_share(self):
-        """Net factor on the combined bias: 1 - k if it was subtracted from the dark as well."""
+    def bias_factor(self):
+        """Net factor on the combined bias: 1 - k if the dark was made with the same bias."""
         if self.bias is None:
             return 0.0
         is_same_bias = self.dark is not None and self.dark.master.bias_key == self.bias.master.key
@@ -144,7 +144,8 @@ def unit_of_calibrated(text, readouts):
     Returns
     -------
     str
-        'electron' if the frame is in adu and every gain is known, or is in electrons already.
+        'electron' if the frame is in adu and every gain is known, or the frame is in electrons;
+        'adu' if a gain is unknown; any other unit is returned as it is.
     """
     if text.lower() in ELECTRON_UNITS:
         return "electron"
@@ -153,7 +154,7 @@ def unit_of_calibrated(text, readouts):
     return "electron" if all(readout.gain for readout in readouts) else "adu"
 
 
-def has_noise(readouts):
+def is_noise_known(readouts):
     """Return whether gain and read noise of every amplifier are known."""
     return bool(readouts) and all(
         readout.photon_gain and readout.read_noise is not None for readout in readouts
@@ -161,7 +162,7 @@ def has_noise(readouts):
 
 
 def is_level_removed(masters, readouts):
-    """Return whether the bias level is removed: by overscan, bias, or a dark that includes it.
+    """Return whether the bias level is removed: by overscan, bias, or a dark that holds its bias.
 
     Parameters
     ----------
@@ -180,15 +181,15 @@ def is_level_removed(masters, readouts):
 
 @dataclass(frozen=True)
 class DarkLimits:
-    """The limits of a dark: its factor, and its temperature minus that of the frame.
+    """The limits within which a dark is subtracted from a frame.
 
     Attributes
     ----------
     scale_up : float
-        Largest factor by which it may be scaled up.
+        Largest factor by which the dark may be scaled up.
     tolerance : float
-        Allowed difference of its temperature, degrees. The default is that of the configuration:
-        dark current that doubles with 6 degrees changes by 6 %.
+        Largest difference between the temperatures of dark and frame, degrees. The default is that
+        of the configuration: dark current that doubles with 6 degrees then changes by 6 %.
     """
 
     scale_up: float = SCALE_UP
@@ -347,7 +348,7 @@ def _check_origin(master, readouts, camera, unit, name):
     if len(master.gains) != len(gains) or None in gains:
         return
     pairs = zip(master.gains, gains, strict=True)
-    if any(abs(master_gain - gain) > SAME_GAIN * gain for master_gain, gain in pairs):
+    if any(abs(master_gain - gain) > GAIN_ROUNDING * gain for master_gain, gain in pairs):
         raise FrameError(
             f"the {master.kind} was taken at another gain",
             file=name,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.calibrate import signal
-from ccdflow.calibrate.applied_masters import check_masters, has_noise
+from ccdflow.calibrate.applied_masters import check_masters, is_noise_known
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
@@ -32,7 +32,7 @@ class ImageCalibration(ImageMasters):
     shape, calibration, index, unit, name
         See `ccdflow.calibrate.image_masters.ImageMasters`.
     needs_noise : bool
-        Whether variances are needed; gain and read noise must then be known.
+        Whether variances are needed: gain and read noise must then be known.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class ImageCalibration(ImageMasters):
 
     def __init__(self, shape, calibration, *, index=0, unit="adu", needs_noise=True, name=None):
         super().__init__(shape, calibration, index=index, unit=unit, name=name)
-        if needs_noise and not has_noise(self.readouts):
+        if needs_noise and not is_noise_known(self.readouts):
             lacks_gain = not all(readout.photon_gain for readout in self.readouts)
             raise FrameError(
                 f"the noise cannot be predicted: the {'gain' if lacks_gain else 'read noise'}"
@@ -59,9 +59,9 @@ class ImageCalibration(ImageMasters):
 
     @property
     def offset(self):
-        """The sum of bias and dark to subtract, (ny, nx) float32, adu: B + k (D - B), or None."""
+        """The sum of bias and dark to subtract, B + k (D - B): (ny, nx) float32, adu, or None."""
         if self._offset is None:
-            bias, dark = self.plane("bias"), self.plane("dark")
+            bias, dark = self.master_image("bias"), self.master_image("dark")
             if dark is None:
                 self._offset = None if bias is None else bias.data
             elif bias is None and self.masters.scale == 1:
@@ -73,9 +73,9 @@ class ImageCalibration(ImageMasters):
 
     def _make_offset(self):
         """Return the bias and the scaled dark, (ny, nx) float32, adu."""
-        offset = self.plane("dark").data * np.float32(self.masters.scale)
-        if self.plane("bias") is not None:
-            offset += self.plane("bias").data
+        offset = self.master_image("dark").data * np.float32(self.masters.scale)
+        if self.master_image("bias") is not None:
+            offset += self.master_image("bias").data
         return offset
 
     def apply(self, rows, values):
@@ -86,9 +86,9 @@ class ImageCalibration(ImageMasters):
         rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image.
         values : numpy.ndarray of shape (k, nx), native float32
-            Values that are not finite stay so.
+            Reduced pixels of these rows; calibrated pixels afterwards.
         """
-        flat = self.plane("flat")
+        flat = self.master_image("flat")
         if self.offset is not None:
             values -= self.offset[rows]
         if flat is not None:
@@ -97,7 +97,7 @@ class ImageCalibration(ImageMasters):
             self._convert_to_electrons(rows, values)
 
     def _convert_to_electrons(self, rows, values):
-        """Turn values of some rows into electrons, in place, amplifier by amplifier."""
+        """Multiply the values of some rows by the gains of their amplifiers, in place."""
         gains = {readout.gain for readout in self.readouts}
         if len(gains) == 1:
             values *= np.float32(gains.pop())
@@ -110,8 +110,8 @@ class ImageCalibration(ImageMasters):
             region = readout.region
             indices = np.flatnonzero((rows >= region.y0) & (rows < region.y1))
             if indices.size:
-                part = slice(indices[0], indices[-1] + 1), slice(region.x0, region.x1)
-                values[part] *= np.float32(readout.gain)
+                block_slices = slice(indices[0], indices[-1] + 1), slice(region.x0, region.x1)
+                values[block_slices] *= np.float32(readout.gain)
 
     # -- mask ----------------------------------------------------------------------------------
 
@@ -124,14 +124,16 @@ class ImageCalibration(ImageMasters):
         reduced : numpy.ndarray of shape (k, nx), float32
             The reduced pixels.
         stored : numpy.ndarray of shape (k, nx), uint8, or None
-            The reduced frame's own mask, or None.
+            Mask of these rows in the reduced frame; None if the frame has no mask.
         out : numpy.ndarray of shape (k, nx), int16
+            Bits of `ccdflow.maskbits`.
         """
         if stored is not None:
             out[...] = stored
         else:
             out[...] = 0
-        # Most blocks have nothing to flag, and their extremes show that faster than each pixel.
+        # Most blocks have nothing to flag: their extremes show that faster than a look at each
+        # pixel.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
             out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE
@@ -154,7 +156,7 @@ class ImageCalibration(ImageMasters):
             self._flag_hot(rows, out)
 
     def _flag_saturated(self, rows, reduced, out, highest, *, is_masked):
-        """Flag saturated pixels that the frame's own mask lacks, and the end of the converter.
+        """Flag pixels that are saturated or at the end of the converter.
 
         Parameters
         ----------
@@ -167,16 +169,20 @@ class ImageCalibration(ImageMasters):
         highest : float
             The highest reduced value of these rows.
         is_masked : bool
-            Whether the frame has a mask of its own.
+            Whether the frame has a mask of its own, with the pixels saturated by profile or header.
         """
         for readout, block_slices, image_slices in self.pieces(rows):
             end = readout.converter
-            if end is not None and end.has_pixels and not highest < np.float32(end.lowest):
+            if (
+                end is not None
+                and end.has_pixels
+                and not highest < np.float32(end.least_of_all_lines)
+            ):
                 y, x = image_slices
                 is_full = end.full_pixels(reduced[block_slices], y.start, x.start)
                 out[block_slices][is_full] |= maskbits.SATURATED
-            is_known = is_masked and not readout.is_saturation_measured
-            if readout.saturation is None or is_known:
+            is_in_own_mask = is_masked and not readout.is_saturation_measured
+            if readout.saturation is None or is_in_own_mask:
                 continue
             margin = _SATURATION_MARGIN if readout.is_level_subtracted else 0
             limit = readout.saturation - readout.level - margin
@@ -192,26 +198,26 @@ class ImageCalibration(ImageMasters):
         Parameters
         ----------
         rows : slice
-        reduced : numpy.ndarray of shape (rows, nx), float32
-            The rows before calibrating, adu.
-        out : numpy.ndarray of shape (rows, nx), int16
-            The mask, changed in place.
+        reduced : numpy.ndarray of shape (k, nx), float32
+            The reduced pixels of these rows, adu.
+        out : numpy.ndarray of shape (k, nx), int16
+            Their mask, changed in place.
         highest : float
-            The highest value of the rows, adu.
+            The highest reduced value of these rows, adu.
         """
         for readout, block_slices, _ in self.pieces(rows):
             if readout.linear is None:
                 continue
-            end = np.float32(readout.linear - readout.level)
-            if not highest <= end:
-                is_beyond = reduced[block_slices] > end
+            limit = np.float32(readout.linear - readout.level)
+            if not highest <= limit:
+                is_beyond = reduced[block_slices] > limit
                 is_beyond &= (out[block_slices] & maskbits.SATURATED) == 0
                 out[block_slices][is_beyond] |= maskbits.NOT_LINEAR
 
     def _flag_hot(self, rows, out):
-        """Flag hot pixels whose dark is scaled up, and thus extrapolated."""
+        """Flag pixels of much dark current where the dark is scaled up."""
         exptime = self.masters.dark.master.exptime
-        dark = self.plane("dark")
+        dark = self.master_image("dark")
         if not exptime:
             return
         for readout, block_slices, image_slices in self.pieces(rows):
@@ -227,16 +233,17 @@ class ImageCalibration(ImageMasters):
         ----------
         rows : slice
         variance : numpy.ndarray of shape (k, nx), float32
-            The product's.
+            Variance of the calibrated pixels.
         out : numpy.ndarray of shape (k, nx), int16
+            Their mask, changed in place.
         """
         if self.masters.scale <= 1:
             return
-        flat, dark = self.plane("flat"), self.noise.master_variance("dark")
+        flat, dark = self.master_image("flat"), self.noise.master_variance("dark")
         for readout, block_slices, image_slices in self.pieces(rows):
-            share = (self.factor(readout) * self.masters.scale) ** 2
-            # More than half of the variance: twice the dark's exceeds all of it.
-            doubled_variance = dark[image_slices] * np.float32(2 * share)
+            variance_factor = (self.factor(readout) * self.masters.scale) ** 2
+            # The dark makes more than half of the variance if twice its own exceeds the variance.
+            doubled_variance = dark[image_slices] * np.float32(2 * variance_factor)
             if flat is not None:
                 doubled_variance /= np.square(flat.data[image_slices])
             out[block_slices][doubled_variance > variance[block_slices]] |= maskbits.UNCALIBRATED
@@ -251,7 +258,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
         Adu; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-        The first image of each is applied.
+        The first image of each master is applied.
     mask : numpy.ndarray of shape (ny, nx), uint8, optional
         The reduced frame's mask.
     unit : str
@@ -264,7 +271,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     data : numpy.ndarray of shape (ny, nx), float32
         Electrons if every gain is known, otherwise adu.
     error : numpy.ndarray of shape (ny, nx), float32, or None
-        Its standard error.
+        Standard error of ``data``.
     flags : numpy.ndarray of shape (ny, nx), int16
         Bits of `ccdflow.maskbits`.
 
@@ -275,7 +282,8 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
 
     Examples
     --------
-    Without masters the pixels are multiplied by their gain, and have the noise of the electrons:
+    Without masters the pixels are multiplied by the gain; the error is that of electrons and
+    readout:
 
     >>> from ccdflow.calibrate.applied_masters import FrameMasters
     >>> from ccdflow.camera.sections import Region
@@ -288,22 +296,26 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     """
     check_masters(masters, readouts, unit=unit)
     calibration = FrameCalibration(masters, [readouts])
-    work = ImageCalibration(reduced.shape, calibration, unit=unit, needs_noise=needs_noise)
+    image_calibration = ImageCalibration(
+        reduced.shape, calibration, unit=unit, needs_noise=needs_noise
+    )
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
     data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)
     data[...] = reduced
     flags, error = np.zeros(reduced.shape, np.int16), None
-    work.mask(rows, data, mask, flags)
+    image_calibration.mask(rows, data, mask, flags)
     with np.errstate(invalid="ignore", over="ignore"):
-        work.apply(rows, data)
+        image_calibration.apply(rows, data)
         padded[0], padded[-1] = data[0], data[-1]
         if needs_noise:
             tiles = signal.tiles_of(reduced.shape[0])
             background = signal.Background(tiles, data[tiles.all_rows])
             variance = np.empty(reduced.shape, np.float32)
             flags_around = np.concatenate([flags[:1], flags, flags[-1:]])
-            work.noise.write(rows, padded, background, variance, scratch, flags=flags_around)
-            work.mask_extrapolated(rows, variance, flags)
+            image_calibration.noise.write(
+                rows, padded, background, variance, scratch, flags=flags_around
+            )
+            image_calibration.mask_extrapolated(rows, variance, flags)
             error = np.sqrt(variance, out=variance)
     return data.copy(), error, flags

@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.calibrate import calibrated_header
-from ccdflow.calibrate.applied_masters import check_masters, has_noise, is_level_removed
+from ccdflow.calibrate.applied_masters import check_masters, is_level_removed, is_noise_known
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.combined_master import is_companion
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# A strip has about this many pixels and an even number of rows; it gives a least variance.
+# Pixels of a strip, about, in an even number of rows. Pixels with signal are looked for by the
+# least variance of each strip.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
 _STRIPS_OF_A_BLOCK = 4
-# Cards of other programs that have done a step already, and the step.
+# Cards of other programs on a step that they have done already, and the step.
 _DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -73,14 +74,14 @@ class Calibrated:
         'electron', 'adu', or the unit of the frame.
     content : str
         Checksums of the product, see `ccdflow.files.checksum.product_checksum`.
-    uncertain : str
-        The reason for a missing uncertainty that was requested; otherwise ''.
+    reason_without_uncertainty : str
+        The reason for a missing uncertainty that was requested; '' if none is missing.
     """
 
     images: tuple[ImageFigures, ...]
     unit: str
     content: str
-    uncertain: str = ""
+    reason_without_uncertainty: str = ""
 
 
 def calibrate_file(path, target, calibration, *, provenance=None, form=None, name=None):
@@ -89,7 +90,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     Parameters
     ----------
     path, target : path-like
-        The reduced frame, and the product, which gets its name once it is whole.
+        Paths of the reduced frame and of the product. The product gets its name once it is whole.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
     provenance : ccdflow.calibrate.calibrated_header.FrameProvenance, optional
         The key and grade for its header; default: no key, grade A.
@@ -111,7 +112,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
 
     Examples
     --------
-    Without masters a frame is multiplied by its gain, and gets its uncertainty and mask:
+    Without masters a frame is multiplied by the gain, and gets an uncertainty and a mask:
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -154,14 +155,14 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
         headers = _write_product(target, images, primary, form.compress)
     return Calibrated(
         tuple(image.figures for image in images),
-        images[0].work.unit,
+        images[0].calibration.unit,
         checksum.product_checksum(images[0].planes["image"].word_sum, headers),
         reason,
     )
 
 
 def _calibrated_image(frame, index, number, calibration, unit, form):
-    """Return the `_CalibratedImage` of one image of a frame.
+    """Return the `CalibratedImage` of one image of a frame.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def _calibrated_image(frame, index, number, calibration, unit, form):
     form : ProductForm
         The extensions that are made.
     """
-    work = ImageCalibration(
+    image_calibration = ImageCalibration(
         frame.hdus[index].shape,
         calibration,
         index=number,
@@ -183,7 +184,7 @@ def _calibrated_image(frame, index, number, calibration, unit, form):
         name=frame.name,
     )
     corrections = calibration.corrections.for_image(number)
-    return _CalibratedImage(frame, index, work, corrections, has_mask=form.has_mask)
+    return CalibratedImage(frame, index, image_calibration, corrections, has_mask=form.has_mask)
 
 
 def _write_product(target, images, primary, compress):
@@ -192,7 +193,7 @@ def _write_product(target, images, primary, compress):
     Parameters
     ----------
     target : path-like
-    images : sequence of _CalibratedImage
+    images : sequence of CalibratedImage
     primary : ccdflow.files.headertext.CardList
         Cards of the primary HDU.
     compress : {'', 'lossless', 'quantised'}
@@ -268,9 +269,9 @@ def _check_steps_not_done(hdus, masters, name):
 
 
 def _reason_for_no_uncertainty(calibration):
-    """Return the reason for a missing uncertainty; '' if it can be predicted."""
+    """Return the reason why no uncertainty can be predicted; '' if it can."""
     readouts = calibration.all_readouts
-    if not has_noise(readouts):
+    if not is_noise_known(readouts):
         return "no UNCERT: gain or read noise of an amplifier is unknown"
     if not is_level_removed(calibration.masters, readouts):
         return "no UNCERT: the bias level is still in the pixels"
@@ -297,8 +298,9 @@ def _planes_of_product(images, primary):
 def _plane_without_image(cards):
     """Return the plane of a primary HDU that has cards alone."""
 
-    def header(words):
-        return calibrated_header.image_header_bytes(cards, None, words, is_primary=True)
+    def header(datasum):
+        """Return the header of the HDU, in bytes."""
+        return calibrated_header.image_header_bytes(cards, None, datasum, is_primary=True)
 
     return Plane(header)
 
@@ -320,7 +322,7 @@ class _OpenFrame(NamedTuple):
     name: str
 
 
-class _CalibratedImage:
+class CalibratedImage:
     """One image of a frame that is being calibrated.
 
     Parameters
@@ -328,7 +330,7 @@ class _CalibratedImage:
     frame : _OpenFrame
     index : int
         Index of the image's HDU.
-    work : ccdflow.calibrate.arithmetic.ImageCalibration
+    calibration : ccdflow.calibrate.arithmetic.ImageCalibration
         Standard errors are made if it predicts the noise.
     corrections : ccdflow.calibrate.frame_corrections.ImageCorrections
         The cosmic rays, bad pixels and shutter of this image.
@@ -341,7 +343,7 @@ class _CalibratedImage:
         The HDU of the image, and that of the frame's own mask or None.
     planes : dict of str to ccdflow.files.fits_products.multi_image_products.Plane
         The planes of the product, by their use.
-    has_noise : bool
+    has_errors : bool
         Whether standard errors are made.
     background : ccdflow.calibrate.signal.Background or None
         The smooth part of the image; None without standard errors.
@@ -349,42 +351,53 @@ class _CalibratedImage:
         The `ImageFigures`; those of the mask are added while it is made.
     """
 
-    def __init__(self, frame, index, work, corrections, *, has_mask):
+    def __init__(self, frame, index, calibration, corrections, *, has_mask):
         self.index = index
         self.hdu = frame.hdus[index]
-        self.work = work
+        self.calibration = calibration
         self.planes = {}
-        self._file, self._name = frame.descriptor, frame.name
-        self.has_noise = work.noise is not None
+        self._descriptor, self._name = frame.descriptor, frame.name
+        self.has_errors = calibration.noise is not None
         self.has_mask = has_mask
         self._corrections = corrections
         self._suffix = str(index) if index else ""
         masks = (hdu for hdu in frame.hdus[1:] if hdu.name == f"MASK{self._suffix}")
         self.mask_hdu = next((hdu for hdu in masks if hdu.shape == self.hdu.shape), None)
         self._sample = ImageSample(
-            self._file, self.hdu, work, name=self._name, has_errors=self.has_noise
+            self._descriptor, self.hdu, calibration, name=self._name, has_errors=self.has_errors
         )
         self.background = self._sample.background
         self.figures = self._sample.figures()
         if has_mask:
             self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
-            if corrections.find_cosmics is not None and self.has_noise:
+            if corrections.find_cosmics is not None and self.has_errors:
                 self.figures |= {"keeps_cosmics": True, "cosmics_search": (0.0, 0.0, 0.0)}
 
     # -- planes ------------------------------------------------------------------------------------
 
     def plane(self, primary):
-        """Return the plane of the pixels; ``primary`` holds the primary HDU's cards, or is None."""
+        """Return the plane of the pixels.
+
+        Parameters
+        ----------
+        primary : ccdflow.files.headertext.CardList or None
+            Cards of the primary HDU; None if the image is an extension.
+
+        Returns
+        -------
+        ccdflow.files.fits_products.multi_image_products.Plane
+        """
         names = None
         cards = primary
         if primary is None:
             cards, names = calibrated_header.extension_cards(self.hdu)
 
-        def header(words):
+        def header(datasum):
+            """Return the header of the image with the figures so far, in bytes."""
             product_cards = headertext.CardList(cards)
-            calibrated_header.write_calibrated_cards(product_cards, self.work, self.figures)
+            calibrated_header.write_calibrated_cards(product_cards, self.calibration, self.figures)
             return calibrated_header.image_header_bytes(
-                product_cards, self.hdu.shape, words, name=names, is_primary=primary is not None
+                product_cards, self.hdu.shape, datasum, name=names, is_primary=primary is not None
             )
 
         self.planes["image"] = Plane(header, self.hdu.shape)
@@ -392,9 +405,9 @@ class _CalibratedImage:
 
     def uncertainty_planes(self):
         """Return a list with the plane of the standard errors; [] without standard errors."""
-        if not self.has_noise:
+        if not self.has_errors:
             return []
-        cards = calibrated_header.uncertainty_cards(self.work.unit)
+        cards = calibrated_header.uncertainty_cards(self.calibration.unit)
         return self._extension_planes("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_planes(self):
@@ -420,8 +433,11 @@ class _CalibratedImage:
         """
         shape = self.hdu.shape
 
-        def header(words):
-            return calibrated_header.image_header_bytes(cards, shape, words, dtype=dtype, name=name)
+        def header(datasum):
+            """Return the header of the extension, in bytes."""
+            return calibrated_header.image_header_bytes(
+                cards, shape, datasum, dtype=dtype, name=name
+            )
 
         self.planes[use] = Plane(header, shape, dtype)
         return [self.planes[use]]
@@ -452,9 +468,10 @@ class _CalibratedImage:
                 count = rows.stop - rows.start
                 edge = buffers.image[count : count + 2].copy()
                 writer.write(self.planes["image"], buffers.image[1 : 1 + count])
-                if self.has_noise:
+                if self.has_errors:
                     writer.write(self.planes["uncertainty"], buffers.errors[:count])
-                # The rows of the block are now big-endian.
+                # Writing has made the rows of the block big-endian; the next block begins with
+                # native copies of the last two.
                 buffers.image[:2] = edge
         self._check_datasum(buffers)
         if self.has_mask:
@@ -464,6 +481,7 @@ class _CalibratedImage:
         """Flag pixels by the whole image, count the flags and write the mask."""
 
         def pixels(first, stop, use="image"):
+            """Return rows of a plane that was written already."""
             return writer.read(self.planes[use], first, stop)
 
         saturation.flag_neighbours(mask, pixels)
@@ -484,15 +502,15 @@ class _CalibratedImage:
         self._count_flags(np.concatenate(flags))
 
     def _calibrate_block(self, rows, strip, buffers):
-        """Calibrate one block of rows, ``strip`` of them at a time where variances are made.
+        """Calibrate one block of rows; standard errors are made ``strip`` rows at a time.
 
-        Where there are errors, the row after the block is calibrated as well: the signal of a pixel
-        is estimated from its neighbours.
+        With standard errors the row after the block is calibrated as well, because the signal of a
+        pixel is estimated from its neighbours.
         """
         ny = self.hdu.shape[0]
-        stop = min(rows.stop + int(self.has_noise), ny)
+        stop = min(rows.stop + int(self.has_errors), ny)
         self._calibrate_rows(slice(buffers.rows_done, stop), rows.start, buffers)
-        if not self.has_noise:
+        if not self.has_errors:
             return
         image, count = buffers.image, rows.stop - rows.start
         if rows.start == 0:
@@ -501,7 +519,7 @@ class _CalibratedImage:
             image[count + 1] = image[count]
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
         rows_around = image[: count + 2]
-        self.work.noise.write(
+        self.calibration.noise.write(
             rows,
             rows_around,
             background=self.background,
@@ -511,29 +529,29 @@ class _CalibratedImage:
             strip=strip,
         )
         if self.has_mask:
-            self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
+            self.calibration.mask_extrapolated(rows, variance, buffers.mask[rows])
         np.sqrt(variance, out=buffers.errors[:count])
 
     def _calibrate_rows(self, rows, start, buffers):
-        """Read rows of the reduced frame, add them to its checksum, flag and calibrate them.
+        """Read, flag and calibrate rows of the reduced frame, and add them to its checksum.
 
-        They go into the block that begins at row ``start``.
+        The calibrated rows go into the buffer of the block that begins at row ``start``.
         """
         stored = buffers.stored[: rows.stop - rows.start]
-        read_rows(self._file, self.hdu, rows.start, stored, name=self._name)
+        read_rows(self._descriptor, self.hdu, rows.start, stored, name=self._name)
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
         buffers.add(values)
-        if self.has_mask or self.has_noise:
+        if self.has_mask or self.has_errors:
             flags = buffers.mask[rows]
-            self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
+            self.calibration.mask(rows, values, self._stored_mask(rows, buffers), flags)
             if self._corrections.bad_pixels is not None:
                 self._corrections.bad_pixels.put(rows.start, flags)
-        self.work.apply(rows, values)
+        self.calibration.apply(rows, values)
         buffers.rows_done = rows.stop
 
     def _count_flags(self, flags):
-        """Count the pixels of each bit among those that are set."""
+        """Count the pixels of each bit; ``flags`` has the bits of each flagged pixel, (n,)."""
         values, counts = np.unique(flags, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             for bit in maskbits.MEANINGS:
@@ -545,7 +563,7 @@ class _CalibratedImage:
         if self.mask_hdu is None:
             return None
         stored = buffers.stored_mask[: rows.stop - rows.start]
-        read_rows(self._file, self.mask_hdu, rows.start, stored, name=self._name)
+        read_rows(self._descriptor, self.mask_hdu, rows.start, stored, name=self._name)
         return stored
 
     def _check_datasum(self, buffers):
@@ -553,7 +571,7 @@ class _CalibratedImage:
         claimed = card_value(self.hdu.header, "DATASUM")
         if claimed is None or self.hdu.dtype != ">f4":
             return
-        total = checksum.fits_sum_of(buffers.words)
+        total = checksum.fits_sum_of(buffers.word_sum)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
             raise DamagedProduct(
                 "the reduced frame's pixels do not agree with its checksum",

@@ -8,11 +8,11 @@ from ccdflow.files.thread_buffers import thread_buffer
 
 
 class Buffers:
-    """A thread's memory for blocks of one image, reused for the next frame.
+    """A thread's memory for blocks of one image; the next frame reuses it.
 
     Parameters
     ----------
-    image : ccdflow.calibrate.blocks._CalibratedImage
+    image : ccdflow.calibrate.blocks.CalibratedImage
     rows : int
         Rows of the largest block.
 
@@ -22,8 +22,8 @@ class Buffers:
         The pixels of a block from its second row on, with a row before and after it.
     rows_done : int
         The first row that is not calibrated yet.
-    words : int
-        FITS checksum sum of the reduced pixels so far.
+    word_sum : int
+        Sum of the 32 bit words of the reduced pixels so far, for their DATASUM.
     stored : numpy.ndarray of shape (rows + 1, nx), type of the reduced pixels
         Room for rows of the reduced frame.
     errors : numpy.ndarray of shape (rows, nx), float32, or None
@@ -36,15 +36,15 @@ class Buffers:
 
     def __init__(self, image, rows):
         ny, self._width = image.hdu.shape
-        self.words = self.rows_done = 0
+        self.word_sum = self.rows_done = 0
         width = self._width
         self.stored = _buffer_of_thread("stored", (rows + 1, width), image.hdu.dtype)
         self.image = _buffer_of_thread("image", (rows + 2, width), np.float32)
         self.errors = self.mask = self.stored_mask = None
-        if image.has_noise:
+        if image.has_errors:
             self._scratch = _buffer_of_thread("scratch", (3, (rows + 2) * width), np.float32)
             self.errors = _buffer_of_thread("errors", (rows, width), np.float32)
-        if image.has_mask or image.has_noise:
+        if image.has_mask or image.has_errors:
             # Neighbours of saturated pixels need the whole image: the mask is written last.
             self.mask = _buffer_of_thread("mask", (ny, width), np.int16)
         if image.mask_hdu is not None:
@@ -57,9 +57,9 @@ class Buffers:
         return self._scratch[:, : count * self._width]
 
     def flags_around(self, rows):
-        """Return the mask of some rows, and of one row on either side, contiguous int16.
+        """Return the mask of some rows and of one row on either side, contiguous int16.
 
-        The outermost rows of the image are their own neighbours.
+        Beyond the image, its outermost rows are repeated.
         """
         ny = len(self.mask)
         rows_around = self.mask[max(rows.start - 1, 0) : min(rows.stop + 1, ny)]
@@ -73,7 +73,7 @@ class Buffers:
 
     def add(self, reduced):
         """Add reduced pixels, of any shape, to their checksum."""
-        self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
+        self.word_sum += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 
 
 def _buffer_of_thread(use, shape, dtype):

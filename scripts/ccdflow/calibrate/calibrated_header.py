@@ -1,4 +1,4 @@
-"""The headers of a calibrated frame: its masters and their quality, without outdated cards."""
+"""The headers of a calibrated frame: masters, noise and flags, without outdated cards."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ccdflow import maskbits
 from ccdflow.files.fits_products.hdus import hdu_header, version_cards
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
-# Cards that describe the form of an HDU. Each # means one digit.
+# Cards that describe the form of an HDU. Each # is one digit.
 _STRUCTURE_CARDS = frozenset([
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
     "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
 ])  # fmt: skip
-# Cards of calibrated frames, by their content; a card of the reduced frame with one of the names
-# does not describe this product. Each # means one digit of the number of an amplifier or a map.
+# Cards that a calibrated frame gets anew, by their content: cards of the reduced frame
+# with one of the keywords are left out. Each # is one digit of the number of an amplifier or a map.
 _OWN_CARDS = frozenset([
     # Masters: file, key, days between, cut; scale and temperature of the dark; level of the flat.
     "BIASIM", "BIASKEY", "BIASDT", "BIASCUT", "DARKIM", "DARKKEY", "DARKDT", "DARKCUT",
@@ -31,7 +31,7 @@ _OWN_CARDS = frozenset([
     "BPMIM", "BPMIM##", "BPMKEY", "BPMKEY##", "BPMNTS", "BPMSHARE", "LINRAW", "LINRAW##",
     "GAINMEAS", "SATMEAS", "SATMEA##", "SHUTCOR", "SHUTKEY", "SHUTMEAN",
 ])  # fmt: skip
-# Names for the camera's cards on raw pixels, which readers would take for the product's.
+# New names of the camera's cards on raw pixels, which readers would take for the product's cards.
 _RENAMED_CARDS = {
     "GAIN": "RAWGAIN",
     "EGAIN": "RAWEGAIN",
@@ -39,7 +39,7 @@ _RENAMED_CARDS = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
-# The cards that count masked pixels, with the bit of the mask, and words for it.
+# The cards that count masked pixels: keyword, bit of the mask, and its name in the comment.
 _COUNT_CARDS = (
     ("NSAT", maskbits.SATURATED, "saturated"),
     ("NHOT", maskbits.HOT, "hot"),
@@ -85,13 +85,13 @@ class FrameProvenance:
     grading: Grading = Grading()
 
     def with_reason(self, reason):
-        """Return the same with one more reason for the grade."""
+        """Return this provenance with one more reason for the grade."""
         grading = replace(self.grading, reasons=(*self.grading.reasons, reason))
         return replace(self, grading=grading)
 
 
 def primary_cards(hdu, masters, provenance, corrections=None):
-    """Return the cards of the first HDU: the reduced frame's, and the calibration's.
+    """Return the cards of the first HDU: those of the reduced frame, and those of its calibration.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _cards_of_frame(cards):
 
 
 def _is_of_product(keyword):
-    """Return whether cards of a keyword are written anew for this product.
+    """Return whether a card of the reduced frame is replaced by one of the calibrated frame.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def _is_of_product(keyword):
 
 
 def _write_master_cards(cards, use):
-    """Write the name, key and scale of an applied master."""
+    """Write the cards of an applied master: name, key, lag, cut, and scale or level."""
     name, master = use.master.kind.upper(), use.master
     cards.set(f"{name}IM", printable_text(master.name), f"combined {master.kind}")
     if master.key:
@@ -168,7 +168,7 @@ def _write_master_cards(cards, use):
 
 
 def extension_cards(hdu):
-    """Return an image extension's cards: the cards of the reduced frame, and its name.
+    """Return the cards that an image extension keeps, and the cards that name it.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def write_calibrated_cards(cards, calibration, figures):
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
-        Changed in place; its length never depends on the figures.
+        Changed in place; the number of cards never depends on the values of the figures.
     calibration : ccdflow.calibrate.arithmetic.ImageCalibration
     figures : ccdflow.calibrate.image_figures.ImageFigures
         Figures of the image.
@@ -225,7 +225,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
-        They are added to it.
+        Changed in place.
     readouts : tuple of ccdflow.frame.readout.Readout
     figures : ccdflow.calibrate.image_figures.ImageFigures
         Figures of the calibrated image.
@@ -254,7 +254,7 @@ def _write_noise_cards(cards, readouts, figures, unit):
     Parameters
     ----------
     cards, readouts, figures, unit
-        As of `_write_amplifier_cards`.
+        See `_write_amplifier_cards`.
     """
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
@@ -279,11 +279,11 @@ def _rename_camera_cards(cards, is_converted):
 
 
 def _six_digits(value):
-    """Return a number of six digits, or 'unknown' for one that is not finite."""
+    """Return a number rounded to six digits; 'unknown' for one that is not finite."""
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 
-def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, is_primary=False):
+def image_header_bytes(cards, shape, datasum, *, dtype=">f4", name=None, is_primary=False):
     """Return the header of an image HDU as bytes.
 
     Parameters
@@ -291,10 +291,12 @@ def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, is_primar
     cards : ccdflow.files.headertext.CardList
     shape : (int, int) or None
         (ny, nx); None for a primary HDU without an image.
-    words : int
-        Checksum sum of its pixels.
+    datasum : int
+        DATASUM of its pixels.
     dtype : str
+        Type of the pixels, big-endian.
     name : str or CardList, optional
+        EXTNAME, or the cards that name the extension.
     is_primary : bool
 
     Returns
@@ -302,7 +304,7 @@ def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, is_primar
     bytes
     """
     stand_in = None if shape is None else np.broadcast_to(np.zeros((), dtype), shape)
-    return hdu_header(cards, stand_in, words, name=name, is_primary=is_primary)
+    return hdu_header(cards, stand_in, datasum, name=name, is_primary=is_primary)
 
 
 def uncertainty_cards(unit):

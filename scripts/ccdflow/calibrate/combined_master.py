@@ -1,7 +1,7 @@
 """A combined bias, dark or flat as calibration takes it, and its reading from a file.
 
-Pixels are finite here: a pixel without a value gets a harmless one, and a bit in the mask.
-Variances are computed on first use, see `ccdflow.calibrate.master_noise`.
+All pixels of a `Master` are finite: a pixel without a value gets a substitute, and a bit in the
+mask. Variances are computed on first use, see `ccdflow.calibrate.master_noise`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from ccdflow.files.fits_products.multi_image_products import StoredHdu
 
 LEAST_FLAT = 1e-3
-"""A pixel is divided by its flat only if that is at least this."""
+"""A pixel is divided by its flat only where the flat, of mean 1, is at least this."""
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
-# A flat whose lit pixels have a median beyond these is refused: its mean is 1, but parts may be
-# unlit.
+# A flat is refused if the median of its lit pixels is below the first or above the second number.
+# The two are far apart, because a flat has a mean of 1 also if parts of it are unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
-# A flat is judged by about this many rows.
+# Rows of a flat, about, in which its lit pixels are judged.
 _CHECKED_ROWS = 256
-# Planes of one master that are kept, one for each exposure: most nights have one or two.
+# Planes of a sort that a master keeps, one for each exposure time: most nights have one or two.
 _KEPT_PLANES = 2
 
 
@@ -53,24 +53,25 @@ class Master:
     images : tuple of MasterImage
         One for each image of the frames, in the order of the HDUs.
     name : str
-        Its path, for cards and errors.
+        Path of the file, for cards and errors.
     key : str
-        Its CCDFKEY.
+        CCDFKEY of the file.
     frames : int or None
         Number of members.
     exptime, temperature : float or None
-        Seconds, degrees.
+        Exposure time, seconds, and temperature, degrees Celsius; None if not known.
     bias_key : str
         CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
     bias_noise : float
         Noise of that bias, adu; needed only if the frame gets another bias.
     is_level_subtracted : bool
-        Whether the overscan level of its members was subtracted.
+        Whether the bias level of its members was subtracted, by overscan or by a combined bias.
     level : float or None
-        Mean level of one flat, adu.
+        Mean level of a member of a flat, adu.
     camera, unit : str
+        CCDFCAM and BUNIT of the file.
     gains : tuple of float
-        Electrons per adu of its amplifiers, if its header has them.
+        Electrons per adu of its amplifiers; () if the header has none.
     """
 
     kind: str
@@ -94,9 +95,9 @@ class Master:
         return sum(image.nbytes for image in self.images)
 
     def cut(self, region):
-        """Return the master of one image cut to a `ccdflow.camera.sections.Region`.
+        """Return the part of a master of one image in a `ccdflow.camera.sections.Region`.
 
-        Its figures are those of the whole master; a flat keeps its scale.
+        The part keeps the figures of the whole master; a flat is not normalised again.
         """
         (image,) = self.images
         return replace(self, images=(image.cut(region),))
@@ -111,14 +112,14 @@ class MasterImage:
     data : numpy.ndarray of shape (ny, nx), float32
         Native and finite: adu; of a flat, relative to its mean.
     flags : ccdflow.calibrate.sparse_masks.SparseMask
-        Its bad pixels, as bits of a calibrated frame's mask.
+        Bad pixels, in the bits of a calibrated frame's mask.
     error : callable or None
-        Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
-        there are none.
+        Returns the standard errors of the pixels in a new array, (ny, nx) float32, in the unit of
+        ``data``; None if they are not known.
     is_error_measured : bool
         Whether the errors follow from the scatter of each pixel's values.
     number : int
-        Its own in this process.
+        Number that no other image of this process has.
     """
 
     data: np.ndarray
@@ -150,7 +151,7 @@ class MasterImage:
         master : Master
             The master of this image.
         readouts : tuple of ccdflow.frame.readout.Readout
-            With gain and read noise.
+            Readouts of the amplifiers of the image, with gain and read noise.
 
         Returns
         -------
@@ -160,7 +161,7 @@ class MasterImage:
         return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
     def signal(self, master, readouts):
-        """Return a dark's expected signal, adu, (ny, nx) float32: without the noise of a pixel.
+        """Return the expected signal of a dark's pixels, adu, without the noise of a single pixel.
 
         Parameters
         ----------
@@ -192,12 +193,12 @@ class MasterImage:
         return self._plane(name, make)
 
     def recent_plane(self, name, make):
-        """Return a plane that depends on the way this image is applied; the last few are kept.
+        """Return a plane that depends on the frame as well, such as a scaled dark with its bias.
 
         Parameters
         ----------
         name : tuple of hashable
-            Its first entry is the sort of plane: of each sort the last few are kept.
+            The first entry is the sort of plane: the last few planes of each sort are kept.
         make : callable
             Computes the plane.
 
@@ -222,7 +223,7 @@ class MasterImage:
                 self._planes.pop((name, readouts), None)
 
     def _plane(self, name, make):
-        """Return the result of ``make()``, computed once for all threads."""
+        """Return the figure or plane of this name, computed by ``make()`` once for all threads."""
         with self._lock:
             if name not in self._planes:
                 self._planes[name] = make()
@@ -289,12 +290,12 @@ class _StoredMaster:
         ]
 
     def header(self, index):
-        """Return the header of an image, with the cards of the primary that it has not."""
+        """Return the header of an image, with the cards of the primary that it lacks."""
         primary = self.hdus[0].header
         return primary if index == 0 else _merge_headers(primary, self.hdus[index].header)
 
     def read_image(self, descriptor, index):
-        """Return the `MasterImage` of an HDU, from the open file; its errors are read later.
+        """Return the `MasterImage` of an HDU; its standard errors are read later.
 
         Raises
         ------
@@ -308,13 +309,13 @@ class _StoredMaster:
             self.kind,
             mask=None if mask is None else _read_image(descriptor, mask, self.name),
             error=None if error is None else _error_reader(self.path, error, self.name),
-            # These cards give the parameters of a predicted UNCERT.
+            # A header with these cards has an UNCERT that was predicted by a noise model.
             is_error_measured="MODRN" not in header and "MODRN01" not in header,
             name=self.name,
         )
 
     def _companion(self, word, index):
-        """Return the last extension of an image with a word in its name: MASK, MASK2; or None."""
+        """Return the last extension of this kind that belongs to an image: MASK, MASK2; or None."""
         name = f"{word}{index or ''}"
         extensions = (hdu for hdu in self.hdus[:0:-1] if hdu.shape is not None)
         return next((hdu for hdu in extensions if hdu.name == name), None)
@@ -326,9 +327,9 @@ def is_companion(name, index):
     Parameters
     ----------
     name : str
-        Its EXTNAME.
+        EXTNAME of the HDU.
     index : int
-        Its number: the first HDU, 0, is none.
+        Number of the HDU, from 0; the first HDU is no companion.
 
     Returns
     -------
@@ -348,20 +349,21 @@ def _error_reader(path, hdu, name):
     """Return a function that reads standard errors: they are needed late, or never."""
 
     def read():
+        """Return the standard errors."""
         with Path(path).open("rb", buffering=0) as file:
             return _read_image(file.fileno(), hdu, name)
 
     return read
 
 
-def _read_image(file, hdu, name):
+def _read_image(descriptor, hdu, name):
     """Return an image in native byte order: float32, or integers for an integer image."""
     dtype = np.dtype(hdu.dtype)
     image = np.empty(hdu.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
     buffer = np.empty((min(_READ_ROWS, hdu.shape[0]), hdu.shape[1]), dtype)
     for first in range(0, hdu.shape[0], len(buffer)):
         block = buffer[: hdu.shape[0] - first]
-        read_rows(file, hdu, first, block, name=name)
+        read_rows(descriptor, hdu, first, block, name=name)
         image[first : first + len(block)] = block
     return image
 
@@ -389,6 +391,7 @@ def _master_of_header(kind, images, gains, header, name):
     """
 
     def text(keyword):
+        """Return the text of a card; '' without one."""
         return str(card_value(header, keyword) or "")
 
     bias_key = text("BIASKEY") or text("BIASIM")
@@ -401,7 +404,7 @@ def _master_of_header(kind, images, gains, header, name):
         exptime=as_number(card_value(header, "EXPTIME")),
         bias_key=bias_key,
         bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
-        is_level_subtracted=bool(bias_key) or is_level_subtracted(header),
+        is_level_subtracted=bool(bias_key) or is_overscan_subtracted(header),
         level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",
@@ -409,9 +412,10 @@ def _master_of_header(kind, images, gains, header, name):
     )
 
 
-def is_level_subtracted(header):
+def is_overscan_subtracted(header):
     """Return whether a header says that the overscan level was subtracted."""
-    return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
+    keywords = ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01")
+    return any(keyword in header for keyword in keywords)
 
 
 def _is_gain_card(keyword):
@@ -425,7 +429,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
     Parameters
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32 or float64
-        Adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
+        Adu; of a flat, with mean 1. Pixels that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray of shape (ny, nx), integers, optional
         Bits of `ccdflow.maskbits`. Without it the pixels of a flat below
@@ -460,12 +464,12 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
 
 
 def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
-    """Return a `MasterImage` that keeps an array, and changes it; see `master_image_of`.
+    """Return the `MasterImage` of an array that nothing else holds; see `master_image_of`.
 
     Parameters
     ----------
     data : numpy.ndarray of shape (ny, nx), float32
-        Native.
+        In native byte order; changed, and kept by the image.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray of shape (ny, nx), int, or None
     error : callable or None
@@ -483,10 +487,10 @@ def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
     flags[is_missing] |= maskbits.UNCALIBRATED
     if kind == FLAT:
         if mask is None:
-            # The mask of a combined flat knows the light of each amplifier.
+            # The mask of a combined flat has these pixels already, by the light of each amplifier.
             flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         _check_flat(data, flags, name, has_mask=mask is not None)
-        # A pixel of almost no response is not divided by it: that turns noise into infinities.
+        # Almost no response is no divisor: the noise would become infinite.
         is_missing |= data < LEAST_FLAT
         flags[is_missing] |= maskbits.UNCALIBRATED
         data[is_missing] = 1.0
@@ -509,10 +513,13 @@ def _check_flat(data, flags, name, *, has_mask):
     """
 
     def lit_pixels(rows):
-        # A pixel that was saturated in all flats has their highest level, not a response.
+        """Return the lit pixels of some rows.
+
+        A pixel that was saturated in all members has their highest level and no response.
+        """
         return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
-    # A sample is faster and shows whether this is a flat. If it is not a flat, all pixels count.
+    # A sample of rows is faster. If it holds no lit pixel, all rows are looked at.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
     lit_values = lit_values if lit_values.size else lit_pixels(slice(None))
     if not lit_values.size:

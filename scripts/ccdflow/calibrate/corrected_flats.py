@@ -1,4 +1,4 @@
-"""Flats by which a frame is corrected for the shutter as well."""
+"""Flats that also correct a frame for its shutter."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from ccdflow.calibrate.combined_master import MasterImage
 
-# Flats that are kept: the frames of a night share few exposures.
+# Number of flats that are kept: the frames of a night have few exposure times.
 _MOST_FLATS = 2
 
 
 @dataclass
 class CorrectedImage(MasterImage):
-    """One image of a flat over the factor by which a frame is corrected for the shutter.
+    """One image of a flat, divided by the factor that corrects a frame for its shutter.
 
-    A frame over it is corrected, and so are all predictions of it: the calibrated frame times this
-    image is the light that the pixel saw.
+    A frame divided by this image is corrected for flat and shutter. A calibrated frame times this
+    image is the light that reached the pixel: the noise is predicted from it.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class CorrectedImage(MasterImage):
 
 
 def correct_flat_for_shutter(master, factors):
-    """Return a flat with which a frame is corrected for the shutter.
+    """Return a flat that also corrects a frame for its shutter.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ class CorrectedFlats:
         self._flats = OrderedDict()
 
     def get(self, key, make):
-        """Return the flat of a key, made again if it is not one of the last.
+        """Return the flat of a key; it is made if it is not among the last few.
 
         Parameters
         ----------
         key : hashable
-            Names flat, map of the shutter and exposures.
+            Names the flat, the map of the shutter and the exposure time.
         make : callable
-            Returns the value to keep.
+            Returns the flat of the key.
 
         Returns
         -------

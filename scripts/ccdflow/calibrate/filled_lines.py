@@ -1,4 +1,4 @@
-"""Lines without a level, filled for a while: their neighbours' light is estimated around them."""
+"""Rows or columns without a level, filled while the light of their neighbours is estimated."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 
 @contextmanager
 def fill_lines(image, first, regions):
-    """Fill parts of an image whose level is not known with the lines beside them.
+    """Fill regions of an image whose level is not known with the lines beside them.
 
-    They would be a deep shadow for the pixels beside them. A part gets the values of its nearest
-    line with a level; a part of one line gets the mean of both. Its inner lines are NaN.
+    Unfilled, a region would count as a deep shadow beside its neighbours. Its outermost lines get
+    the values of the lines beside them; a single line gets the mean of the two lines beside it.
+    The inner lines of a region are NaN.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (k, nx), float32
-        Rows of an image. Inside the context it has the other values.
+        Rows of an image. Inside the context the regions have the filled values.
     first : int
-        The row of the image that they begin with.
+        Row of the whole image at which ``image`` begins.
     regions : sequence of (ccdflow.camera.sections.Region, bool)
-        The parts, in the whole image, and whether they are rows of an amplifier, not columns.
+        Regions of the whole image; True for rows of an amplifier, False for columns.
 
     Yields
     ------
@@ -57,16 +58,16 @@ def fill_lines(image, first, regions):
 
 
 def _fill_outermost_lines(lines, low, high, across):
-    """Fill the outermost of some lines with the lines beside them, where the image has such lines.
+    """Fill the first and the last line of a region with the lines beside them, if there are any.
 
     Parameters
     ----------
     lines : numpy.ndarray of shape (n, k), float32
         Changed in place.
     low, high : int
-        The first line to fill, and the one after the last.
+        First line of the region, and the line after the last.
     across : slice
-        The part of each line.
+        Pixels of each line that belong to the region.
     """
     lines_beside = {}
     for place, neighbour in ((low, low - 1), (high - 1, high)):

@@ -1,4 +1,4 @@
-"""Bad pixels, filled for a while: the light of their neighbours is estimated without them."""
+"""Bad pixels, filled while the light of their neighbours is estimated."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ FILLED_BITS = (
     | maskbits.UNCALIBRATED
     | maskbits.VARIES
 )
-"""Flags of pixels whose value is not light: of the detector, or of a master. Charge of a saturated
-pixel and of a cosmic ray is there, with its noise."""
+"""Flags of pixels whose value is not light: faults of the detector or of a master. Saturated pixels
+and hits of cosmic rays are not filled: their charge is real, and so is its noise."""
 
 
 @contextmanager
 def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
     """Fill bad pixels of an image with the mean of their good neighbours in the same row.
 
-    A hot pixel or a dead column over its flat would be a star or a hole for the pixels beside it.
-    Where neither neighbour is good, the smooth background is taken. Rows are filled by themselves,
-    so that the result does not depend on the blocks of an image.
+    Unfilled, a hot pixel would count as a star beside its neighbours, and a dead column, divided by
+    its flat, as a peak or a hole. Where neither neighbour is good, the pixel gets the smooth
+    background. Each row is filled by itself, so that the result does not depend on the blocks in
+    which an image is processed.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (k + 2, nx), float32
-        Contiguous: rows of an image. Inside the context it has the other values.
+        Rows of an image, contiguous. Inside the context its bad pixels have the filled values.
     flags : numpy.ndarray of shape (k + 2, nx), int16, or None
-        Contiguous: their mask. None fills nothing.
+        Mask of these rows, contiguous. With None no pixel is filled.
     smooth_rows : callable
-        Takes an array of int, some of the k + 2 rows in order, and returns their smooth light,
-        (n, nx).
+        Takes ascending indices of some of the k + 2 rows, (n,) int, and returns the smooth light
+        of these rows, (n, nx).
     bits : int
         Flags of the pixels that are filled.
 
@@ -69,7 +70,7 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
 
 
 def _values_beside(image, indices, smooth_rows):
-    """Return the values that bad pixels get, float32, (n,)."""
+    """Return the mean of the good neighbours of each bad pixel, (n,) float32."""
     nx = image.shape[1]
     pixels, is_bad = image.reshape(-1), np.zeros(image.size, bool)
     is_bad[indices] = True

@@ -1,4 +1,4 @@
-"""All that a frame is calibrated with: masters, amplifiers, bad pixels, cosmic rays, shutter."""
+"""The masters and corrections of a frame: amplifiers, bad pixels, cosmic rays, shutter."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class CosmicHits(Protocol):
     Attributes
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
+        True in pixels that a cosmic ray hit.
     is_kept : bool
-        Whether the hits count.
+        Whether the hits are real; False if too many pixels of stars were taken for hits.
     sigma, contrast, fwhm : float
         The arguments of the search, which the header names; ``fwhm`` in pixels.
     """
@@ -39,7 +40,7 @@ class ImageCorrections:
     Attributes
     ----------
     bad_pixels : ccdflow.calibrate.sparse_masks.SparseMask or None
-        Pixels of the detector that are known to be bad, and their bits.
+        Bad pixels of the detector, with their bits.
     find_cosmics : callable or None
         Takes image, standard errors and mask, (ny, nx) each; returns `CosmicHits`.
     """
@@ -74,12 +75,12 @@ class FrameCorrections:
 
 @dataclass(frozen=True)
 class FrameCalibration:
-    """All that a frame is calibrated with.
+    """The masters of a frame, its amplifiers and its corrections.
 
     Attributes
     ----------
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-        Masters of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
+        From a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The readouts of the amplifiers of each image of the frame.
     corrections : FrameCorrections
@@ -95,7 +96,7 @@ class FrameCalibration:
 
     @property
     def all_readouts(self):
-        """The amplifiers of all images, in one tuple."""
+        """The readouts of all images, in one tuple."""
         return tuple(readout for image in self.readouts for readout in image)
 
 

@@ -10,14 +10,15 @@ from ccdflow.calibrate import signal, sky_level
 from ccdflow.calibrate.combined_master import LEAST_FLAT
 from ccdflow.files.fits_products.multi_image_products import read_picked_rows
 
-# Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
+# Pixels that are read and calibrated at once: as float32 they stay in the processor's cache.
 _READ_PIXELS = 1 << 16
 # Steps over the rows and columns of a master that are sampled for its median, and for its highest
 # values.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
-# The part of a flat's pixels below the response that decides its saturation. With a smaller part
-# bright pixels would saturate below SATURATE; with all of them one hot pixel sets it.
-_TOP_SHARE = 0.999
+# The fraction of a flat's pixels below the response from which SATURATE follows. With a smaller
+# fraction the brightest pixels would saturate below SATURATE; with all pixels one hot pixel would
+# set SATURATE.
+_TOP_FRACTION = 0.999
 
 
 class ImageFigures(TypedDict, total=False):
@@ -28,7 +29,7 @@ class ImageFigures(TypedDict, total=False):
     sky, sky_rms : float or None
         Level and noise of a median pixel; None without a finite pixel.
     sky_predicted : float or None
-        The noise that the standard errors predict for it; None without standard errors.
+        Noise of a median pixel that the standard errors predict; None without standard errors.
     saturation : float or None
         The smallest value that a saturated pixel can have; None if it is unknown.
     bias_noise, dark_noise : float
@@ -36,13 +37,13 @@ class ImageFigures(TypedDict, total=False):
     flat_noise : float
         Median noise of the flat, relative to its value; absent without a flat.
     level_noise : list of float
-        Noise of the level of a row, of each amplifier; empty without standard errors.
+        Noise of the level of a row in each amplifier; empty without standard errors.
     flags : dict of int to int
-        Pixels of each bit; absent without a mask.
+        Number of pixels with each bit of the mask; absent without a mask.
     keeps_cosmics : bool
-        Whether the hits of cosmic rays are in the mask; absent where none were looked for.
+        Whether the hits of cosmic rays are in the mask; absent without a search for cosmic rays.
     cosmics_search : (float, float, float)
-        Limit in sigma, contrast, and FWHM of the stars, pixels; absent with `keeps_cosmics`.
+        Limit in sigma, contrast, and FWHM of the stars, pixels; absent without a search.
     """
 
     sky: float | None
@@ -59,17 +60,17 @@ class ImageFigures(TypedDict, total=False):
 
 
 class ImageSample:
-    """Some rows of an image of a reduced frame, calibrated: they give its figures.
+    """Some rows of an image of a reduced frame, calibrated to measure the image's figures.
 
     Parameters
     ----------
-    file : int
-        Descriptor of the frame's file.
+    descriptor : int
+        Descriptor of the frame's open file.
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image.
-    work : ccdflow.calibrate.arithmetic.ImageCalibration
+    calibration : ccdflow.calibrate.arithmetic.ImageCalibration
     name : str
-        The file's, for errors.
+        Name of the frame, for errors.
     has_errors : bool
         Whether standard errors are made.
 
@@ -79,8 +80,8 @@ class ImageSample:
         The smooth part of the image, electrons or adu; None without standard errors.
     """
 
-    def __init__(self, file, hdu, work, *, name, has_errors):
-        self._file, self._hdu, self._work = file, hdu, work
+    def __init__(self, descriptor, hdu, calibration, *, name, has_errors):
+        self._descriptor, self._hdu, self._calibration = descriptor, hdu, calibration
         self._name, self._has_errors = name, has_errors
         self.background = None
         self._sky_rows = self._sky = ()
@@ -89,7 +90,7 @@ class ImageSample:
             self.background = signal.Background(tiles, self.calibrate_rows(tiles.all_rows))
 
     def figures(self):
-        """Return the `ImageFigures` that follow from the sample: all but those of the mask."""
+        """Return the `ImageFigures` that follow from the sample; those of the mask do not."""
         ny, _ = self._hdu.shape
         rows = sky_level.sampled_pairs_of_rows(ny)
         self._sky_rows = rows, np.minimum(rows + 1, ny - 1)
@@ -107,12 +108,12 @@ class ImageSample:
         Parameters
         ----------
         mask : numpy.ndarray of shape (ny, nx), int16
-            The frame's, complete.
+            The complete mask of the image.
 
         Returns
         -------
         dict of str to float
-            Those of `ImageFigures`; {} where no pixel of the sample has a flag, and where all have.
+            Named as in `ImageFigures`; {} if no pixel of the sample has a flag, or all have one.
         """
         is_flagged = [mask[rows] != 0 for rows in self._sky_rows]
         if not any(each.any() for each in is_flagged):
@@ -122,12 +123,12 @@ class ImageSample:
         figures = sky_level.level_and_noise(*good_rows)
         if self._has_errors:
             figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], is_flagged[0])
-        # A card that the header already has keeps its place: no figure may vanish.
+        # The header has a card for each figure already: figures may change, but none may vanish.
         finite_figures = {name: value for name, value in figures.items() if value is not None}
         return finite_figures if len(finite_figures) == len(figures) else {}
 
     def calibrate_rows(self, rows):
-        """Return some rows, calibrated, (k, nx) float32."""
+        """Return the calibrated pixels of some rows, (k, nx) float32."""
         nx = self._hdu.shape[1]
         step = max(1, _READ_PIXELS // nx)
         stored = np.empty((min(step, len(rows)), nx), self._hdu.dtype)
@@ -135,67 +136,68 @@ class ImageSample:
         for first in range(0, len(rows), step):
             indices, block = rows[first : first + step], values[first : first + step]
             rows_read = stored[: len(indices)]
-            read_picked_rows(self._file, self._hdu, indices.tolist(), rows_read, name=self._name)
+            read_picked_rows(self._descriptor, self._hdu, indices.tolist(), rows_read, name=self._name)
             np.copyto(block, rows_read)
             with np.errstate(invalid="ignore", over="ignore"):
-                self._work.apply(indices, block)
+                self._calibration.apply(indices, block)
         return values
 
     def _predicted_noise(self, rows, is_flagged=False):
-        """Return the noise of some rows at the background's level, as it would be measured.
+        """Return the noise of a pixel that some rows at the level of the background would show.
 
-        Pixels that are flagged, (k, nx), do not count.
+        Flagged pixels, (k, nx) bool, do not count; False flags none.
         """
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.write_rows(rows, light)
-        self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
+        self._calibration.noise.write_for_signed_signal(rows, light, variance, scratch)
         variance[np.broadcast_to(is_flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
         """Return the smallest possible value of a saturated pixel, in the product's unit."""
-        levels = [self._saturation_of(readout) for readout in self._work.readouts]
+        levels = [self._saturation_of(readout) for readout in self._calibration.readouts]
         return min(levels) if levels and None not in levels else None
 
     def _saturation_of(self, readout):
         """Return the calibrated value at which an amplifier is saturated, None if it is unknown."""
         if readout.lowest_saturation is None:
             return None
-        value, part = readout.lowest_saturation - readout.level, readout.region.slices
-        for kind, scale in (("bias", 1.0), ("dark", self._work.masters.scale)):
-            image = self._work.plane(kind)
+        value = readout.lowest_saturation - readout.level
+        for kind, scale in (("bias", 1.0), ("dark", self._calibration.masters.scale)):
+            image = self._calibration.master_image(kind)
             if image is not None:
-                value -= scale * _median_of_amplifier(image, readout, part)
-        flat = self._work.plane("flat")
+                value -= scale * _median_of_region(image, readout.region)
+        flat = self._calibration.master_image("flat")
         if flat is not None:
-            value /= _highest_of_amplifier(flat, readout, part)
-        return value * self._work.factor(readout)
+            value /= _highest_of_region(flat, readout.region)
+        return value * self._calibration.factor(readout)
 
     def _master_noises(self):
-        """Return the noise that the masters add, as applied, and the level of a row."""
+        """Return the figures of the noise that masters as applied and the level of a row add."""
         if not self._has_errors:
             return {"level_noise": []}
-        factor = max(self._work.factor(readout) for readout in self._work.readouts)
-        noises = self._add_bias_of_dark(self._noise_of_bias_and_dark(factor), factor)
-        if self._work.plane("flat") is not None:
-            noises["flat_noise"] = self._work.noise.median("flat")
+        factor = max(self._calibration.factor(readout) for readout in self._calibration.readouts)
+        noises = self._noises_with_other_bias(self._noise_of_bias_and_dark(factor), factor)
+        if self._calibration.master_image("flat") is not None:
+            noises["flat_noise"] = self._calibration.noise.median_noise("flat")
         return {**noises, "level_noise": self._level_noises()}
 
     def _noise_of_bias_and_dark(self, factor):
         """Return the median noise of bias and dark as applied, times `factor`."""
-        masters, work, noises = self._work.masters, self._work, {}
-        for kind, scale in (("bias", abs(masters.bias_share)), ("dark", masters.scale)):
-            if work.plane(kind) is not None:
-                # The noise of a bias is slow to compute, and not needed if the bias cancels.
-                noise = work.noise.median(kind) if scale else 0.0
+        masters, calibration, noises = self._calibration.masters, self._calibration, {}
+        for kind, scale in (("bias", abs(masters.bias_factor)), ("dark", masters.scale)):
+            if calibration.master_image(kind) is not None:
+                # The noise of a bias takes long to compute, and is 0 if the bias cancels.
+                noise = calibration.noise.median_noise(kind) if scale else 0.0
                 noises[f"{kind}_noise"] = scale * factor * noise
         return noises
 
-    def _add_bias_of_dark(self, noises, factor):
-        """Return the noises, the bias's with that of another bias in the dark, if there is one."""
+    def _noises_with_other_bias(self, noises, factor):
+        """Return the noises of the masters; another bias in the dark is added to the bias."""
         other_variances = [
-            self._work.noise.variance_of_other_bias(readout) for readout in self._work.readouts
+            self._calibration.noise.variance_of_other_bias(readout)
+            for readout in self._calibration.readouts
         ]
         if not any(other_variances):
             return noises
@@ -204,36 +206,37 @@ class ImageSample:
         return noises | {"bias_noise": (bias_noise**2 + factor**2 * other_variance) ** 0.5}
 
     def _level_noises(self):
-        """Return the noise of the level of a row, of each amplifier, in the product's unit."""
-        masters, shares = self._work.masters, 1.0
-        for kind, share in (("bias", masters.bias_share), ("dark", masters.scale)):
+        """Return the noise of the level of a row in each amplifier, in the product's unit."""
+        # Each member of bias and dark has the noise of its own levels.
+        masters, n_levels = self._calibration.masters, 1.0
+        for kind, factor in (("bias", masters.bias_factor), ("dark", masters.scale)):
             use = getattr(masters, kind)
             if use is not None and use.master.frames:
-                shares += share**2 / use.master.frames
+                n_levels += factor**2 / use.master.frames
         return [
-            self._work.factor(readout) * (readout.level_variance * shares) ** 0.5
-            for readout in self._work.readouts
+            self._calibration.factor(readout) * (readout.level_variance * n_levels) ** 0.5
+            for readout in self._calibration.readouts
         ]
 
 
-def _median_of_amplifier(image, readout, part):
-    """Return the median of a master's pixels of an amplifier."""
+def _median_of_region(image, region):
+    """Return the median of a master's pixels in a region, the same for all frames."""
 
     def sampled_median():
-        """Return the median of a sample of the amplifier's pixels."""
-        return float(np.median(image.data[part][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]))
+        """Return the median of a sample of the region's pixels."""
+        sample = image.data[region.slices][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]
+        return float(np.median(sample))
 
-    return image.figure(("middle", readout), sampled_median)
+    # A readout is no key: its level differs from frame to frame.
+    return image.figure(("middle", region), sampled_median)
 
 
-def _highest_of_amplifier(image, readout, part):
-    """Return a value that almost no pixel of a flat's amplifier exceeds."""
+def _highest_of_region(image, region):
+    """Return a value that few pixels of a flat exceed in a region, the same for all frames."""
 
     def sampled_top():
-        """Return the high quantile of a sample of the amplifier's pixels."""
-        return max(
-            float(np.quantile(image.data[part][:: _TOP_STEPS[0], :: _TOP_STEPS[1]], _TOP_SHARE)),
-            LEAST_FLAT,
-        )
+        """Return the high quantile of a sample of the region's pixels."""
+        sample = image.data[region.slices][:: _TOP_STEPS[0], :: _TOP_STEPS[1]]
+        return max(float(np.quantile(sample, _TOP_FRACTION)), LEAST_FLAT)
 
-    return image.figure(("top", readout), sampled_top)
+    return image.figure(("top", region), sampled_top)

@@ -16,7 +16,7 @@ class ImageMasters:
     shape : (int, int)
         (ny, nx) of the image.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
-        Its masters are approved by `check_masters`.
+        Its masters have passed `ccdflow.calibrate.applied_masters.check_masters`.
     index : int
         Index of the image among those of the frame, and of each master.
     unit : str
@@ -55,15 +55,17 @@ class ImageMasters:
         is_in_electrons = unit.lower() in ELECTRON_UNITS
         self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons
-        self._planes = {use.master.kind: self._image(use, index, name) for use in self.masters.uses}
+        self._images = {
+            use.master.kind: self._image_of_use(use, index, name) for use in self.masters.uses
+        }
 
     @property
     def images(self):
         """The image of each master, a list of `ccdflow.calibrate.combined_master.MasterImage`."""
-        return list(self._planes.values())
+        return list(self._images.values())
 
-    def _image(self, use, index, name):
-        """Return the image of a master that is applied to this one; it has the frame's shape."""
+    def _image_of_use(self, use, index, name):
+        """Return the image of a master that is applied to this image; its shape is checked."""
         images = use.master.images
         if index >= len(images) or images[index].data.shape != self.shape:
             shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
@@ -77,20 +79,20 @@ class ImageMasters:
             )
         return images[index]
 
-    def plane(self, kind):
+    def master_image(self, kind):
         """Return a master's `ccdflow.calibrate.combined_master.MasterImage`, or None."""
-        return self._planes.get(kind)
+        return self._images.get(kind)
 
     def factor(self, readout):
         """Return one unit of the reduced frame in units of the product."""
         return readout.gain if self.is_converted else 1.0
 
-    def photon(self, readout):
-        """Return one electron in units of the product: variance over signal."""
+    def photon_variance(self, readout):
+        """Return the variance of photons over their signal, in units of the product."""
         if self.is_in_electrons:
             return 1.0
-        # A measured gain gives the noise; the pixels are converted by the gain of profile or
-        # header.
+        # The noise follows from a measured gain, if there is one; the pixels are multiplied by the
+        # gain of profile or header.
         return self.factor(readout) / readout.photon_gain
 
     def pieces(self, rows):
@@ -114,9 +116,9 @@ class ImageMasters:
 
     @property
     def lines_without_level(self):
-        """Parts whose level is not known, and whether they are rows: for `fill_lines`.
+        """Regions whose level is not known, and whether they are rows: for `fill_lines`.
 
-        The outermost rows of the image have a copy beside them.
+        A region at the first or last row of the image includes the copy of that row beside it.
         """
         return [
             (

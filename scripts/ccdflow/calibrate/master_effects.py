@@ -1,8 +1,8 @@
 """The effect of each master on a frame: noise and structure with the master, and without it.
 
-A sample of rows of the reduced frame is calibrated with all masters and again without each. The
-photons of the frame are the same both times, so that the difference is known much better than
-either value.
+A sample of rows of the reduced frame is calibrated with all masters, and once more without each
+master. The frame has the same photons in both cases, so that the difference is known much better
+than either value.
 """
 
 from __future__ import annotations
@@ -17,41 +17,40 @@ from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_VARIANCE, median
 
-# Pairs of neighbouring rows of the sample.
+# Number of pairs of neighbouring rows in the sample.
 _ROW_PAIRS = 16
 # A box is this many pixels along a row; structure is the difference of medians of boxes.
 _BOX_PIXELS = 32
-# Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit they
+# Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit stars
 # count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
 _STAR_SIGMA = 4.0
-# A bias cancels with its dark if less than this part of it stays in. With a larger part a bias that
-# matters would have no effect in the table; with a smaller one rounding of the factors is shown.
-_LEAST_SHARE = 0.01
+# A bias cancels with its dark if less than this fraction of the bias remains. With a larger
+# fraction a bias that matters would have no effect in the table; with a smaller one the rounding of
+# the factors would have one.
+_LEAST_FRACTION = 0.01
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A frame with a master against the same frame without it; variances in the frame's unit^2.
+    """The variances of a frame that is calibrated with a master and without it, in its unit^2.
 
     Attributes
     ----------
-    noise : float
-        Variance of a pixel, in the frame's unit^2, without that of stars and hot pixels.
-    noise_without : float
-        The same without the master. Without a flat: at the flat's own smooth level, so that
-        vignetting does not count as noise.
-    structure, structure_without : float
-        Variance from one box of 2 x 32 pixels to another, in the frame's unit^2.
-    noise_error, structure_error : float
-        Standard errors of the master's changes of noise and of structure, in the frame's unit^2.
+    noise_variance, noise_variance_without : float
+        Variance of a pixel with the master and without it; stars and hot pixels do not count.
+        Without a flat, the frame is divided by the smoothed flat, so that vignetting is no noise.
+    structure_variance, structure_variance_without : float
+        Variance from one box of two rows to another, with the master and without it.
+    noise_variance_error, structure_variance_error : float
+        Standard errors of the changes of the two variances by the master.
     """
 
-    noise: float
-    noise_without: float
-    structure: float
-    structure_without: float
-    noise_error: float
-    structure_error: float
+    noise_variance: float
+    noise_variance_without: float
+    structure_variance: float
+    structure_variance_without: float
+    noise_variance_error: float
+    structure_variance_error: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def read_row_pairs(path, hdu, *, name):
     return RowPairs(rows, stored)
 
 
-def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
+def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
     """Return the effect of each master on an image of a reduced frame.
 
     Parameters
@@ -110,9 +109,9 @@ def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
     amplifiers : sequence of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
     index : int
-        Index of the masters' image.
+        Index of the image, in each master.
     factor : callable, optional
-        Takes an amplifier and returns one unit of the frame in the unit of the product.
+        Takes an amplifier; returns one unit of the frame in the unit of the product. Default: 1.
 
     Returns
     -------
@@ -124,17 +123,18 @@ def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
         use.master.kind: (_rows_of_master(use.master.images[index], rows), use.scale)
         for use in masters.uses
     }
-    shares = {"bias": masters.bias_share}
+    net_factors = {"bias": masters.bias_factor}
     factors = np.ones(pairs.values.shape, np.float32)
     for amplifier in amplifiers if factor is not None else ():
         region = amplifier.region
         is_inside = (rows >= region.y0) & (rows < region.y1)
         factors[is_inside, region.x0 : region.x1] = factor(amplifier)
-    return effects_of_masters(pairs.values.astype(np.float32) * factors, images, factors, shares)
+    frame = pairs.values.astype(np.float32) * factors
+    return effects_on_rows(frame, images, factors, net_factors)
 
 
 def _rows_of_master(image, rows):
-    """Return some rows of a `MasterImage`: pixels without light have no response to divide by."""
+    """Return some rows of a `MasterImage`; unlit pixels, which have no response, are NaN."""
     pixels = image.data[rows]
     flags = np.zeros((1, pixels.shape[1]), np.int16)
     for line, row in zip(pixels, rows, strict=True):
@@ -144,26 +144,26 @@ def _rows_of_master(image, rows):
     return pixels
 
 
-def effects_of_masters(frame, masters, factors=1.0, shares=None):
+def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
     """Return the effect of each master on pairs of rows of a frame.
 
     Parameters
     ----------
     frame : numpy.ndarray of shape (2 k, nx), float32
-        Pairs of rows that are neighbours.
+        Pairs of neighbouring rows.
     masters : dict of str to (numpy.ndarray of shape (2 k, nx), float32, float)
-        By kind, for each master of the frame: the same rows, and its factor.
+        By kind, for each master of the frame: the same rows, and the factor on the master.
     factors : numpy.ndarray of shape (2 k, nx), float32, or float
-        Factors that bring bias and dark to the unit of the frame.
-    shares : dict of str to float, optional
-        The part of a master that stays in a frame without it, where that is not all of it: 0 for a
-        bias that cancels with its dark.
+        Factors that convert bias and dark to the unit of the frame.
+    net_factors : dict of str to float, optional
+        By kind, the fraction of a master that remains in a frame calibrated without this master;
+        default: 1. It is 0 for a bias that cancels with its dark.
 
     Returns
     -------
     dict of str to Effect
     """
-    shares = shares or {}
+    net_factors = net_factors or {}
     offsets = {
         kind: image * factors * scale for kind, (image, scale) in masters.items() if kind != "flat"
     }
@@ -173,77 +173,77 @@ def effects_of_masters(frame, masters, factors=1.0, shares=None):
         with_all = _EffectSample(light if flat is None else light / flat)
         samples_without = {}
         for kind in masters:
-            share = shares.get(kind, 1.0)
+            net_factor = net_factors.get(kind, 1.0)
             if kind == "flat":
                 samples_without[kind] = _EffectSample(light, light / _smoothed_flat(flat))
-            elif abs(share) > _LEAST_SHARE:
-                light_without = light + share * offsets[kind]
+            elif abs(net_factor) > _LEAST_FRACTION:
+                light_without = light + net_factor * offsets[kind]
                 light_without = light_without if flat is None else light_without / flat
                 samples_without[kind] = _EffectSample(light_without)
         return {kind: _effect_of_master(with_all, each) for kind, each in samples_without.items()}
 
 
 class _EffectSample:
-    """Squares of differences in some rows, and of boxes about their median.
+    """The squares of pixels and boxes in some rows, from which their variances follow.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (ny, nx), float32
-        Boxes are taken from them.
+        Pixels that give the boxes.
     smooth_values : numpy.ndarray of shape (ny, nx), float32, optional
-        The differences of neighbours are taken from these; default: from `values`.
+        Pixels that give the differences; default: `values`.
 
     Attributes
     ----------
-    steps : numpy.ndarray of shape (n,), float32
-        Half the squares of differences of pixels in neighbouring rows.
-    boxes : numpy.ndarray of shape (k,), float64
-        Squares of the medians of boxes minus their median.
-    size : int
-        Pixels of a box.
+    pair_variances : numpy.ndarray of shape (n,), float32
+        Half the squared difference of each pair of pixels in neighbouring rows.
+    box_squares : numpy.ndarray of shape (k,), float64
+        Squares of the medians of boxes minus the median of all boxes.
+    box_pixels : int
+        Number of pixels of a box.
     """
 
     def __init__(self, values, smooth_values=None):
-        self.steps = _pair_variances(values if smooth_values is None else smooth_values)
+        self.pair_variances = _pair_variances(values if smooth_values is None else smooth_values)
         boxes = _box_medians(values).ravel().astype(np.float64)
-        self.boxes = (boxes - median(boxes[np.isfinite(boxes)])) ** 2
-        self.size = 2 * min(_BOX_PIXELS, values.shape[1])
+        self.box_squares = (boxes - median(boxes[np.isfinite(boxes)])) ** 2
+        self.box_pixels = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
 def _effect_of_master(with_master, without_master):
-    """Return the `Effect` of a master, from statistics with it and without it."""
-    # In the noise a hot pixel is left out with and without the master. In the structure a glow that
-    # the master takes away is kept: it is no outlier with the master.
-    noise, noise_without, noise_error = _difference_of_squares(
-        with_master.steps, without_master.steps, np.logical_and
+    """Return the `Effect` of a master, from an `_EffectSample` with it and one without it."""
+    # The noise leaves out a hot pixel that the master subtracts. The structure keeps a glow that
+    # the master subtracts: with the master it is no outlier.
+    noise, noise_without, noise_error = _mean_squares(
+        with_master.pair_variances, without_master.pair_variances, np.logical_and
     )
-    structure, structure_without, structure_error = _difference_of_squares(
-        with_master.boxes, without_master.boxes, np.logical_or
+    structure, structure_without, structure_error = _mean_squares(
+        with_master.box_squares, without_master.box_squares, np.logical_or
     )
-    # The median of n values is as noisy as pi / (2 n) of one.
-    box_noise = MEDIAN_VARIANCE / with_master.size
+    # The variance of the median of n values is pi / (2 n) times that of one value.
+    box_factor = MEDIAN_VARIANCE / with_master.box_pixels
     return Effect(
-        noise=noise,
-        noise_without=noise_without,
-        structure=max(0.0, structure - box_noise * noise),
-        structure_without=max(0.0, structure_without - box_noise * noise_without),
-        noise_error=noise_error,
-        structure_error=structure_error,
+        noise_variance=noise,
+        noise_variance_without=noise_without,
+        structure_variance=max(0.0, structure - box_factor * noise),
+        structure_variance_without=max(0.0, structure_without - box_factor * noise_without),
+        noise_variance_error=noise_error,
+        structure_variance_error=structure_error,
     )
 
 
-def _difference_of_squares(with_master, without_master, combine):
-    """Return the means of the squares with and without a master, and the error of their difference.
+def _mean_squares(with_master, without_master, combine):
+    """Return the means of squares with a master and without it, and the error of their difference.
 
     Parameters
     ----------
     with_master, without_master : numpy.ndarray of shape (n,), float32 or float64
-        The squares.
+        Squares of the same pixels or boxes.
     combine : callable
-        Combines the masks of values that are no outliers in either.
+        Combines the masks of the values that are no outliers with the master and without it.
     """
-    usable = np.isfinite(with_master) & np.isfinite(without_master)
-    with_master, without_master = with_master[usable], without_master[usable]
+    is_finite = np.isfinite(with_master) & np.isfinite(without_master)
+    with_master, without_master = with_master[is_finite], without_master[is_finite]
     is_kept = combine(
         with_master <= _noise_limit(with_master), without_master <= _noise_limit(without_master)
     )
@@ -256,14 +256,14 @@ def _difference_of_squares(with_master, without_master, combine):
 
 
 def _pair_variances(values):
-    """Return half the squared difference of each pixel from one some columns on, a row above."""
-    # In two rows: they share neither the noise of a row's level nor that of neighbouring columns.
-    steps = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
-    return steps * steps / 2
+    """Return half the squared difference of each pixel from another one in the next row."""
+    # Such pixels share neither the noise of a row's level nor the read noise of neighbours.
+    differences = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
+    return differences * differences / 2
 
 
 def _noise_limit(squares):
-    """Return the square of a difference beyond which it is not noise."""
+    """Return the square beyond which a difference is not noise."""
     if not squares.size:
         return 0.0
     return (_STAR_SIGMA * MAD_TO_SIGMA) ** 2 * float(
@@ -272,18 +272,18 @@ def _noise_limit(squares):
 
 
 def _box_medians(values):
-    """Return the medians of boxes of two rows: (k, number of boxes)."""
-    pairs, nx = len(values) // 2, values.shape[1]
+    """Return the medians of boxes of two rows, (pairs of rows, boxes along a row)."""
+    n_pairs, nx = len(values) // 2, values.shape[1]
     width = min(_BOX_PIXELS, nx)
     count = nx // width
-    blocks = values[: 2 * pairs, : count * width].reshape(pairs, 2, count, width)
+    blocks = values[: 2 * n_pairs, : count * width].reshape(n_pairs, 2, count, width)
     # Sorting short rows is ten times as fast as numpy's median.
-    sorted_boxes = np.sort(blocks.transpose(0, 2, 1, 3).reshape(pairs, count, 2 * width), axis=-1)
+    sorted_boxes = np.sort(blocks.transpose(0, 2, 1, 3).reshape(n_pairs, count, 2 * width), axis=-1)
     return (sorted_boxes[..., width - 1] + sorted_boxes[..., width]) / 2
 
 
 def _smoothed_flat(flat):
-    """Return a flat with the median of its box in each pixel."""
+    """Return a flat in which each pixel has the median of its box."""
     boxes = _box_medians(flat)
     width = min(_BOX_PIXELS, flat.shape[1])
     smooth_flat = np.repeat(boxes, width, axis=1)

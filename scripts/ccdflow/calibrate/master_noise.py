@@ -1,7 +1,7 @@
 """The noise of combined biases, darks and flats, and the noise-free signal of a dark.
 
-Standard errors from a few values scatter by half and more, and would spoil every error bar that
-they enter, so they are smoothed by the prediction from gain and read noise.
+The standard error of a few values is itself uncertain by half and more. The variance of a master is
+therefore predicted from gain and read noise, and the prediction is scaled to the measured errors.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.calibrate.signal import LEAST_LIGHT, Background, tiles_of
+from ccdflow.calibrate.signal import MOST_BELOW_ZERO, Background, tiles_of
 
-# A standard error by the values is used beyond this limit: chance exceeds it once in a million.
+# A measured variance replaces the predicted one if it is this many sigma larger: chance exceeds
+# this limit once in a million.
 _MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal. With a
 # smaller limit noise counts as signal; with a larger one hot pixels get the noise of cool ones.
@@ -19,23 +20,23 @@ _OWN_SIGNAL_SIGMA = 4.0
 # Side of the tiles that give the surroundings of a dark's pixel, pixels: a glow is steeper than a
 # sky, and there are no stars in a dark.
 _TILE_SIDE = 24
-# Pixels of a block: their 256 kB of float32 fit into a processor's cache.
+# Pixels of a strip of rows: as float32 they fit into the processor's cache.
 _STRIP_PIXELS = 1 << 16
-# The level of the measured variances is taken from this many rows of an amplifier.
+# Rows of an amplifier, about, that give the ratio of measured to predicted variances.
 _SCALE_ROWS = 128
 # Predicted variances are scaled by at least this factor, so that no variance becomes 0.
 _LEAST_SCALE = 1e-3
-# Adu. The level of a flat whose header lacks it: half of 16 bits.
-_USUAL_LEVEL = 30_000.0
+# Adu. The level of a flat whose header lacks it: about half of 16 bits.
+_DEFAULT_FLAT_LEVEL = 30_000.0
 
-# A pixel of a dark this many standard deviations below 0 is a hole, and has no light. With a
-# smaller limit the noise of usual pixels is cut at one side; with a larger one holes lower the
-# variance.
+# A pixel of a dark this many standard deviations below 0 is a hole, and its signal counts as 0.
+# With a smaller limit the noise of good pixels is cut at one side; with a larger one holes lower
+# the variance.
 _HOLE_SIGMA = 4.0
 
 
 def variance_of(image, master, readouts):
-    """Return a master's variances: predicted, then scaled and corrected by measured ones.
+    """Return the variances of a master's pixels: predicted ones, corrected by measured ones.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def variance_of(image, master, readouts):
     if image.is_error_measured:
         scales = {each: _scale_of_amplifier(image, master, each, error) for each in readouts}
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
-    # The variances take the place of the errors, strip by strip.
+    # The variances overwrite the errors, strip by strip.
     variances = error
     for rows in _row_slices(variances):
         predicted_variances = predicted_variance(image, master, readouts, rows)
@@ -89,25 +90,25 @@ def _slices_within(readout, rows):
     return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
 
 
-def _measured_variance(image, master, error, rows):
-    """Return the squares of standard errors of some rows; of a flat, relative to its values.
+def _measured_variance(image, master, errors, rows):
+    """Return the squares of standard errors of some rows; of a flat, relative to its squares.
 
     Parameters
     ----------
     image : ccdflow.calibrate.combined_master.MasterImage
     master : ccdflow.calibrate.combined_master.Master
-    error : numpy.ndarray of shape (rows, nx), float32
-        Error of these rows.
+    errors : numpy.ndarray of shape (k, nx), float32
+        Standard errors of these rows.
     rows : slice
     """
-    variances = np.square(error, dtype=np.float32)
+    variances = np.square(errors, dtype=np.float32)
     if master.kind == FLAT:
         variances /= np.square(image.data[rows])
     return variances
 
 
 def _degrees_of_freedom(master):
-    """Return the number of members minus one, at least 1."""
+    """Return the degrees of freedom of a measured variance: members minus one, at least 1."""
     return max((master.frames or 2) - 1, 1)
 
 
@@ -138,10 +139,13 @@ def _scale_of_amplifier(image, master, readout, error):
     return max(float(np.median(ratios)) / expected_ratio, _LEAST_SCALE)
 
 
-def _chi_square_quantile(freedom, deviate):
-    """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
-    part = 2 / (9 * freedom)
-    return max(1 - part + deviate * part**0.5, 0.0) ** 3
+def _chi_square_quantile(freedom, sigma):
+    """Return the quantile of chi^2 per degree of freedom that is so many sigma above the median.
+
+    By the formula of Wilson and Hilferty, for a number of degrees of freedom.
+    """
+    term = 2 / (9 * freedom)
+    return max(1 - term + sigma * term**0.5, 0.0) ** 3
 
 
 def predicted_variance(image, master, readouts, rows):
@@ -152,7 +156,7 @@ def predicted_variance(image, master, readouts, rows):
     image : ccdflow.calibrate.combined_master.MasterImage
         Image of the master.
     master : ccdflow.calibrate.combined_master.Master
-        The master, of which kind, level and number of frames count.
+        Its kind, level and number of members are used.
     readouts : tuple of ccdflow.frame.readout.Readout
         Readout of each amplifier in the image.
     rows : slice
@@ -161,7 +165,7 @@ def predicted_variance(image, master, readouts, rows):
     Returns
     -------
     numpy.ndarray of shape (k, nx), float32
-        As `MasterImage.variance`; 1 outside all amplifiers.
+        Adu^2; of a flat, relative to its value squared; 1 outside all amplifiers.
     """
     frames = max(master.frames or 1, 1)
     variances = np.ones(image.data[rows].shape, np.float32)
@@ -173,17 +177,17 @@ def predicted_variance(image, master, readouts, rows):
             continue
         data = image.data[rows][pixels]
         if master.kind == DARK:
-            # Negative values count as they are: noise makes equal numbers of negative and positive
-            # ones. The variance stays over half of the read noise's. A hole is deeper than noise
-            # makes it.
+            # Negative values count: noise makes as many negative as positive ones. The variance
+            # stays at least half of that without charge. A value far below 0 is no noise but a
+            # hole, and counts as 0.
             light = np.maximum(data, np.float32(-frame_variance * readout.photon_gain / 2))
             light[data < np.float32(-_HOLE_SIGMA * (frame_variance / frames) ** 0.5)] = 0
-            per_light = np.float32(1 / (readout.photon_gain * frames))
-            photon_variance = np.multiply(light, per_light, out=light)
+            variance_per_light = np.float32(1 / (readout.photon_gain * frames))
+            photon_variance = np.multiply(light, variance_per_light, out=light)
             variances[pixels] = photon_variance + np.float32(frame_variance / frames)
             continue
-        # Where the usual level is wrong, the scatter of the values corrects the variance.
-        level = master.level or _USUAL_LEVEL
+        # Where the default level is wrong, the measured errors correct the variance.
+        level = master.level or _DEFAULT_FLAT_LEVEL
         light = np.maximum(data * np.float32(level), np.float32(1.0))
         variance = light * np.float32(1 / readout.photon_gain) + np.float32(frame_variance)
         squared_light = np.multiply(light, light, out=light)
@@ -193,10 +197,11 @@ def predicted_variance(image, master, readouts, rows):
 
 
 def signal_of(image, master, readouts):
-    """Return a dark's expected signal: that of its surroundings, or its own if it differs.
+    """Return the expected signal of a dark's pixels: that of the surroundings, or a pixel's own.
 
-    It is below 0 by no more than noise makes it: without the medians below 0, those of a dark
-    without charge would be a little above it on average.
+    A pixel's own value counts if it differs significantly from its surroundings. Signals below 0
+    are limited and not cut off: without them the mean signal of a dark without charge would be
+    above 0.
 
     Parameters
     ----------
@@ -214,8 +219,8 @@ def signal_of(image, master, readouts):
     data, variance = image.data, image.variance(master, readouts)
     signal = np.zeros_like(data)
     for readout in readouts:
-        part = readout.region.slices
-        target, values, variances = signal[part], data[part], variance[part]
+        slices = readout.region.slices
+        target, values, variances = signal[slices], data[slices], variance[slices]
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
@@ -229,6 +234,6 @@ def signal_of(image, master, readouts):
                 np.square(block - surroundings) > np.float32(_OWN_SIGNAL_SIGMA**2) * variances[rows]
             )
             noise = np.sqrt(variances[rows])
-            lowest = np.multiply(noise, np.float32(-LEAST_LIGHT), out=noise)
+            lowest = np.multiply(noise, np.float32(-MOST_BELOW_ZERO), out=noise)
             target[rows] = np.maximum(np.where(is_own, block, surroundings), lowest)
     return signal

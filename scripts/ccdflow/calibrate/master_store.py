@@ -13,17 +13,18 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct
 DEFAULT_STORE_BYTES = 700_000_000
 """Bytes of masters that a store keeps; those in use are never freed."""
 
-# A master without use is freed after this many calls of `free_idle`.
+# A master that nobody asks for is freed by the next call of `free_idle` after this many.
 _MOST_IDLE_CALLS = 3
 
 
 class MasterStore:
-    """The masters that threads share: each file is read once, the oldest ones are freed.
+    """The masters that threads share: each file is read once.
 
     Parameters
     ----------
     memory : int
-        Memory limit in bytes.
+        Bytes that the masters may take; beyond it, the masters that were asked for longest ago are
+        freed.
     """
 
     def __init__(self, memory=DEFAULT_STORE_BYTES):
@@ -31,8 +32,8 @@ class MasterStore:
         self._lock = threading.Lock()
         self._masters = OrderedDict()
         self._locks = {}
-        # The calls of `free_idle` since each master was asked for.
-        self._idle = {}
+        # For each master, the number of calls of `free_idle` since it was asked for.
+        self._n_idle_calls = {}
 
     def get(self, path, kind, *, name=None, region=None):
         """Return a master, from memory if its file is unchanged.
@@ -42,9 +43,9 @@ class MasterStore:
         path : path-like
         kind : {'bias', 'dark', 'flat'}
         name : str, optional
-            For its cards and errors; default: the path.
+            Name of the master for cards and errors; default: the path.
         region : ccdflow.camera.sections.Region, optional
-            The pixels that are wanted of a master of one image; default: all.
+            Part of a master of one image; default: the whole master.
 
         Returns
         -------
@@ -53,7 +54,7 @@ class MasterStore:
         Raises
         ------
         FrameError
-            If it cannot be read, or is not such a master.
+            If the master cannot be read, or is none of this kind.
         """
         name = str(path) if name is None else name
         try:
@@ -72,7 +73,7 @@ class MasterStore:
                 master = self._masters.get(key)
                 if master is not None:
                     self._masters.move_to_end(key)
-                    self._idle[key] = 0
+                    self._n_idle_calls[key] = 0
                     return master
             master = combined_master.read_master(path, kind, name=name)
             if region is not None:
@@ -83,16 +84,16 @@ class MasterStore:
     def _keep(self, key, master):
         """Keep a master, and free the oldest ones beyond the limit of memory."""
         with self._lock:
-            self._masters[key], self._idle[key] = master, 0
+            self._masters[key], self._n_idle_calls[key] = master, 0
             total = sum(kept_master.nbytes for kept_master in self._masters.values())
             while total > self._memory and len(self._masters) > 1:
                 total -= next(iter(self._masters.values())).nbytes
                 self._forget(next(iter(self._masters)))
 
     def _forget(self, key):
-        """Drop all that is kept under a key."""
-        for table in (self._masters, self._locks, self._idle):
-            table.pop(key, None)
+        """Drop the master of a key, its lock and its count."""
+        for values_by_key in (self._masters, self._locks, self._n_idle_calls):
+            values_by_key.pop(key, None)
 
     def clear(self):
         """Free all masters."""
@@ -101,9 +102,9 @@ class MasterStore:
                 self._forget(key)
 
     def free_idle(self):
-        """Free the masters that were not asked for since the last calls of this method."""
+        """Free the masters that nobody has asked for during the last few calls of this method."""
         with self._lock:
-            for key in list(self._idle):
-                self._idle[key] += 1
-                if self._idle[key] > _MOST_IDLE_CALLS:
+            for key in list(self._n_idle_calls):
+                self._n_idle_calls[key] += 1
+                if self._n_idle_calls[key] > _MOST_IDLE_CALLS:
                     self._forget(key)

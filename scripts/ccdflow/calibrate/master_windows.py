@@ -1,12 +1,12 @@
 """Masters of the whole chip cut to the window of a frame.
 
-The sections on the chip say where the frame lies in the master, CCDSEC or DETSEC of both; where
-there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
+CCDSEC or DETSEC of frame and master give the place of the frame in the master. Where these cards
+are missing, the origins of the windows give it: XORGSUBF and YORGSUBF.
 """
 
 from __future__ import annotations
 
-from ccdflow.calibrate.combined_master import is_level_subtracted
+from ccdflow.calibrate.combined_master import is_overscan_subtracted
 from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
@@ -20,15 +20,15 @@ ORIGIN_CARDS = ("XORGSUBF", "YORGSUBF")
 """Column and row of a raw frame's first pixel on its chip, from 0, in binned pixels (MaxIm)."""
 
 
-def window_in(frame, master, *, file, name):
-    """Return the region of a frame's pixels in a larger master.
+def _region_by_cards(frame, master, *, file, name):
+    """Return the region of a frame's pixels in a larger master, by the cards of the two.
 
     Parameters
     ----------
     frame, master : ccdflow.files.fits_products.multi_image_products.StoredHdu
         HDUs of the reduced frame and of the master.
     file, name : str
-        File and name of the frame and the master, for errors.
+        File of the frame, and name of the master, for errors.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def window_in(frame, master, *, file, name):
     Raises
     ------
     FrameError
-        If the sections are missing, differ in binning or direction, or the frame is not within the
+        If the cards are missing, binning or direction differ, or the frame is not within the
         master.
     """
     for keyword in _SECTION_CARDS:
@@ -56,25 +56,25 @@ def window_in(frame, master, *, file, name):
                 allowed=f"a section, or an origin, in the frame and in {name}",
                 remedy="combine frames of this window",
             )
-    return region_in(
+    return region_by_sections(
         texts, [hdu.shape for hdu in (frame, master)], keyword=keyword, file=file, name=name
     )
 
 
 def section_by_origin(header, shape):
-    """Return the section on the chip of a product by its raw frame's origin alone.
+    """Return the section of a product on its chip, from the origin of its raw frame.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Its LTV cards give how far the image begins behind the raw frame's first pixel.
+        Its LTV cards give the number of raw columns and rows before the image.
     shape : (int, int)
         (ny, nx) of the image.
 
     Returns
     -------
     str or None
-        None where no card has the origin, or the image is reversed.
+        None if no card has the origin, or the image is reversed.
     """
     ends = []
     for axis, step in zip((1, 2), reversed(binning_of_hdu([header], 0)), strict=True):
@@ -89,17 +89,17 @@ def section_by_origin(header, shape):
     return f"[{ends[0]},{ends[1]}]"
 
 
-def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
+def region_by_sections(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
     """Return the region of a frame's pixels in a larger master, by their sections on the chip.
 
     Parameters
     ----------
     texts : (str, str)
-        Section of the frame, and of the master.
+        FITS section of the frame, and that of the master.
     shapes : ((int, int), (int, int))
-        (ny, nx) of the two.
+        (ny, nx) of the frame, and of the master.
     keyword, file, name : str, optional
-        The card, the frame and the master, for errors.
+        The card, the frame's file and the name of the master, for errors.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
 
 
 def _binning_of_image(region, shape):
-    """Return the pixels of the chip in a pixel of an image, (y, x); None if not whole."""
+    """Return the binning of an image by its region on the chip, (y, x); None if it is not whole."""
     steps = [divmod(length, count) for length, count in zip(region.shape, shape, strict=True)]
     if any(remainder or not step for step, remainder in steps):
         return None
@@ -179,7 +179,7 @@ def check_cut(master, header, *, file):
             allowed="one gain",
             remedy="combine frames of this window",
         )
-    if master.kind == "bias" and not is_level_subtracted(header):
+    if master.kind == "bias" and not is_overscan_subtracted(header):
         raise FrameError(
             "the bias level is still in the frame, and that of a window may be another",
             file=file,
@@ -196,7 +196,7 @@ def first_image_hdu(hdus):
 
 
 def master_for(store, kind, path, frame, *, file, name):
-    """Return a master of a frame, cut where the frame is a window of it.
+    """Return a master of a frame, cut to the frame's pixels if the frame is a window.
 
     Parameters
     ----------
@@ -207,23 +207,23 @@ def master_for(store, kind, path, frame, *, file, name):
     frame : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The frame's image.
     file, name : str
-        File and name of the frame and the master, for errors.
+        File of the frame, and name of the master, for errors.
 
     Returns
     -------
     master : ccdflow.calibrate.combined_master.Master
     cut : str
-        The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
+        The FITS section that was cut out; '' if the master has the frame's shape or is smaller.
 
     Raises
     ------
     FrameError
-        If the cards of the two do not say where the window lies, or the cut would be wrong.
+        If no cards give the place of the window in the master, or the master cannot be read.
     """
     master_hdu = first_image_hdu(read_stored_hdus(path, name=name))
     differs = master_hdu.shape is not None and master_hdu.shape != frame.shape
     if not differs or any(a > b for a, b in zip(frame.shape, master_hdu.shape, strict=True)):
         return store.get(path, kind, name=name), ""
-    region = window_in(frame, master_hdu, file=file, name=name)
+    region = _region_by_cards(frame, master_hdu, file=file, name=name)
     master = store.get(path, kind, name=name, region=region)
     return master, region.to_fits()

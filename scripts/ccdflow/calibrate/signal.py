@@ -1,10 +1,10 @@
 """The signal from which the photon noise of a frame is predicted: never one noisy pixel alone.
 
-A variance from a pixel's own counts is small if noise made the pixel faint: means weighted by it
-come out too low. The signal of the sky is the interpolated median of tiles. If the mean of 3 x 3
-pixels differs significantly from it (stars, galaxies, steps), the signal is a surface of second
-degree through the neighbours. The pixel's own value counts only if it is off that surface, in the
-middle of a sharp star or in its steep wings.
+A variance from a pixel's own counts is too small if noise made the pixel faint, and means weighted
+by such variances come out too low. The signal of the sky is the interpolated median of tiles. Where
+the mean of 3 x 3 pixels differs significantly from the sky (stars, galaxies, steps), the signal is
+a surface of second degree through the neighbours. The pixel's own value counts only if it is off
+that surface: in the middle of a sharp star or in its steep wings.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ SIGNIFICANT_SIGMA = 4.0
 """A mean of 3 x 3 pixels is significant beyond this many of its standard deviations."""
 
 OWN_ELECTRONS = 2500.0
-"""A pixel of this many electrons is its own estimate: its noise is 2 %, and shifts the mean of the
-deviations over their errors by 0.01."""
+"""A sharp pixel of more electrons is its own estimate. Its noise is 2 %: errors that follow from
+the noisy value shift the mean of deviations over errors by 0.01 only."""
 
 SHARP_SIGMA = 3.0
-"""A pixel is sharp if it is this many standard deviations of the difference, or 4.5 of its own, off
-the surface through its neighbours. If it is also this many of its own off the surface through all
-nine pixels, it is its own estimate."""
+"""A pixel is sharp if it is off the surface through its neighbours by this many standard deviations
+of the difference, which are 1.5 times its own. If it is also off the surface through all nine
+pixels, by this many of its own standard deviations, its own value is the estimate."""
 
-LEAST_LIGHT = 0.5
-"""Standard deviations of a pixel without light, or its variance over that of a photon if that is
-less: an expected signal is not lower below 0. Medians of tiles scatter by a tenth of a standard
-deviation, and by a quarter where they are extrapolated to the corners."""
+MOST_BELOW_ZERO = 0.5
+"""An expected signal is at most this far below 0, in standard deviations of a pixel without light;
+of quiet pixels, in their variance over that of one photon, if this is less. Medians of tiles
+scatter by a tenth of a standard deviation, and by a quarter where they are extrapolated to the
+corners."""
 
-# Rows of a tile that give its median, to a fraction of the noise.
+# Rows of a tile, about, that give its median to a tenth of the noise of a pixel.
 _SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
@@ -49,7 +50,7 @@ _CACHE_LINE = 16
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles' rows, and the rows sampled in each.
+    """The rows of an image divided into tiles, and the rows that are sampled in each tile.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ def tiles_of(ny, size=TILE_SIDE):
 
 
 class Background:
-    """The smooth part of an image: medians of tiles, lines between their middles and beyond.
+    """The smooth part of an image: medians of tiles, linear between their middles and beyond.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ class Background:
     sample : numpy.ndarray of shape (k, nx), float32
         The image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
-        Columns of a tile, about.
+        Columns of a tile, approximately.
 
     Attributes
     ----------
@@ -116,16 +117,16 @@ class Background:
             levels[np.isnan(levels)] = np.median(finite_levels) if finite_levels.size else 0.0
         middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
         self.level = float(np.median(levels))
-        low, part = _interpolation_indices(middles, sample.shape[1])
+        low, fraction = _interpolation_indices(middles, sample.shape[1])
         high = np.minimum(low + 1, len(middles) - 1)
-        grid = levels[:, low] + part * (levels[:, high] - levels[:, low])
-        # Picked columns lie one below the other: rows of such an array are slow to add.
+        grid = levels[:, low] + fraction * (levels[:, high] - levels[:, low])
+        # Arrays indexed by columns are stored column by column: their rows are slow to add.
         self._grid = np.ascontiguousarray(grid, np.float32)
         middle_rows = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
-        self._tile_before, part = _interpolation_indices(middle_rows, tiles.edges[-1])
-        self._fraction = part.astype(np.float32)
-        # Between the middles of tiles the background is nowhere lower than at one of them; beyond,
-        # it is lowest at an end.
+        self._tile_before, fraction = _interpolation_indices(middle_rows, tiles.edges[-1])
+        self._fraction = fraction.astype(np.float32)
+        # Between the middles of two tiles the background is not below the lower of the two; beyond
+        # the outermost middles it is lowest at an end of the image.
         ends = np.empty((2, sample.shape[1]), np.float32)
         self.write_rows(np.array([0, tiles.edges[-1] - 1]), ends)
         self.is_negative = bool((self._grid < 0).any() or (ends < 0).any())
@@ -142,23 +143,23 @@ class Background:
         Returns
         -------
         numpy.ndarray of shape (k, nx), float32
-            ``out``, the signal in the unit of the sample.
+            ``out``: the background in the unit of the sample.
         """
-        low, part = self._tile_before[rows], self._fraction[rows]
+        low, fraction = self._tile_before[rows], self._fraction[rows]
         ends = [0, len(low)]
         if low[0] != low[-1]:
             ends = low.searchsorted(np.arange(low[0], low[-1] + 2)).tolist()
         for tile, (first, stop) in enumerate(pairwise(ends), int(low[0])):
             level = self._grid[tile]
             step = self._grid[min(tile + 1, len(self._grid) - 1)] - level
-            # Products, as by `numpy.multiply`, which takes twice as long for a column by a row.
-            np.einsum("i,j->ij", part[first:stop], step, out=out[first:stop])
+            # The product of a column and a row: `numpy.multiply` takes twice as long for the same.
+            np.einsum("i,j->ij", fraction[first:stop], step, out=out[first:stop])
             out[first:stop] += level
         return out
 
 
 def _interpolation_indices(middles, length):
-    """Return the index of the middle before each position, and the fraction of the way to the next.
+    """Return the middle before each position, and the fraction of the way to the next middle.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def _interpolation_indices(middles, length):
     Returns
     -------
     index, fraction : numpy.ndarray of shape (length,), int64 and float64
-        Below the first and beyond the last middle the fraction is below 0 or above 1.
+        The fraction is below 0 before the first middle, and above 1 beyond the last one.
     """
     if len(middles) == 1:
         return np.zeros(length, int), np.zeros(length)
@@ -185,12 +186,12 @@ def _tile_medians(tiles, width, sample):
     step = _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
     median = _row_medians
     if not (np.isfinite(sample.min()) and np.isfinite(sample.max())):
-        # An infinite value is none: it would make its tile, and those beside it, infinite.
+        # Infinite values are left out: each would make its tile and the tiles beside it infinite.
         sample, median = np.where(np.isfinite(sample), sample, np.float32(np.nan)), np.nanmedian
     medians = np.empty((len(tiles.rows), count))
     first = 0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a tile without any value
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of a tile without any value
         for number, rows in enumerate(tiles.rows):
             strip = sample[first : first + len(rows), : count * width]
             first += len(rows)
@@ -200,31 +201,31 @@ def _tile_medians(tiles, width, sample):
 
 
 def _row_medians(values, axis):
-    """Return `numpy.median` of rows of finite values: sorting them is faster."""
+    """Return the medians of rows of finite values: `numpy.median` takes longer than sorting."""
     sorted_values = np.sort(values, axis=axis)
     size = sorted_values.shape[axis]
     sums = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
     return np.divide(sums, 2, out=sums)
 
 
-def pixels_of_structure(image, background, variance, flat, photon, scratch, *, strip=None):
-    """Return the pixels significantly off the background, and their signal.
+def pixels_of_structure(image, background, variance, flat, photon_variance, scratch, *, strip=None):
+    """Return the pixels that differ significantly from the background, and their signal.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (k + 2, nx), float32
-        Contiguous, calibrated: a block of rows and one row on either side.
+        A block of calibrated rows and one row on either side, contiguous.
     background : numpy.ndarray of shape (k, nx), float32
-        For the rows in the middle.
+        Background of the rows of the block.
     variance : numpy.ndarray of shape (k, nx), float32
-        The pixels' variance if the background is their signal.
+        Variance of the pixels if the background is their signal.
     flat : numpy.ndarray of shape (k, nx), float32, or None
-    photon : float
-        Variance of the photons over their signal.
+    photon_variance : float
+        Variance of photons over their signal, in the unit of the image, before the flat.
     scratch : numpy.ndarray of shape (2, n), float32
-        Rows of at least (k + 2) nx; overwritten.
+        Room for sums, n at least (k + 2) nx; overwritten.
     strip : int, optional
-        Rows within which the least variance is sought; default: all.
+        Number of rows that share a limit of candidates; default: all rows.
 
     Returns
     -------
@@ -238,33 +239,40 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
     )
     pixel_variance = variance.reshape(-1)[indices]
     is_far = deviation * deviation > np.float32(SIGNIFICANT_SIGMA**2 / 9) * pixel_variance
-    # Beside an infinite pixel, as beside NaN, the background is all that is known.
+    # Beside a pixel that is infinite or NaN the background stays the signal.
     is_far &= np.isfinite(deviation)
     indices, pixel_variance = indices[is_far], pixel_variance[is_far]
     level = background.reshape(-1)[indices]
     divisor = np.float32(1) if flat is None else flat.reshape(-1)[indices]
-    photons = np.float32(photon) / divisor
+    photon_variances = np.float32(photon_variance) / divisor
     image_indices = indices + image.shape[1]
-    return indices, _expected_signal(image, image_indices, level, pixel_variance, photons)
+    return indices, _expected_signal(image, image_indices, level, pixel_variance, photon_variances)
 
 
 def _pixels_with_signal(image, background, variance, scratch, strip):
-    """Return pixels (flattened) whose mean of 3 x 3 may be significantly off, and by how much.
+    """Return candidates, and by how much the mean of their 3 x 3 pixels is off the background.
 
-    The end of each row is taken as the neighbour of the next one's start, which is faster; of the
-    outermost columns, where this is wrong, the mean is taken once more, without the neighbours
-    that they lack: the column itself is counted twice.
+    In the flattened image the end of a row is beside the start of the next row, and sums are fast.
+    In the outermost columns, where this is wrong, the sums are replaced: the column itself counts
+    twice, for the neighbours that it lacks.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (k + 2, nx), float32
-        With a row more on either side.
+        The block, with a row more on either side.
     background, variance : numpy.ndarray of shape (k, nx), float32
-        Smooth level, and the variance of a pixel about it.
+        Background of the block, and the variance of a pixel about it.
     scratch : numpy.ndarray of shape (2, n), float32
-        Room for the sums, which are overwritten.
+        Room for sums; overwritten.
     strip : int
-        Rows that share a limit.
+        Number of rows that share a limit.
+
+    Returns
+    -------
+    indices : numpy.ndarray of shape (n,), int64
+        Candidates, in the flattened block.
+    deviations : numpy.ndarray of shape (n,), float32
+        Absolute deviations of their means.
     """
     width = image.shape[1]
     pixels, size = image.reshape(-1), background.size - 2
@@ -286,7 +294,7 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     is_candidate = np.empty(background.shape, bool)
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
-        # A limit by a sample of the variances finds almost all pixels with signal, and few others.
+        # The least of a sample of the variances: nearly all pixels with signal are candidates.
         least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
         limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
         np.greater(deviations_by_row[rows], limit, out=is_candidate[rows])
@@ -307,23 +315,23 @@ def _sums_at_ends(image):
     return sums
 
 
-def _expected_signal(image, indices, level, variance, photon):
+def _expected_signal(image, indices, level, variance, photon_variance):
     """Return the expected signal of pixels from the 3 x 3 pixels around each.
 
     A surface of second degree through the eight neighbours is independent of the pixel's own
-    noise. If the pixel is off it, the image is sharper than such a surface, and the one through all
-    nine pixels is used; the pixel's own value, if it is bright or that surface misses it as well:
-    beside a peak of 500,000 electrons that surface is wrong by ten thousands.
+    noise. If the pixel is off this surface, the image is sharper there, and the surface through all
+    nine pixels is used. The pixel's own value is used if it is bright, or off the second surface as
+    well: beside a peak of 500,000 electrons that surface is wrong by ten thousands.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (k + 2, nx), float32
-        With a row more on either side.
+        The block, with a row more on either side.
     indices : numpy.ndarray of shape (n,), int64
-        Places of the pixels in the flattened image.
+        Pixels of the flattened image.
     level, variance : numpy.ndarray of shape (n,), float32
-        Smooth level, and the variance at that level.
-    photon : numpy.ndarray of shape (n,), float32, or numpy.float32
+        Background of these pixels, and their variance if it is their signal.
+    photon_variance : numpy.ndarray of shape (n,), float32, or numpy.float32
         The variance that one unit of light adds.
     """
     width = image.shape[1]
@@ -353,15 +361,15 @@ def _expected_signal(image, indices, level, variance, photon):
     surface_of_all = (
         np.float32(5 / 9) * values + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
     )
-    expected_variance = variance + np.maximum(surface_of_neighbours - level, 0) * photon
+    expected_variance = variance + np.maximum(surface_of_neighbours - level, 0) * photon_variance
     is_sharp = (values - surface_of_neighbours) ** 2 > np.float32(
         SHARP_SIGMA**2 * 9 / 4
     ) * expected_variance
-    # In units of the signal, an electron is ``photon`` times the flat.
-    is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon
-    own_variance = variance + np.maximum(values - level, 0) * photon
-    # Values far off the surface on either side: a low limit, or one above the surface alone, would
-    # choose values because noise raised them, whose errors are then too large.
+    # In units of the signal, an electron is ``photon_variance`` times the flat.
+    is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon_variance
+    own_variance = variance + np.maximum(values - level, 0) * photon_variance
+    # Values far above or below the surface. With a low limit, or with values above the surface
+    # alone, values would be chosen because noise raised them, and their errors would be too large.
     is_own |= (values - surface_of_all) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
     light = np.where(is_sharp, np.where(is_own, values, surface_of_all), surface_of_neighbours)
     return np.maximum(light, lowest)

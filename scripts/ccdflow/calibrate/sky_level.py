@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-# Rows of the sample: of 2000 columns each, they give the noise to 0.3 %.
+# Rows of the sample: those of an image of 2000 columns give the noise to 0.3 %.
 _SAMPLED_ROWS = 64
 COLUMN_LAG = 4
 """Compared pixels lie this many columns apart, where their noise is not correlated."""
@@ -21,9 +21,9 @@ _STAR_SIGMA = 3.0
 _CLIPPED_VARIANCE = 0.97334
 # Rounds of clipping.
 _CLIPPING_ITERATIONS = 4
-# Logarithmic classes of standard errors: the expected noise is computed for each, not each pixel.
+# Logarithmic classes of standard errors: the noise is computed for each class, not for each pixel.
 _ERROR_CLASSES = 400
-# Bisections of the expected median: 1e-7 of the range.
+# Bisections by which the median deviation is found, to 1e-7 of the range.
 _BISECTIONS = 24
 
 
@@ -35,7 +35,7 @@ def sampled_pairs_of_rows(ny):
 
 
 def count_of_differences(shape):
-    """Return the number of differences of which `level_and_noise` is made for an image.
+    """Return the number of differences from which `level_and_noise` measures an image's noise.
 
     Parameters
     ----------
@@ -51,12 +51,13 @@ def count_of_differences(shape):
 
 
 def level_and_noise(first, second):
-    """Return level and noise of the sky of a median pixel.
+    """Return the level of the sky, and the noise of a pixel of the sky.
 
-    The noise is that of differences between a pixel and one some columns away in the next row: the
-    two have the same background, but neither the level of a row (which differences within a row
-    do not show, though it is in UNCERT) nor read noise in common (the EFOSC2's is correlated by
-    -0.1 from one column to the next, which makes differences of neighbours 3 % too large).
+    The noise follows from differences between a pixel and one some columns away in the next row.
+    The two have nearly the same background. They do not share the level of a row, which is in
+    UNCERT and cancels in differences within a row. Their read noise is independent; the EFOSC2's is
+    correlated by -0.1 from one column to the next, which makes differences of neighbours 3 % too
+    large.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def level_and_noise(first, second):
 def _clipped_rms(steps):
     """Return the standard deviation of differences about 0, stars left out.
 
-    The median absolute deviation is a start only: of whole numbers it is one itself.
+    The median absolute deviation only begins the clipping: that of whole numbers is a whole number.
     """
     squares = np.square(steps, dtype=np.float64)
     sigma = MAD_TO_SIGMA * float(median(squares)) ** 0.5
@@ -105,10 +106,10 @@ def _clipped_rms(steps):
 
 
 def expected_noise(sigmas):
-    """Return the noise that `level_and_noise` finds of pixels with these standard errors.
+    """Return the noise that `level_and_noise` would measure of pixels with these standard errors.
 
-    Where all are alike it is theirs. In a spectrum they differ by a hundred times: clipping then
-    leaves the faint pixels, and the median of all says nothing of these.
+    If all errors are equal, the noise equals them. In a spectrum they differ by a factor of a
+    hundred. Clipping then keeps the faint pixels, whose noise is not the median of all errors.
 
     Parameters
     ----------
@@ -118,13 +119,13 @@ def expected_noise(sigmas):
     Returns
     -------
     float
-        NaN if there is none above 0.
+        NaN if no error is above 0.
 
     Notes
     -----
-    The start is the standard deviation whose median absolute deviation halves the pixels. Each
-    round of clipping at t sigmas keeps of a pixel's normal distribution the part
-    2 Phi(t) - 1 and the second moment s^2 (2 Phi(t) - 1 - 2 t phi(t)).
+    Clipping begins at the sigma that the median absolute deviation of all pixels gives. Each round
+    of clipping at t sigmas of a pixel keeps the fraction 2 Phi(t) - 1 of its normal distribution,
+    with the second moment s^2 (2 Phi(t) - 1 - 2 t phi(t)).
 
     Examples
     --------
@@ -134,35 +135,35 @@ def expected_noise(sigmas):
     sigmas = sigmas[np.isfinite(sigmas) & (sigmas > 0)].astype(np.float64)
     if not sigmas.size:
         return math.nan
-    sizes, weights = _error_classes(sigmas)
-    low, high = float(sizes.min()), float(sizes.max())
+    errors, weights = _error_classes(sigmas)
+    low, high = float(errors.min()), float(errors.max())
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        is_below = _share_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
+        is_below = _fraction_within(middle / MAD_TO_SIGMA / errors) @ weights < 0.5
         low, high = (middle, high) if is_below else (low, middle)
     sigma = (low + high) / 2
     for _ in range(_CLIPPING_ITERATIONS):
-        limit = _STAR_SIGMA * sigma / sizes
-        share_inside = _share_within(limit)
+        limit = _STAR_SIGMA * sigma / errors
+        kept_fraction = _fraction_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
-        kept_squares = sizes**2 * (share_inside - limit * density)
+        kept_squares = errors**2 * (kept_fraction - limit * density)
         sigma = (
-            float(kept_squares @ weights) / float(share_inside @ weights) / _CLIPPED_VARIANCE
+            float(kept_squares @ weights) / float(kept_fraction @ weights) / _CLIPPED_VARIANCE
         ) ** 0.5
     return sigma
 
 
 def _error_classes(sigmas):
-    """Return a size for each class of like standard errors, and the part of pixels in it."""
+    """Return the rms standard error of each class of errors, and the fraction of pixels in it."""
     logs = np.log(sigmas)
     low, span = float(logs.min()), float(np.ptp(logs)) or 1.0
     number = np.minimum((logs - low) * (_ERROR_CLASSES / span), _ERROR_CLASSES - 1).astype(np.intp)
     counts = np.bincount(number, minlength=_ERROR_CLASSES)
     squares = np.bincount(number, sigmas**2, _ERROR_CLASSES)
-    is_there = counts > 0
-    return np.sqrt(squares[is_there] / counts[is_there]), counts[is_there] / sigmas.size
+    has_pixels = counts > 0
+    return np.sqrt(squares[has_pixels] / counts[has_pixels]), counts[has_pixels] / sigmas.size
 
 
-def _share_within(limits):
-    """Return the parts of normal distributions within a number of sigma to either side."""
+def _fraction_within(limits):
+    """Return the fraction of a normal distribution within each number of sigma of its mean."""
     return np.array([math.erf(limit / 2**0.5) for limit in limits])

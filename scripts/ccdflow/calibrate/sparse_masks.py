@@ -13,7 +13,7 @@ _NO_VALUE_BITS = SATURATED | NOT_FINITE | NO_DATA
 
 
 def bits_of_master(mask):
-    """Return a master's mask as bits of a frame's; pixels without values have no calibration.
+    """Return a master's mask in the bits of a frame's; a pixel without a value is UNCALIBRATED.
 
     Parameters
     ----------
@@ -40,48 +40,48 @@ class SparseMask:
 
     Attributes
     ----------
-    index : numpy.ndarray of shape (n,), int64
+    indices : numpy.ndarray of shape (n,), int64
         Indices of the set pixels in the flattened image, in order.
-    value : numpy.ndarray of shape (n,), int16
-        Their bits.
+    bits : numpy.ndarray of shape (n,), int16
+        Bits of the set pixels.
     width : int
         Number of columns of the image.
     """
 
-    index: np.ndarray
-    value: np.ndarray
+    indices: np.ndarray
+    bits: np.ndarray
     width: int
 
     @classmethod
     def from_mask(cls, mask):
-        """Return a mask (ny, nx) of int16 as a sparse one."""
-        index = flagged_indices(np.ascontiguousarray(mask))
-        return cls(index, mask.reshape(-1)[index], mask.shape[1])
+        """Return the sparse mask of a mask, (ny, nx) int16."""
+        indices = flagged_indices(np.ascontiguousarray(mask))
+        return cls(indices, mask.reshape(-1)[indices], mask.shape[1])
 
     @property
     def nbytes(self):
         """Bytes of memory in use."""
-        return self.index.nbytes + self.value.nbytes
+        return self.indices.nbytes + self.bits.nbytes
 
     def cut(self, region):
-        """Return the mask of a `ccdflow.camera.sections.Region`, counted from its corner."""
-        y, x = np.divmod(self.index, self.width)
+        """Return the mask of the pixels in a `ccdflow.camera.sections.Region`."""
+        y, x = np.divmod(self.indices, self.width)
         is_inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
         width = region.x1 - region.x0
-        index = (y[is_inside] - region.y0) * width + x[is_inside] - region.x0
-        return SparseMask(index, self.value[is_inside], width)
+        indices = (y[is_inside] - region.y0) * width + x[is_inside] - region.x0
+        return SparseMask(indices, self.bits[is_inside], width)
 
     def put(self, first, block):
-        """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous.
+        """Set the bits of this mask in a block of rows of another one.
 
         Parameters
         ----------
         first : int
-            Row of the image that the block begins with.
+            Row of the image at which the block begins.
         block : numpy.ndarray of shape (k, nx), int16
             Rows of a mask, contiguous; changed in place.
         """
         start = first * self.width
-        low, high = self.index.searchsorted(start), self.index.searchsorted(start + block.size)
+        low, high = self.indices.searchsorted(start), self.indices.searchsorted(start + block.size)
         if high > low:
-            block.reshape(-1)[self.index[low:high] - start] |= self.value[low:high]
+            block.reshape(-1)[self.indices[low:high] - start] |= self.bits[low:high]

@@ -13,24 +13,23 @@ def combine_biases(
     masks=None,
     limits=None,
 ):
-    """Combine reduced biases; a small number is clipped by the read noise.
+    """Combine reduced biases; few biases are clipped by their read noise.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.member_reader.Member
         Reduced biases of one shape and type.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Region and read noise of each; a read noise of None is measured.
+        Region and read noise of each amplifier; a read noise of None is measured.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-        Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
-        MAD.
+        Default: that of the class, a clipped average.
     masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        With uncertainty by the noise model, mask, and the measured noise.
+        With an uncertainty by the noise model, a mask, and the measured noise.
 
     Raises
     ------

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.combine.noise import median_excess
+from ccdflow.combine.noise import median_variance_over_mean
 from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
 from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
 
 # A pixel at least this many standard errors above the light of its surroundings has the noise of
-# its own light: by chance alone 1 pixel in 700 is 3 above.
+# its own light: 1 pixel in 700 is by chance.
 _BRIGHT_SIGMA = 3.0
-# A value nearer to the clipping limit than this fraction of it may be beyond the limit: sums in
-# another order have other last digits, so that the pixel is solved exactly.
-_ROUNDING_PART = 1e-6
+# A pixel with a value nearer to the clipping limit than this fraction of the limit is solved
+# exactly: sums in another order have other last digits.
+_ROUNDING_FRACTION = 1e-6
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 
@@ -29,9 +29,9 @@ _ROUNDING_PART = 1e-6
 class PixelNoise:
     """The noise of the values of some pixels in each member.
 
-    A value of a member of level L is (charge / L), so its variance about `centre` is
-    (read_variance + photon_slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the
-    expected light if the centre is not significantly brighter.
+    A value of a member of level L is its signal over L, and has the variance
+    (read_variance + photon_slope max(L light + k dark, 0)) / L^2. `light` is the centre of the
+    values, or the expected light if the centre is not significantly brighter.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class PixelNoise:
     levels : numpy.ndarray of shape (n,), float64
         Level L of each member.
     dark : numpy.ndarray of shape (k,), float32 or float64, or None
-        The charge that was subtracted.
+        The dark that was subtracted, whose charge adds noise.
     factors : numpy.ndarray of shape (n,), float64, or None
-        Factor on that charge in each member.
+        Factor on the dark in each member.
     expected_light : numpy.ndarray of shape (k,), float32 or float64, or None
         Light of the pixels, estimated from their surroundings.
     """
@@ -56,7 +56,7 @@ class PixelNoise:
     expected_light: np.ndarray | None = None
 
     def part(self, columns):
-        """Return the noise of a subset of the pixels."""
+        """Return the noise of some of the pixels, by their indices."""
         names = ("read_variance", "photon_slope", "dark", "expected_light")
         values = {name: getattr(self, name) for name in names}
         parts = {
@@ -87,14 +87,14 @@ class PixelNoise:
 
     def least_variance(self, low):
         """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
-        # Only a centre brighter than the expected light replaces it.
+        # A centre replaces the expected light only if it is brighter.
         light = (
             np.maximum(low if self.expected_light is None else self.expected_light, 0)
             / self.levels.max()
         )
         if self.dark is not None:
-            largest = (np.abs(self.factors) / self.levels**2).max()
-            light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest
+            largest_factor = (np.abs(self.factors) / self.levels**2).max()
+            light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest_factor
         np.maximum(light, 0, out=light)
         variance = np.multiply(light, self.photon_slope, out=light)
         variance += self.read_variance / self.levels.max() ** 2
@@ -116,20 +116,20 @@ class PixelNoise:
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)
         if is_kept is None:
-            count, squares, sums = len(inverse), np.sum(inverse**2), inverse.sum()
-            darks = factors.sum()
+            count, sum_of_squares, sum_of_inverses = len(inverse), np.sum(inverse**2), inverse.sum()
+            sum_of_factors = factors.sum()
         else:
             count = np.count_nonzero(is_kept, axis=0)
-            sums, squares, darks = (
+            sum_of_inverses, sum_of_squares, sum_of_factors = (
                 _sum_by_member(np.where(is_kept, each[:, None], 0))
                 for each in (inverse, inverse**2, factors)
             )
-        light = self.light(centre) * sums
+        light = self.light(centre) * sum_of_inverses
         if self.dark is not None:
-            light += self.dark * darks
+            light += self.dark * sum_of_factors
         np.maximum(light, 0, out=light)
         variance = np.multiply(light, self.photon_slope, out=light)
-        variance += self.read_variance * squares
+        variance += self.read_variance * sum_of_squares
         with np.errstate(invalid="ignore", divide="ignore"):
             variance /= count**2
         return variance
@@ -139,7 +139,7 @@ class PixelNoise:
 
 
 def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
-    """Combine all values of each pixel, and find where the result is proved to be the recipe's.
+    """Combine all values of each pixel, and prove in which pixels the recipe rejects none of them.
 
     `values` are overwritten.
 
@@ -158,7 +158,7 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
     -------
     value : numpy.ndarray of shape (width,), float64
     spread : numpy.ndarray of shape (width,), float32 or float64, or None
-        Uncertainty times the root of the number of values.
+        Uncertainty times the square root of the number of values.
     is_proven : numpy.ndarray of shape (width,), bool
         False if a value is not finite or may be beyond the clipping limit.
     """
@@ -188,7 +188,7 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
 
 
 def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
-    """Return value, spread and proof, as `estimate_pixels`, of sorted values of each pixel.
+    """Return the results of `estimate_pixels` from values that are sorted for each pixel.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
 
     Returns
     -------
-    value, spread : numpy.ndarray of shape (k,), float64
+    value, spread : numpy.ndarray of shape (width,), float64
         See `estimate_pixels`.
     is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
@@ -219,7 +219,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
     deviations = values
     mad, is_unclipped = None, True
     if clip_by == "std":
-        is_unclipped = _are_within_deviations(deviations, centre, mean, recipe.clip)
+        is_unclipped = _are_within_std(deviations, centre, mean, recipe.clip)
     if clip_by == "mad" or (needs_spread and recipe.method == "median"):
         mad = mad_of_sorted(deviations, spare)
     if clip_by == "mad":
@@ -232,7 +232,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
 
 
 def _sample_spread(deviations, offset):
-    """Return the sample standard deviation of deviations about a point `offset` below the mean."""
+    """Return the sample standard deviation, from deviations about the mean minus `offset`."""
     n = len(deviations)
     squares = np.square(deviations, out=deviations)
     total = np.add.reduce(squares, axis=0)
@@ -243,9 +243,9 @@ def _sample_spread(deviations, offset):
 def _are_within_noise(low, high, clip, n, noise):
     """Return whether all values are so close together that none is beyond its limit.
 
-    The centre is one of the values, so no value is farther from it than the highest is from the
-    lowest; and no limit is smaller than that of the least variance. The difference is off by half
-    a unit in its last place, the limit by a few.
+    The centre is one of the values, so no value is farther from the centre than the highest value
+    from the lowest. No limit is smaller than that of the least variance. Rounding changes the
+    difference by half a unit in its last place, and the limit by a few.
 
     Parameters
     ----------
@@ -265,11 +265,11 @@ def _are_within_noise(low, high, clip, n, noise):
     return (high - low) * margin <= limit
 
 
-def _are_within_deviations(deviations, centre, mean, clip):
+def _are_within_std(deviations, centre, mean, clip):
     """Return whether no deviation from the median can exceed the limit in standard deviations.
 
-    The variance is off by a few units in the last place of the largest number squared; for as many
-    values as there may be members, the sums add less than that.
+    Rounding changes the variance by a few units in the last place of the largest number squared;
+    the sums over all members add less.
 
     Parameters
     ----------
@@ -287,11 +287,11 @@ def _are_within_deviations(deviations, centre, mean, clip):
     largest = np.maximum(deviations[0], deviations[-1]).astype(np.float64)
     error = 4 * np.finfo(deviations.dtype).eps * (largest + np.abs(centre))
     variance = squares / n - np.square(np.abs(mean - centre) + error) - 2 * error * largest
-    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING_PART)
+    return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING_FRACTION)
 
 
 def _is_unclipped(deviations, centre, mad, clip):
-    """Return whether no deviation from the median, sorted along the first axis, is too large.
+    """Return whether no deviation from the median can exceed the limit in sigma by the MAD.
 
     Parameters
     ----------
@@ -300,13 +300,13 @@ def _is_unclipped(deviations, centre, mad, clip):
     centre, mad : numpy.ndarray of shape (k,), float32 or float64
         Median of each pixel, and median of the distances from it.
     clip : float
-        The limit in standard deviations.
+        The limit in sigma.
     """
     return is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
 
 
 def _median_spread(mad, count):
-    """Return the standard error of the median times the root of the number of values."""
+    """Return the standard error of a median times the square root of the number of values."""
     return np.where(count > 1, mad * (MAD_TO_SIGMA * MEDIAN_OVER_MEAN), np.nan)
 
 
@@ -320,7 +320,7 @@ class ExactResults:
     Attributes
     ----------
     value, spread : numpy.ndarray of shape (k,), float64
-        The result, and its uncertainty times the root of `count`, in the unit of the members.
+        The result, and its uncertainty times the square root of `count`, in the members' unit.
     count : numpy.ndarray of shape (k,), int
         Number of values that are kept.
     is_kept, is_finite : numpy.ndarray of shape (n, k), bool
@@ -337,12 +337,12 @@ class ExactResults:
     variance: np.ndarray | None = None
 
     @property
-    def rejected_counts(self):
+    def n_rejected(self):
         """Number of rejected values of each member, shape ``(n,)``."""
         return np.count_nonzero(self.is_finite & ~self.is_kept, axis=1)
 
     @property
-    def invalid(self):
+    def n_invalid(self):
         """Number of values of each member that were not finite, shape ``(n,)``."""
         return np.count_nonzero(~self.is_finite, axis=1)
 
@@ -384,23 +384,23 @@ def kept_mask(values, recipe, noise=None):
     """
     is_kept = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
-        centre, limit = _centre_and_reach(values, is_kept, recipe, noise)
-        rejected = is_kept & ((values < centre - limit) | (values > centre + limit))
-        if not rejected.any():
+        centre, limit = _centre_and_limit(values, is_kept, recipe, noise)
+        is_rejected = is_kept & ((values < centre - limit) | (values > centre + limit))
+        if not is_rejected.any():
             break
-        is_kept &= ~rejected
+        is_kept &= ~is_rejected
     return is_kept
 
 
-def _centre_and_reach(values, is_kept, recipe, noise):
-    """Return the centre of each pixel and the allowed distance of a value from it.
+def _centre_and_limit(values, is_kept, recipe, noise):
+    """Return the centre of each pixel and the largest distance of a kept value from the centre.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (n, k), float64
-        NaN where there is none.
+        NaN where a member has no value.
     is_kept : numpy.ndarray of shape (n, k), bool
-        The values that are left.
+        The values that no earlier iteration rejected.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise or None
         Needed where the recipe clips by noise.
@@ -422,10 +422,10 @@ def _centre_and_reach(values, is_kept, recipe, noise):
 
 
 def _lower_median(values, is_kept):
-    """Return the median of the kept values; the lower middle one of an even number; NaN of none.
+    """Return the median of the kept values; of an even number the lower middle one; NaN of none.
 
-    It is one of the values, so a pixel never loses all of them; and if half of them were hit by
-    cosmic rays, it is one that was not.
+    This median is one of the values, so that a pixel never loses all of its values. If half of the
+    values were hit by cosmic rays, the median is a value without a hit.
     """
     sorted_values = np.sort(np.where(is_kept, values, np.inf), axis=0)
     counts = np.count_nonzero(is_kept, axis=0)
@@ -435,7 +435,7 @@ def _lower_median(values, is_kept):
 
 
 def combine_kept(values, is_kept, recipe, noise=None):
-    """Combine the kept values.
+    """Combine the kept values of each pixel.
 
     Parameters
     ----------
@@ -462,7 +462,7 @@ def combine_kept(values, is_kept, recipe, noise=None):
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     variance = None
     if noise is not None:
-        variance = noise.variance_of_mean(value, is_kept) * _excess_variance(recipe, count)
+        variance = noise.variance_of_mean(value, is_kept) * _variance_over_mean(recipe, count)
     return ExactResults(
         value=value,
         spread=spread,
@@ -473,16 +473,18 @@ def combine_kept(values, is_kept, recipe, noise=None):
     )
 
 
-def _excess_variance(recipe, count):
+def _variance_over_mean(recipe, count):
     """Return the variance of the method's result for ``count`` values over that of their mean."""
     if recipe.method == "average":
         return 1.0
-    table = np.array([median_excess(k) for k in range(int(np.max(count, initial=0)) + 1)])
+    table = np.array(
+        [median_variance_over_mean(k) for k in range(int(np.max(count, initial=0)) + 1)]
+    )
     return table[count]
 
 
 def _kept_median(values, is_kept):
-    """Return the median of the kept values of each pixel and their MAD; NaN if none is kept."""
+    """Return the median and the MAD of the kept values of each pixel; NaN if none is kept."""
     sorted_values = np.sort(np.where(is_kept, values, np.inf), axis=0)
     counts = np.count_nonzero(is_kept, axis=0)
     centre = np.full(values.shape[1], np.nan)
@@ -501,7 +503,7 @@ def _kept_median(values, is_kept):
 def _sum_by_member(values):
     """Return the sum along the first axis, member by member, (k,).
 
-    `numpy.sum` adds a single column in pairs: another order, and another last digit.
+    `numpy.sum` adds a single column in pairs, which may change the last digit.
     """
     total = np.zeros(values.shape[1])
     for row in values:

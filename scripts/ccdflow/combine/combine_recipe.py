@@ -38,17 +38,16 @@ class CombineRecipe:
     iterations : int
         Largest number of repetitions of the clipping. `ccdproc.combine` clips once.
     clip_by : {'auto', 'noise', 'mad', 'std'}
-        Origin of sigma. ``noise``: gain and read noise of the amplifier and the scale of the
-        member, about the median (the lower middle value of an even number: a cosmic ray adds
-        charge). ``mad``: 1.4826 MAD of the pixel's values, about their median, as in the guide.
-        ``std``: their standard deviation about the median, which is the result of the guide's
-        misspelt argument; with fewer than 24 values it rejects none at 5 sigma. ``auto``: by noise
-        if a noise model is given and there are fewer than ten members, whose MAD is too uncertain;
-        otherwise by MAD.
+        Source of sigma; limits are about the median of the pixel's values. ``noise``: gain and read
+        noise of the amplifier, and the level of the member. The median of an even number of values
+        is then the lower middle one, because a cosmic ray adds charge. ``mad``: 1.4826 MAD of the
+        values, as in the guide. ``std``: their standard deviation, which the guide's misspelt
+        argument gives; at 5 sigma it rejects none of fewer than 24 values. ``auto``: by noise if a
+        noise model is given for fewer than `FEW_FRAMES` members, otherwise by MAD.
     grow : int
-        Pixels within these rows and columns of a rejected value are rejected in the same member:
-        the faint rim of a star. If ``auto`` selects ``mad``, no rejection grows, because too many
-        rejections are chance.
+        Number of pixels around a rejected value, in rows and in columns, that are rejected in the
+        same member: the faint rim of a star. If ``auto`` selects ``mad``, no rejection grows,
+        because too many rejections are chance.
     """
 
     method: str = "average"
@@ -128,10 +127,10 @@ class CombineRecipe:
             )
         if self.clip_by == "auto" and noise is None:
             return replace(self, clip_by="mad", grow=0)
-        return self.recipe_for_number(n)
+        return self.resolve_with_noise(n)
 
-    def recipe_for_number(self, n):
-        """Return the recipe for `n` members whose noise is known, without ``auto``."""
+    def resolve_with_noise(self, n):
+        """Return the recipe for `n` members with a noise model, without ``auto``."""
         if self.clip_by != "auto":
             return self
         if n < FEW_FRAMES:

@@ -1,4 +1,4 @@
-"""The headers of combined products: members, method and quality."""
+"""The headers of combined products: members, method, noise and quality."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIGMA_COMMENTS = {
 NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
 
-# Members whose numbers have three digits in keywords; of more members, all have five.
+# Up to this number of members their numbers have three digits in keywords, otherwise five.
 _MOST_SHORT_NUMBERS = 999
 
 
@@ -54,8 +54,8 @@ def shared_cards(members):
     )
 
 
-def extension_name(member):
-    """Return the text cards that name an extension of a member."""
+def extension_name_cards(member):
+    """Return the cards that name an extension of a member."""
     # INHERIT is among the cards that are equal in all members.
     names = (name for name in EXTENSION_NAMES if name != "INHERIT")
     return CardList((name, member.cards[name]) for name in names if name in member.cards)
@@ -68,7 +68,7 @@ def unit_of_member(member):
 
 
 def is_electrons(unit):
-    """Return whether a unit is that of electrons, in any of the spellings of cameras.
+    """Return whether a unit is electrons, in one of the spellings of cameras.
 
     Examples
     --------
@@ -79,21 +79,21 @@ def is_electrons(unit):
 
 
 def write_group_cards(cards, *, key, recipe, members, dates, left_out):
-    """Write the members and the method, for all images of the product.
+    """Write the cards on members and method, which hold for all images of a product.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     key : str
-        The product's.
+        CCDFKEY of the product.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     members : list of str
-        Raw files.
+        Raw files of the members.
     dates : list of str
-        DATE-OBS of each, in any order.
+        DATE-OBS of each member, in any order.
     left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
-        Raw files unlike the group, with the reasons.
+        Raw files that are unlike the others of the group, with the reasons.
     """
     for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)
@@ -123,14 +123,14 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
 
 
 def write_clipping_cards(cards, recipe):
-    """Write the sigma of the clipping: the deviation that it is a multiple of.
+    """Write the source of the clipping sigma: MAD, standard deviation or noise model.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
-        The one that was used, `Combined.recipe`: before, ``auto`` may still become either.
+        The recipe that was used, `Combined.recipe`: one of the settings may still be ``auto``.
     """
     if recipe.clip is None:
         cards.set("CLIPDEV", NO_CLIPPING, "no value is rejected")
@@ -139,14 +139,14 @@ def write_clipping_cards(cards, recipe):
 
 
 def write_clipping_noise_cards(cards, noises, unit="adu"):
-    """Write the noise of a value by which each amplifier was clipped.
+    """Write the noise of a value in each amplifier, by which values were clipped.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     noises : sequence of float
-        Noise of a value, by amplifier. The sigma of the clipping is this noise times
+        Noise of a value in each amplifier. The clipping sigma is this noise times
         sqrt(1 + 1 / number of values).
     unit : str
     """
@@ -156,7 +156,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 
 
 def _numbered_keywords(name, count):
-    """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
+    """Return keywords with numbers from 1: IMCOM001, or IMC00001 for many members."""
     if count > _MOST_SHORT_NUMBERS:
         # FITS allows eight characters: three letters before five digits.
         return [f"{name[:3]}{number:05d}" for number in range(1, count + 1)]
@@ -164,7 +164,7 @@ def _numbered_keywords(name, count):
 
 
 def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
-    """Write the quality of one image of the product.
+    """Write the cards on rejection, level and noise of one image of a product.
 
     Parameters
     ----------
@@ -172,9 +172,9 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         Changed in place.
     combined : ccdflow.combine.stack.Combined
     figures : sequence of dict
-        Figures of each of its amplifiers, named as in
-        `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the members'
-        overscan was subtracted.
+        Figures of each amplifier of the image, named as in
+        `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the overscan of
+        the members was subtracted.
     remarks : sequence of str
         Warnings on the image.
     unit : str
@@ -182,12 +182,12 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     """
     for text in remarks:
         cards.add_history(f"ccdflow: {printable_sentence(text)}")
-    cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
-    cards.set("NINVALID", int(combined.invalid.sum()), "values masked or not finite, left out")
-    cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
+    cards.set("NREJECT", int(combined.n_clipped.sum()), "values rejected, of all members")
+    cards.set("NINVALID", int(combined.n_invalid.sum()), "values masked or not finite, left out")
+    cards.set("NEMPTY", int(combined.n_empty), "pixels without any value, NaN here")
     level = np.mean(combined.image, dtype=np.float64)
     if np.isnan(level):
-        # This mean takes four times as long, and hardly any image has a pixel without a value.
+        # `numpy.nanmean` takes four times as long, and few images have a pixel without a value.
         level = np.nanmean(combined.image, dtype=np.float64)
     cards.set("IMGLEVEL", float(f"{level:.6g}"), f"[{unit}] mean of this image")
     for number, figure in enumerate(figures, start=1):
@@ -204,7 +204,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
 
 
 def write_noise_cards(cards, combined, unit="adu"):
-    """Write the noise that the uncertainty leaves out, and the origin of the noise model.
+    """Write the noise that the uncertainty leaves out, and the parameters of the noise model.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def write_noise_cards(cards, combined, unit="adu"):
         "MBNOISE": "noise of the bias in it, not in UNCERT",
         "MDNOISE": "noise of the dark in it, not in UNCERT",
     }
-    for keyword, value in (combined.shared or {}).items():
+    for keyword, value in (combined.shared_noise or {}).items():
         if math.isfinite(value):
             cards.set(keyword, float(f"{value:.6g}"), f"[{unit}] {comments[keyword]}")
     amplifiers = combined.noise.amplifiers if combined.noise else ()
@@ -235,7 +235,7 @@ def write_noise_cards(cards, combined, unit="adu"):
 
 
 def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
-    """Write the quality of a combined flat.
+    """Write the cards on levels and noise of a combined flat.
 
     Parameters
     ----------
@@ -244,9 +244,9 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
     levels : sequence of float
         Levels of the members, in their unit.
     signal_to_noise : float
-        That of a pixel of the flat: the upper limit for a frame divided by it.
+        Signal to noise of a pixel of the flat, an upper limit for frames divided by the flat.
     ratios : dict of str to float
-        Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
+        Mean of the flat in each amplifier, see `ccdflow.combine.flats.amplifier_ratios`.
     """
     for keyword, level in zip(_numbered_keywords("IMLVL", len(levels)), levels, strict=True):
         cards.set(keyword, float(f"{level:.9g}"), "level that this flat was divided by")
@@ -262,14 +262,14 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
 
 
 def write_gain_cards(cards, gains, unit="adu"):
-    """Write the gains that the flats show.
+    """Write the gains that were measured from the flats.
 
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     gains : sequence of (float or None)
-        Gains of each amplifier, electrons per `unit`; NaN or None where it is not measured.
+        Gain of each amplifier, electrons per `unit`; NaN or None where it is not measured.
     unit : str
         Unit of the members.
     """
@@ -294,7 +294,7 @@ def write_factor_cards(cards, factors):
 
 
 def write_dark_cards(cards, *, seconds, rates, hot_pixels, hot_limit, units):
-    """Write the quality of a combined dark.
+    """Write the cards on exposure time, dark current and hot pixels of a combined dark.
 
     Parameters
     ----------
@@ -303,11 +303,12 @@ def write_dark_cards(cards, *, seconds, rates, hot_pixels, hot_limit, units):
     seconds : float
         Exposure time of the members.
     rates : sequence of ccdflow.detector.frame_figures.Estimate
-        Median rate of each amplifier, in its unit a second.
+        Median dark current of each amplifier, in its unit a second.
     hot_pixels : int
         Number of hot pixels.
     hot_limit : float
-        A pixel is hot above this rate over its neighbours, in its amplifier's unit a second.
+        A pixel is hot if its rate is above that of its neighbours by more than this, in the unit of
+        its amplifier a second.
     units : sequence of str
         Unit of each amplifier: ``electron``, or ``adu`` if its gain is unknown.
     """

@@ -1,4 +1,4 @@
-"""The file of frames that are combined by hand: one image, and a card for each member."""
+"""The file of a combination that was made by hand: one image, and a card for each member."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def write_combined_image(path, result, files, *, unit="adu"):
     path : path-like
     result : ccdflow.combine.stack.Combined
     files : list of str
-        The members, in their order.
+        Files of the members, in the order of the combination.
     unit : str
-        Unit of their pixels.
+        Unit of the pixels.
     """
     data = result.image.astype(">f4")
     header = fits.Header()
@@ -34,7 +34,7 @@ def write_combined_image(path, result, files, *, unit="adu"):
     header["BUNIT"] = unit
     header["NCOMBINE"] = (len(files), "number of frames combined")
     header["COMBMETH"] = str(result.recipe)
-    header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
+    header["NREJECT"] = (int(result.n_clipped.sum()), "values rejected")
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):
         digits = f"{number:03d}"

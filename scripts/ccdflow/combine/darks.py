@@ -27,19 +27,19 @@ def combine_darks(
     bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         The combined bias; None only if a camera with overscan subtraction has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Region, gain and read noise of each. A read noise of None is measured.
+        Region, gain and read noise of each amplifier. A read noise of None is measured.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-        Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
-        MAD.
+        Default: that of the class, a clipped average.
     masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        `image` is in the members' unit, at their own exposure. `uncertainty` is that of the darks
-        alone: if the dark is subtracted from a frame with the same bias, times k, the dark adds the
-        square of (k `uncertainty`), and the bias that of (1 - k) ``shared["MBNOISE"]``.
+        `image` is in the unit of the members, for their exposure time. `uncertainty` is that of the
+        darks alone. A frame from which the same bias and k times this dark are subtracted gets the
+        variance (k `uncertainty`)^2 from the dark, and ((1 - k) ``shared_noise["MBNOISE"]``)^2 from
+        the bias.
 
     Raises
     ------
@@ -59,5 +59,5 @@ def combine_darks(
         has_light=True,
         masks=masks,
     )
-    shared = {} if bias is None else {"MBNOISE": bias.rms(combined.sample_rows)}
-    return replace(combined, shared=shared)
+    shared_noise = {} if bias is None else {"MBNOISE": bias.rms(combined.sample_rows)}
+    return replace(combined, shared_noise=shared_noise)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import levels_of_members, measured_noise, sample_members
+from ccdflow.combine.member_noise import levels_of_members, measure_noise_model, sample_members
 from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.combine.subtracted_masters import (
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ccdflow.camera.sections import Region
     from ccdflow.combine.stack import Combined
 
-# The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
-# this many iterations, fewer once the number of lit pixels stays.
+# The lit pixels set the mean, and the mean sets the limit of lit pixels: both are computed in at
+# most this many iterations, until the number of lit pixels no longer changes.
 _MOST_ITERATIONS = 10
 
 
@@ -37,7 +37,7 @@ class ScaledDark:
     Attributes
     ----------
     master : ccdflow.combine.subtracted_masters.SubtractedMaster
-        Without its bias.
+        The dark, without its bias.
     seconds : sequence of float
         Exposure time of each flat.
     scale_up : float
@@ -111,33 +111,33 @@ class FlatSubtraction:
     def noise_of_masters(self, levels, rows):
         """Return the rms contributions of bias and dark to the mean of the flats.
 
-        The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the
-        dark enters with sum(k / L).
+        The bias enters the mean of the flats as the mean of (1 - k) / L, because the dark was made
+        with the same bias; the dark enters as the mean of k / L.
 
         Parameters
         ----------
         levels : numpy.ndarray of shape (n,), float64
             Level L of each flat, adu.
         rows : sequence of int
-            Rows of the masters that are looked at.
+            Rows of the masters whose errors are averaged.
 
         Returns
         -------
         dict of str to float
-            By keyword: MBNOISE, MDNOISE; without that of a master that is None.
+            By keyword: MBNOISE of the bias and MDNOISE of the dark, if they are subtracted.
         """
         factors = np.zeros(len(levels)) if self.dark is None else np.array(self.dark.factors)
         noises = {}
         if self.bias is not None:
-            share = abs(float(np.mean((1 - factors) / levels)))
-            noises["MBNOISE"] = share * self.bias.rms(rows)
+            net_factor = abs(float(np.mean((1 - factors) / levels)))
+            noises["MBNOISE"] = net_factor * self.bias.rms(rows)
         if self.dark is not None:
             noises["MDNOISE"] = float(np.mean(factors / levels)) * self.dark.master.rms(rows)
         return noises
 
 
 def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, limits=None):
-    """Combine reduced flats of one filter, for a camera of one image; its mean is 1.
+    """Combine reduced flats of one filter and of one image to a flat of mean 1.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        As of `combine_image_of_flats`, over the mean of its good, lit pixels.
+        See `combine_image_of_flats`; divided by the mean of its good, lit pixels.
 
     Raises
     ------
@@ -198,21 +198,20 @@ def combine_image_of_flats(
         Reduced flats of one shape and type, of any level.
     subtraction : FlatSubtraction
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Region, gain and read noise of each. Values of None are measured.
+        Region, gain and read noise of each amplifier. Values of None are measured.
     scale : sequence of float, optional
         Level of each flat; default: the median of its sampled good pixels, all amplifiers
-        together. Images of several HDUs need one level for all (`flat_levels`).
+        together. The images of one frame need the same level (`flat_levels`).
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-        Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
-        to a rejected one are rejected as well), otherwise by MAD.
+        Default: that of the class, with a growth of rejection by one pixel.
     masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        `uncertainty` is that of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]``
-        are the rms contributions of bias and dark, common to all members.
+        `uncertainty` is that of the flats alone. `shared_noise` has the rms contributions of bias
+        and dark, which are common to all members.
 
     Raises
     ------
@@ -230,7 +229,7 @@ def combine_image_of_flats(
     )
     _check_levels(levels, members)
     np.divide(sample.values, levels[:, None, None].astype(sample.values.dtype), out=sample.values)
-    noise = measured_noise(
+    noise = measure_noise_model(
         amplifiers, members[0].shape, sample, levels=levels, threads=limits.threads
     )
     del sample
@@ -244,8 +243,8 @@ def combine_image_of_flats(
         limits=limits.with_noise_model,
         allows_empty=True,
     )
-    shared = subtraction.noise_of_masters(levels, combined.sample_rows)
-    return replace(combined, mask=mask_of_combined(combined), shared=shared)
+    shared_noise = subtraction.noise_of_masters(levels, combined.sample_rows)
+    return replace(combined, mask=mask_of_combined(combined), shared_noise=shared_noise)
 
 
 def flat_levels(members, subtraction, *, masks=None):
@@ -297,11 +296,11 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
     has_ratios_of_light : bool
-        Whether amplifiers have the ratios of their light. Otherwise they have those of adu: their
-        light is compared in electrons, by the gains of the noise model, which the members show
-        where neither profile nor header gives one.
+        Whether one unit is the same light in all amplifiers. Otherwise the light of amplifiers is
+        compared in electrons, by the gains of the noise model; the members show a gain that neither
+        profile nor header gives.
     is_in_place : bool
-        Whether their arrays may be changed: nothing else holds them.
+        Whether the arrays of ``images`` may be changed, because nothing else holds them.
 
     Returns
     -------
@@ -323,7 +322,7 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
 def _factors_of_light(images):
     """Return the gains of the amplifiers of each image, a list of lists; None if all are equal.
 
-    An amplifier without light shows no gain, and has the mean of the others.
+    An amplifier without light shows no gain, and gets the mean gain of the other amplifiers.
     """
     if any(image.noise is None for image in images):
         return None
@@ -336,20 +335,20 @@ def _factors_of_light(images):
 
 
 def _mean_and_limits(images, factors):
-    """Return the mean of the good, lit pixels of all images, and where pixels are not lit.
+    """Return the mean of the good, lit pixels of all images, and the limits of lit pixels.
 
     Parameters
     ----------
     images : sequence of ccdflow.combine.stack.Combined
     factors : list of list of float, or None
-        The light of one unit in each amplifier of each image; None where it is the same in all.
+        The light of one unit in each amplifier of each image; None if it is the same in all.
 
     Returns
     -------
     mean : float
     limits : list of list of (ccdflow.camera.sections.Region or None, float)
-        Regions of each image and the value below which a pixel there is not lit, in
-        units of the mean; None is all of the image.
+        For each image its regions, or None for the whole image, with the value below which a pixel
+        of the region is not lit, in units of the mean.
     """
     if factors is None:
         parts = [_EvenPart(image, None, 1.0) for image in images]
@@ -368,7 +367,7 @@ def _mean_and_limits(images, factors):
 
 
 class _EvenPart(NamedTuple):
-    """A part of a flat's image in which one unit is the same light: an amplifier, or all of it.
+    """A part of a flat's image in which one unit is the same light: an amplifier, or the image.
 
     Attributes
     ----------
@@ -401,7 +400,7 @@ def _mean_of_lit_pixels(parts):
         counts = [np.count_nonzero(each) for each in lit_masks]
         count = sum(counts)
         if count in (0, n_previous):
-            # No pixel is good, or all lit pixels are still lit.
+            # No pixel is good, or the number of lit pixels no longer changes.
             break
         sums = [
             values.sum(where=is_lit, dtype=np.float64)
@@ -432,17 +431,18 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
     limits : list of (ccdflow.camera.sections.Region or None, float)
         See `_mean_and_limits`.
     is_in_place : bool
-        Whether its arrays may be changed: nothing else holds them.
+        Whether the arrays of ``image`` may be changed, because nothing else holds them.
     """
 
     def divide(array):
+        """Return an array divided by the mean."""
         return np.multiply(array, array.dtype.type(1 / mean), out=array if is_in_place else None)
 
     pixels = divide(image.image)
     mask = image.mask if is_in_place else image.mask.copy()
     for region, limit in limits:
         part = (slice(None), slice(None)) if region is None else region.slices
-        # A NaN is not unlit: its value is unknown.
+        # NaN is below no limit: whether the pixel is lit is not known.
         mask[part][pixels[part] < limit] |= UNLIT
     return replace(
         image,
@@ -451,7 +451,7 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
         sample=divide(image.sample),
         mask=mask,
         levels=image.levels * mean,
-        shared={name: value / mean for name, value in image.shared.items()},
+        shared_noise={name: value / mean for name, value in image.shared_noise.items()},
     )
 
 

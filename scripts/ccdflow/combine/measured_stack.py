@@ -1,11 +1,11 @@
-"""The combination of frames whose noise is measured on some of their rows first."""
+"""The combination of frames after their noise is measured on some of their rows."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
+from ccdflow.combine.member_noise import expected_light, measure_noise_model, sample_members
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.combine.subtracted_masters import mask_of_combined
 
@@ -13,7 +13,7 @@ from ccdflow.combine.subtracted_masters import mask_of_combined
 def combine_measured(
     members, amplifiers, recipe=None, *, subtract=(), masks=None, limits=None, has_light
 ):
-    """Combine members that are prepared in the same way, with the noise measured on them.
+    """Combine members with a noise model that is measured on some of their rows.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def combine_measured(
     masks : ccdflow.combine.preparation.MemberMasks, optional
     limits : ccdflow.combine.stack.CombineLimits, optional
     has_light : bool
-        Whether the members have a signal whose own noise counts: darks, not biases.
+        Whether the members have a signal with photon noise: darks have, biases have not.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def combine_measured(
     check_members(members)
     threads, shape = limits.threads, members[0].shape
     sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
-    noise = measured_noise(amplifiers, shape, sample, has_light=has_light, threads=threads)
+    noise = measure_noise_model(amplifiers, shape, sample, has_light=has_light, threads=threads)
     if has_light and len(sample.rows):
         noise = replace(noise, expected_light=expected_light(noise, sample))
     del sample
@@ -48,4 +48,4 @@ def combine_measured(
         allows_empty=True,
         limits=limits.with_noise_model,
     )
-    return replace(combined, mask=mask_of_combined(combined), shared={})
+    return replace(combined, mask=mask_of_combined(combined), shared_noise={})

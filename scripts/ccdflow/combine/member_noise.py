@@ -23,21 +23,21 @@ SAMPLE_ROWS = 64
 # Fainter light, in the unit of the members, does not determine the gain: most of its noise is read
 # noise.
 _LEAST_LIGHT = 100.0
-# A gain of the brighter parts of faint members counts if its relative error is below this: without
-# a gain all pixels would have one noise.
+# A gain from the bright parts of faint members is used if its relative error is below this: without
+# a gain all pixels would get the same noise.
 _MOST_GAIN_ERROR = 0.1
-# The ratios of amplifiers' levels are measured in this many rows of the sample: each is a median of
+# Rows of the sample, about, in which the ratios of the members are measured: each is a median of
 # thousands of pixels.
 _RATIO_ROWS = 16
-# Pixels with less than this fraction of the level are not lit, and have no ratio; a flat counts as
-# unlit below the same fraction of its mean.
+# Pixels with less than this fraction of the level give no ratio: they are not lit. A combined flat
+# is unlit below the same fraction of its mean.
 _LEAST_RATIO = 0.2
-# The predicted noise stands unless the measured noise differs by more than both: this fraction, and
-# this many standard errors of the measurement.
+# The measured noise replaces the predicted one if the two differ by more than this fraction, and by
+# more than this many standard errors of the measurement.
 _LEAST_DIFFERENCE, _LEAST_ERRORS = 0.01, 3
-# Columns of a box whose median is the expected light of its pixels.
+# Columns of a box of pixels, whose median is the expected light in it.
 _BOX_COLUMNS = 32
-# Sampled rows of a box: few, because a strip of them is sorted at once.
+# Sampled rows of a box of pixels: few, because all values of a box are sorted together.
 _BOX_ROWS = 4
 
 
@@ -110,7 +110,7 @@ def sample_members(
 
 
 def _prepared_values(raw, start, preparation):
-    """Return values of members from a pixel on, prepared, with NaN where they are masked."""
+    """Return the prepared values of members from a pixel on; NaN where they are masked."""
     values = raw.astype(preparation.dtype)
     bits = None
     if preparation.has_masks:
@@ -125,8 +125,8 @@ def _prepared_values(raw, start, preparation):
 def levels_of_members(sample):
     """Return the level of each member: the median of its finite sampled values.
 
-    The levels of several members are set right by their ratios: amplifiers of unlike gains have two
-    levels, and the median of all pixels lies anywhere between them.
+    The levels of several members are corrected by the ratios of their pixels. Amplifiers of unlike
+    gains have unlike levels, and the median of all pixels may lie anywhere between these.
 
     Parameters
     ----------
@@ -153,18 +153,18 @@ def levels_of_members(sample):
 
 
 def _median_of_finite(values):
-    """Return the median of the finite values, NaN without any."""
+    """Return the median of the finite values; NaN without a finite value."""
     finite_values = values[np.isfinite(values)]
     return float(np.median(finite_values)) if finite_values.size else np.nan
 
 
-def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, threads=1):
-    """Complete the noise model from the differences of consecutive members.
+def measure_noise_model(amplifiers, shape, sample, *, levels=None, has_light=True, threads=1):
+    """Return the noise model of members, completed by the differences of consecutive members.
 
-    An unknown read noise is the part of the differences that light does not explain; an unknown
+    An unknown read noise is the noise of the differences that light does not explain. An unknown
     gain follows from the noise that light adds (photon transfer), if there is enough light. Known
-    values are kept, times measured over predicted noise of the amplifier if the two differ by more
-    than 1 % and more than three standard errors.
+    values are kept. The noise of an amplifier is multiplied by the ratio of measured to predicted
+    noise if this differs significantly from 1.
 
     Parameters
     ----------
@@ -173,9 +173,9 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
         ``(ny, nx)`` of the members.
     sample : MemberSample
     levels : numpy.ndarray of shape (n,), float64, optional
-        Divisors of the sample; default: 1.
+        Levels that the sample was divided by; default: 1.
     has_light : bool
-        Whether the members hold light: biases do not.
+        Whether the members hold light or dark current: biases do not.
     threads : int
         Number of threads; the result does not depend on it.
 
@@ -208,7 +208,7 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
 
 
 def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
-    """Return the noise of an amplifier, completed and corrected by pairs of frames.
+    """Return the noise of an amplifier, completed and corrected by pairs of members.
 
     Parameters
     ----------
@@ -216,11 +216,11 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         Sampled rows of the amplifier.
     levels : numpy.ndarray of shape (n,), float64
-        Divisors of the frames.
+        Levels that the frames were divided by.
     map_pairs : callable
-        As `map`: of a pool of threads.
+        Like `map`; a pool of threads does the work.
     has_light : bool
-        Whether the members hold light.
+        Whether the members hold light or dark current.
     """
     indices = pairwise(range(len(frames)))
     pairs = map_pairs(lambda pair: _moments_of_pair(frames, levels, *pair), indices)
@@ -228,56 +228,57 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
     if not pairs:
         return _noise_of_header(amplifier, are_equal=not has_light and len(frames) > 1)
     lacks_gain = has_light and amplifier.gain is None and amplifier.read_noise is not None
-    if lacks_gain and _charge_of(pairs) <= _LEAST_LIGHT:
+    if lacks_gain and _mean_light(pairs) <= _LEAST_LIGHT:
         amplifier = replace(amplifier, gain=_gain_of_bright_parts(amplifier, frames, levels))
-    amplifier = _amplifier_without_gaps(amplifier, pairs, has_light=has_light)
-    pulls = _pulls_of_pairs(amplifier, frames, levels, map_pairs)
+    amplifier = _completed_amplifier(amplifier, pairs, has_light=has_light)
+    pulls = _pull_moments(amplifier, frames, levels, map_pairs)
     if not pulls:
         # Nearly all values are equal: clipping leaves values without scatter.
         return amplifier
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
-    m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
+    n_pairs, n_pixels = len(pulls), np.mean([pull.count for pull in pulls])
     # Neighbouring pairs share a frame, so their variances are correlated by 1/4.
-    error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
+    error = factor * np.sqrt((1 + (n_pairs - 1) / (2 * n_pairs)) / (2 * n_pixels * n_pairs))
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, _LEAST_ERRORS * error):
         return amplifier
-    # Frames that hardly scatter are rounded all the same.
+    # The noise is not less than that of rounding, also of frames that hardly scatter.
     least = min(1.0, DIGITAL_NOISE / amplifier.variance_without_light**0.5)
     return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
-def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
-    """Return the moments of consecutive differences divided by their predicted noise.
+def _pull_moments(amplifier, frames, levels, map_pairs):
+    """Return the moments of the pulls: differences of consecutive members over predicted noise.
 
     Parameters
     ----------
     amplifier : ccdflow.combine.noise.AmplifierNoise
-        The noise that is predicted.
-    frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
-        Sampled rows of the members.
-    levels : sequence of float
-        Levels of the light of each member.
+        Predicts the noise.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier.
+    levels : numpy.ndarray of shape (n,), float64
+        Levels that the frames were divided by.
     map_pairs : callable
-        Called with a function and the pairs of indices; several threads work on them.
+        Like `map`; a pool of threads does the work.
     """
-    boxes = light_around(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
+    light = light_around(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
 
-    def pull_of(pair):
+    def moments_of_pair(pair):
+        """Return the moments of the pulls of two members, by their indices."""
         i, j = pair
-        noise = np.sqrt(_predicted_variance(amplifier, boxes, levels[i], levels[j]))
+        noise = np.sqrt(_predicted_variance(amplifier, light, levels[i], levels[j]))
         least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
         rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / least
         return clipped_moments((frames[i] - frames[j]) / noise, rounding=rounding)
 
-    pulls = map_pairs(pull_of, pairwise(range(len(frames))))
+    pulls = map_pairs(moments_of_pair, pairwise(range(len(frames))))
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
 
 
 def light_around(frames):
     """Return the light of each pixel, estimated from its surroundings, shape ``(k, nx)``.
 
-    Median over boxes of a few sampled rows by some columns and over all frames, so that hot pixels
-    have no influence; NaN where no value is good.
+    The light of a box of pixels is the median of its values in all frames, so that hot pixels have
+    no influence; NaN if no value of the box is finite.
     """
     n, k, nx = frames.shape
     light = np.zeros((k, nx))
@@ -285,7 +286,7 @@ def light_around(frames):
         boxed_columns = 0
         strip = frames[:, y : y + _BOX_ROWS]
         if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
-            # All boxes of full width at once.
+            # All boxes of full width together, which is faster.
             boxed_columns = nx // _BOX_COLUMNS * _BOX_COLUMNS
             boxes = strip[:, :, :boxed_columns].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
             medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)
@@ -300,7 +301,7 @@ def light_around(frames):
 
 
 def expected_light(noise, sample):
-    """Return the light of pixels, estimated from their surroundings in a sample of the members.
+    """Return the expected light of all pixels, from their surroundings in a sample of the members.
 
     Parameters
     ----------
@@ -323,7 +324,7 @@ def expected_light(noise, sample):
 
 
 def _grid_of(rows, frames):
-    """Return the middles of boxes of sampled rows and of columns, and their light.
+    """Return the middles of boxes of pixels, by rows and by columns, and the light of the boxes.
 
     Parameters
     ----------
@@ -342,23 +343,23 @@ def _grid_of(rows, frames):
     light = light_around(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
     light = light[: len(middle_rows), : len(middle_columns)]
     is_finite = np.isfinite(light)
-    usual_light = np.median(light[is_finite]) if is_finite.any() else 0.0
-    return middle_rows, middle_columns, np.where(is_finite, light, usual_light)
+    median_light = np.median(light[is_finite]) if is_finite.any() else 0.0
+    return middle_rows, middle_columns, np.where(is_finite, light, median_light)
 
 
 def _mean_positions(positions, length):
-    """Return the mean positions of boxes of some length; a last box is left out if it is short."""
-    # A box counts if it has a quarter of its positions or more. The only box always counts.
+    """Return the mean positions of boxes of a length; a short box at the end is left out."""
+    # A box counts if it has at least a quarter of its positions. A single box always counts.
     count = max((len(positions) + 3 * length // 4) // length, 1)
     return np.array([positions[n * length : (n + 1) * length].mean() for n in range(count)])
 
 
 def _noise_of_header(amplifier, *, are_equal):
-    """Return the noise of an amplifier that no pair measures; raise if it is not known."""
+    """Return the known noise of an amplifier that no pair of members shows; raise without one."""
     if amplifier.read_noise is not None:
         return amplifier
     if are_equal:
-        # All pixels of these biases have one value: only rounding makes noise.
+        # All pixels of the biases have one value: the only noise is that of rounding.
         return replace(amplifier, read_noise=DIGITAL_NOISE)
     raise FrameError(
         f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",
@@ -376,9 +377,9 @@ class _MemberPair(NamedTuple):
     moments : ccdflow.combine.moments.Moments
         Moments of the difference.
     light : float
-        Median of the mean of the two, in units of their levels.
+        Median of the mean of the two members, in units of their levels.
     first_level, second_level : float
-        Levels of the two, adu; 1 where the members are not divided by one.
+        Levels that the two members were divided by; 1 if they were not.
     """
 
     moments: Moments
@@ -387,13 +388,13 @@ class _MemberPair(NamedTuple):
     second_level: float
 
     def excess(self, amplifier):
-        """Return the measured variance of the difference minus that of a noise model."""
+        """Return the measured variance of the difference minus that which an amplifier predicts."""
         predicted = _predicted_variance(amplifier, self.light, self.first_level, self.second_level)
         return self.moments.sigma**2 - predicted
 
     @property
     def inverse_squares(self):
-        """Variance of the difference for a variance of 1 in each member, before the levels."""
+        """Variance of the difference if each member, before its division, has a variance of 1."""
         return 1 / self.first_level**2 + 1 / self.second_level**2
 
 
@@ -402,11 +403,12 @@ def _moments_of_pair(frames, levels, i, j):
 
     Parameters
     ----------
-    frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
-        Sampled rows of the members.
-    levels : sequence of float
-        Levels of the light of each member.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier.
+    levels : numpy.ndarray of shape (n,), float64
+        Levels that the frames were divided by.
     i, j : int
+        Indices of the two.
     """
     difference = frames[i] - frames[j]
     means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
@@ -417,35 +419,36 @@ def _moments_of_pair(frames, levels, i, j):
 
 
 def _predicted_variance(amplifier, light, *levels):
-    """Return the variance of the difference of two members of these levels."""
+    """Return the variance of the difference of two members that were divided by these levels."""
     light = np.maximum(light, 0.0)
-    dark, per_light = amplifier.variance_without_light, amplifier.variance_per_light
-    return sum((dark + per_light * light * level) / level**2 for level in levels)
+    fixed, per_light = amplifier.variance_without_light, amplifier.variance_per_light
+    return sum((fixed + per_light * light * level) / level**2 for level in levels)
 
 
-def _charge_of(pairs):
-    """Return the mean light of members, in their unit."""
+def _mean_light(pairs):
+    """Return the mean light of members before they were divided by levels, in their unit."""
     return np.mean([pair.light * (pair.first_level + pair.second_level) / 2 for pair in pairs])
 
 
 def _gain_of_bright_parts(amplifier, frames, levels):
-    """Return the gain by the parts of faint members that have light, as the glow of a dark.
+    """Return the gain that bright parts of faint members show, such as the glow of darks.
 
     Parameters
     ----------
     amplifier : ccdflow.combine.noise.AmplifierNoise
         Without a gain, with a read noise.
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Sampled rows of the amplifier, over their levels.
+        Sampled rows of the amplifier.
     levels : numpy.ndarray of shape (n,), float64
+        Levels that the frames were divided by.
 
     Returns
     -------
     float or None
         None if no part has enough light.
     """
-    # The sum of normal values is independent of their differences. Boxes leave out hits and hot
-    # pixels; within a box a glow varies, and its pixels count by their own light.
+    # The light of a pixel is the mean of its values, which is independent of their differences. The
+    # medians of boxes leave out cosmic rays and hot pixels.
     light = frames.mean(axis=0, dtype=np.float64)
     level = np.median(levels)
     with np.errstate(invalid="ignore"):
@@ -454,8 +457,7 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     light = light[is_bright]
     inverses, count = [], 0
     for i, j in pairwise(range(len(frames))):
-        # The variance of a difference, divided by these photons, is 1 / gain and a part not due to
-        # light.
+        # The variance of a difference over the light is 1 / gain plus a term without light.
         photons = light * (1 / levels[i] + 1 / levels[j])
         noise = np.sqrt(photons)
         rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / noise.min(initial=np.inf)
@@ -468,16 +470,16 @@ def _gain_of_bright_parts(amplifier, frames, levels):
             count += moments.count
     if not inverses:
         return None
-    total, fixed_part = np.mean(inverses, axis=0)
-    inverse_gain = total - fixed_part
-    # Neighbouring pairs share a frame, which adds half to the variance of their mean.
+    total, fixed_term = np.mean(inverses, axis=0)
+    inverse_gain = total - fixed_term
+    # Neighbouring pairs share a frame, which raises the variance of their mean by a half.
     error = total * np.sqrt(3 / count)
     return float(1 / inverse_gain) if error < _MOST_GAIN_ERROR * inverse_gain else None
 
 
-def _amplifier_without_gaps(amplifier, pairs, *, has_light):
-    """Return the noise of an amplifier with read noise and gain, measured where unknown."""
-    if amplifier.gain is None and has_light and _charge_of(pairs) > _LEAST_LIGHT:
+def _completed_amplifier(amplifier, pairs, *, has_light):
+    """Return the noise of an amplifier; pairs of members give an unknown gain or read noise."""
+    if amplifier.gain is None and has_light and _mean_light(pairs) > _LEAST_LIGHT:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.
         start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
         excess = np.mean([pair.excess(start) for pair in pairs])
@@ -485,8 +487,8 @@ def _amplifier_without_gaps(amplifier, pairs, *, has_light):
             max(pair.light, 0.0) * (1 / pair.first_level + 1 / pair.second_level) for pair in pairs
         ]
         weight = np.mean(photons)
-        dark = np.mean([start.variance_without_light * pair.inverse_squares for pair in pairs])
-        if weight > 0 and excess > dark:
+        fixed = np.mean([start.variance_without_light * pair.inverse_squares for pair in pairs])
+        if weight > 0 and excess > fixed:
             amplifier = replace(amplifier, gain=float(weight / excess))
     if amplifier.read_noise is None:
         start = replace(amplifier, read_noise=0.0)

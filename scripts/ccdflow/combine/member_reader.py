@@ -1,4 +1,4 @@
-"""The places of frames' pixels in files, and reading of runs of pixels."""
+"""The places of the members' pixels in files, and the reading of these pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
-OPEN_FILES = 200
-"""With more members each read opens its file: the system limits the number of open files."""
+MOST_OPEN_FILES = 200
+"""The files of at most this many members stay open: the system limits the number of open files."""
 
 # The remedy for a file that cannot be combined.
 _REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
@@ -22,14 +22,14 @@ _REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
 
 @dataclass(frozen=True)
 class Member:
-    """The place of one frame's pixels: an uncompressed big-endian float image in a file.
+    """The place of a member's pixels: an uncompressed big-endian float image in a file.
 
     Attributes
     ----------
     path : path-like
         The file.
     offset : int
-        Offset of the pixels in bytes.
+        Bytes of the file before the pixels.
     shape : tuple of int
         ``(ny, nx)``.
     dtype : {'>f4', '>f8'}
@@ -52,7 +52,7 @@ def member_of_file(path, *, hdu=0, is_mask=False):
     hdu : int or str
         Number or EXTNAME of the image.
     is_mask : bool
-        Whether it is a mask of whole numbers.
+        Whether the image is a mask, of whole numbers.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def member_of_file(path, *, hdu=0, is_mask=False):
         before its pixels do.
     """
     header, offset, size = _read_header(path, hdu)
-    # Types by BITPIX: of a mask bytes and integers, of an image single and double precision.
+    # A mask has bytes or integers, an image numbers of single or double precision.
     type_of_bitpix = {8: "u1", 16: ">i2"} if is_mask else {-32: ">f4", -64: ">f8"}
     is_two_dimensional = header.get("NAXIS") == 2
     if not is_two_dimensional or header.get("BITPIX") not in type_of_bitpix:
@@ -122,7 +122,7 @@ def _read_header(path, hdu):
 
 
 def unit_of_image(path, *, hdu=0):
-    """Return the unit of an image that `member_of_file` has found; '' if no card gives it.
+    """Return the unit of an image for which `member_of_file` gave a `Member`; '' without a unit.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def unit_of_image(path, *, hdu=0):
 
 
 def _find_hdu(file, hdu):
-    """Return header and data offset of the HDU with this number or EXTNAME."""
+    """Return the header of the HDU with this number or EXTNAME, and the offset of its pixels."""
     if file.read(6) != b"SIMPLE":
         raise ValueError("not a FITS file")
     number = offset = 0
@@ -179,6 +179,7 @@ def _fill_with_pixels(descriptor, member, start, out):
         Descriptor of the open file.
     member : Member
     start : int
+        Pixel of the flattened image.
     out : numpy.ndarray of shape (k,)
         In the type of the file; filled in place.
     """
@@ -206,27 +207,29 @@ def _fill_with_pixels(descriptor, member, start, out):
 
 
 def file_reader(members, stack):
-    """Return ``read(index, start, out)``; a few files stay open until `stack` closes.
+    """Return a function that reads pixels of members, ``read(index, start, out)``.
 
     Parameters
     ----------
     members : sequence of Member
     stack : contextlib.ExitStack
-        Closes the files.
+        Closes the files of a small number of members, which are open from now on.
 
     Returns
     -------
     callable
-        Fills ``out`` with pixels of member ``index`` from pixel ``start`` on.
+        Fills ``out`` with pixels of member ``index`` from pixel ``start`` on; raises `FrameError`
+        if the file cannot be read or ends early.
 
     Raises
     ------
     FrameError
-        By ``read``, and for a few files at once: a file cannot be read, or ends early.
+        If a file of a small number of members cannot be opened.
     """
-    if len(members) > OPEN_FILES:
+    if len(members) > MOST_OPEN_FILES:
 
         def read(index, start, out):
+            """Open the file of a member, and fill `out` with its pixels from `start` on."""
             descriptor = _open_member(members[index].path)
             try:
                 _fill_with_pixels(descriptor, members[index], start, out)
@@ -241,6 +244,7 @@ def file_reader(members, stack):
         stack.callback(os.close, descriptors[-1])
 
     def read(index, start, out):
+        """Fill `out` with the pixels of a member from `start` on."""
         _fill_with_pixels(descriptors[index], members[index], start, out)
 
     return read

@@ -1,4 +1,4 @@
-"""Reduced frames as members of a combination: headers as text, and the places of the pixels."""
+"""The HDUs of reduced frames that are combined: headers as text, and the places of the pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProductHdu:
         The text of each card by keyword, with the CONTINUE cards that follow it; without COMMENT,
         HISTORY and blank cards.
     member : ccdflow.combine.member_reader.Member or None
-        Place of its pixels; None if it has none.
+        Place of its pixels; None if the HDU has no pixels.
     """
 
     cards: dict[str, str]
@@ -32,7 +32,7 @@ class ProductHdu:
 
 
 def read_hdus(path, count):
-    """Read the first HDUs of a product, their headers once and no pixels.
+    """Read the headers of the first HDUs of a product, and no pixels.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def read_hdus(path, count):
     FrameError
         If the file cannot be read.
     DamagedProduct
-        If it ends before its pixels do, or a header does not tell the size of its pixels, or holds
-        bytes other than ASCII.
+        If the file ends before its pixels do, or a header lacks the size or type of its pixels, or
+        holds bytes other than ASCII.
     """
     path = Path(path)
     hdus, offset = [], 0
@@ -95,7 +95,7 @@ def read_hdus(path, count):
 
 
 def _hdu_and_data(text, path, offset):
-    """Return the `ProductHdu` of a header, and the bytes of its data.
+    """Return the `ProductHdu` of a header, and the number of bytes of its pixels.
 
     Raises
     ------
@@ -114,13 +114,12 @@ def _hdu_and_data(text, path, offset):
             if last_keyword in cards:
                 cards[last_keyword] += card
             continue
-        # The first of several cards with one keyword is kept, without the CONTINUE cards of the
-        # second.
+        # Of several cards with one keyword the first is kept; CONTINUE cards of the others are not.
         last_keyword = "" if keyword in cards or is_commentary(keyword) else keyword
         if last_keyword:
             cards[keyword] = card
-    axes = int(_value_text(cards["NAXIS"]))
-    if not axes:
+    n_axes = int(_value_text(cards["NAXIS"]))
+    if not n_axes:
         return ProductHdu(cards, None), 0
     shape = int(_value_text(cards["NAXIS2"])), int(_value_text(cards["NAXIS1"]))
     if min(shape) < 1:

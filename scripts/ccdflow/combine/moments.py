@@ -10,26 +10,26 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 CLIP_SIGMA = 5.0
-"""A value beyond this many sigma is an outlier: one in 1.7 million normal values is."""
+"""A value beyond this many sigma is an outlier: 1 of 1.7 million normal values is by chance."""
 
-# Clipping starts at the median of this many values: sorting more takes time.
+# Clipping begins with the median and MAD of about this many values: sorting more takes longer.
 _START_VALUES = 20_000
 # Values that are worked on at once: they stay in the processor's cache. A multiple of the 8192
 # float32 values that numpy sums in float64 at once: the sums of parts add up to the same bits as a
 # sum of all values.
 _VALUES_AT_ONCE = 1 << 16
-# Clipping ends after this many rounds, or when a round leaves out nothing.
+# Clipping ends after this many rounds, or earlier if a round leaves out no value.
 _MOST_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of the values left by clipping.
+    """The moments of the values that clipping leaves.
 
     Attributes
     ----------
     mean, sigma : float
-        The standard deviation with ``ddof=1``.
+        Mean, and standard deviation with ``ddof=1``.
     count : int
         Number of the values.
     """
@@ -47,8 +47,8 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
     values : numpy.ndarray of any shape, float32 or float64
         NaN and infinite values are ignored.
     rounding : float
-        Noise of rounding to whole adu, in the unit of the values: outliers are no nearer to the
-        mean than those of this scatter. The default is for values in adu.
+        Noise of rounding to whole adu, in the unit of the values. Outliers are judged by at least
+        this sigma. The default is for values in adu.
 
     Returns
     -------
@@ -61,16 +61,16 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
         values = values[is_finite]
     if len(values) < 2:
         return Moments(float("nan"), float("nan"), len(values))
-    start = values[:: len(values) // _START_VALUES + 1]
-    mean = float(median(start))
-    sigma = MAD_TO_SIGMA * float(median(np.abs(start - mean)))
+    sample = values[:: len(values) // _START_VALUES + 1]
+    mean = float(median(sample))
+    sigma = MAD_TO_SIGMA * float(median(np.abs(sample - mean)))
     if sigma == 0:  # more than half of the values agree
         mean, sigma = _mean_and_deviation(values)
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
-        # Most of some whole numbers may be equal: values one off are not outliers.
+        # Most values may be one whole number: a value that differs by one is no outlier.
         limit = CLIP_SIGMA * max(sigma, rounding)
-        # Mostly all values are kept: the least and the largest show it in a tenth of the time.
+        # Usually all values are kept: the extremes show it in a tenth of the time.
         if (np.abs(extremes - mean) <= limit).all():
             n_before, count, values_kept = count, len(values), values
         else:
@@ -85,7 +85,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
 
 
 def _are_within(values, mean, limit):
-    """Return the mask, (n,) bool, of the values within a limit of their mean."""
+    """Return the mask of the values within a limit of their mean, (n,) bool."""
     is_within = np.empty(len(values), bool)
     buffer = np.empty(min(len(values), _VALUES_AT_ONCE), values.dtype)
     for first in range(0, len(values), _VALUES_AT_ONCE):

@@ -11,19 +11,20 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import UserError
 
 DIGITAL_NOISE = 1 / np.sqrt(12)
-"""Noise of rounding to whole numbers: no camera is taken to be quieter.
+"""Noise of rounding to whole numbers: the noise of a camera counts as at least this.
 
-The error is uniform from -1/2 to 1/2; its variance is the integral of x^2 between them, 1/12.
+The error of rounding is uniform from -1/2 to 1/2; its variance is the integral of x^2, 1/12.
 """
 
-# Drawn samples of normal values, at least: they give the variance of a median to 1 %.
+# Least number of samples of normal values: they give the variance of a median to 1 %.
 _TRIALS = 40_000
-# Few values have more samples: this many values in all.
+# Samples of few values are more numerous: they have this many values in all.
 _TRIAL_VALUES = 400_000
 # Seed of the random numbers: another one would change UNCERT of medians.
 _TRIAL_SEED = 20160118
-# The least divisor: no smaller positive number is normal in float32, the type of the pixels.
+# The least divisor: smaller numbers lose digits in float32, the type of the pixels.
 _LEAST_POSITIVE = float(np.finfo(np.float32).tiny)
+# The remedy for a noise that is out of range.
 _NOISE_REMEDY = "give it in the unit of the frames"
 
 
@@ -34,16 +35,17 @@ class AmplifierNoise:
     Attributes
     ----------
     name : str
-        Its name.
+        Name of the amplifier.
     region : ccdflow.camera.sections.Region
-        Its pixels in the image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
+        Its pixels in the image; may be given as a tuple, ``(y0, y1, x0, x1)``.
     read_noise : float or None
         Noise of a pixel without light, in the unit of the members (adu, or electrons if `gain` is
         1); None if unknown.
     gain : float or None
         Electrons per unit; None if unknown, and for biases, which hold no light.
     level_noise : float
-        Noise of the subtracted overscan level, in the same unit: common to the pixels of a row.
+        Noise of the subtracted overscan level, in the unit of the members: common to the pixels of
+        a row.
     factor : float
         Measured noise over the noise predicted from the other parameters.
     """
@@ -85,7 +87,7 @@ class AmplifierNoise:
 
 
 def check_region(amplifier, shape):
-    """Return the region of an amplifier, if it is inside the image.
+    """Return the region of an amplifier; raise if it is not inside the image.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def check_region(amplifier, shape):
     Raises
     ------
     UserError
-        If it is not.
+        If the region is not inside the image.
     """
     region = amplifier.region
     if not region.is_within(shape):
@@ -117,7 +119,7 @@ def check_region(amplifier, shape):
 
 @dataclass(frozen=True)
 class LightGrid:
-    """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
+    """Smooth light of one amplifier: values on a grid, linear between and beyond them.
 
     Attributes
     ----------
@@ -136,15 +138,15 @@ class LightGrid:
 
     @cached_property
     def _lines(self):
-        """Light of the rows of the grid at all columns, shape (k, nx), and the steps between."""
-        low, part = _between_knots(self.columns, np.arange(self.region.x1 - self.region.x0))
+        """Light of the grid's rows at all columns, (k, nx), and the step to the next row."""
+        low, fraction = _between_knots(self.columns, np.arange(self.region.x1 - self.region.x0))
         high = np.minimum(low + 1, len(self.columns) - 1)
-        lines = self.values[:, low] + part * (self.values[:, high] - self.values[:, low])
+        lines = self.values[:, low] + fraction * (self.values[:, high] - self.values[:, low])
         return lines, np.diff(lines, axis=0, append=lines[-1:])
 
     @cached_property
     def _knots(self):
-        """For each row of the amplifier the grid row before it, and the fraction of the way on."""
+        """For each row of the amplifier the grid's row before, and the fraction to the next."""
         return _between_knots(self.rows, np.arange(self.region.y1 - self.region.y0))
 
     def write(self, first, out):
@@ -160,18 +162,19 @@ class LightGrid:
         y0, columns = self.region.y0, self.region.columns
         start, stop = max(first, y0), min(first + len(out), self.region.y1)
         lines, steps = self._lines
-        low, part = (each[start - y0 : stop - y0] for each in self._knots)
+        low, fraction = (each[start - y0 : stop - y0] for each in self._knots)
         while start < stop:
-            # Rows between the same two rows of the grid.
+            # Number of rows between the same two rows of the grid.
             count = int(np.searchsorted(low, low[0], side="right"))
             pixels = out[start - first : start - first + count, columns]
             dtype = out.dtype.type
-            np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=pixels)
+            column = fraction[:count, None].astype(dtype)
+            np.multiply(column, steps[low[0]].astype(dtype), out=pixels)
             pixels += lines[low[0]].astype(dtype)
-            start, low, part = start + count, low[count:], part[count:]
+            start, low, fraction = start + count, low[count:], fraction[count:]
 
     def light_at(self, rows, columns):
-        """Return the light of pixels of the amplifier; indices in the image.
+        """Return the light of some pixels of the amplifier.
 
         Parameters
         ----------
@@ -184,15 +187,15 @@ class LightGrid:
             In the unit of the members.
         """
         lines, steps = self._lines
-        low, part = (each[rows - self.region.y0] for each in self._knots)
+        low, fraction = (each[rows - self.region.y0] for each in self._knots)
         columns = columns - self.region.x0
-        return lines[low, columns] + part * steps[low, columns]
+        return lines[low, columns] + fraction * steps[low, columns]
 
 
 def _between_knots(knots, positions):
-    """Return the knot before each position, and the fraction of the way from it to the next one.
+    """Return the knot before each position, and the fraction of the way to the next knot.
 
-    Before the first and behind the last knot the fraction is less than 0 or more than 1.
+    The fraction is below 0 before the first knot, and above 1 behind the last one.
     """
     if len(knots) == 1:
         return np.zeros(len(positions), int), np.zeros(len(positions))
@@ -266,10 +269,9 @@ class NoiseModel:
     shape : tuple of int
         ``(ny, nx)`` of the image.
     expected_light : ExpectedLight or None
-        Light of the pixels, estimated from their surroundings; it sets the noise of all pixels
-        that are not significantly brighter. A pixel's own value would bias the weights: high
-        values would seem noisier. None for frames with much light, for which it makes no
-        difference.
+        Light of the pixels, estimated from their surroundings. It sets the noise of all pixels that
+        are not significantly brighter: by its own value, a pixel would seem noisier if noise raised
+        it. None for frames with much light, for which it makes no difference.
 
     Raises
     ------
@@ -293,7 +295,7 @@ class NoiseModel:
 
     @cached_property
     def _patterns(self):
-        """Both terms of the distinct rows, (bands, nx) each, and the band of every row."""
+        """Read variance and photon slope of each band of equal rows, and the band of each row."""
         edges = {0, self.shape[0]}
         for amplifier in self.amplifiers:
             edges |= {amplifier.region.y0, amplifier.region.y1}
@@ -380,16 +382,16 @@ class NoiseModel:
 
 
 def _pattern_pixels(pattern, bands, start, stop, dtype):
-    """Return the pixels from `start` to `stop` of an image with the rows of a pattern.
+    """Return the pixels from `start` to `stop` of an image whose rows are equal within bands.
 
     Parameters
     ----------
-    pattern : numpy.ndarray of shape (kinds, nx), float64
-        A row for each kind of row of the image.
+    pattern : numpy.ndarray of shape (bands, nx), float64
+        The row of each band.
     bands : numpy.ndarray of shape (ny,), int
-        The kind of each row.
+        The band of each row.
     start, stop : int
-        Places in the flattened image.
+        Pixels of the flattened image.
     dtype : numpy.dtype
         Type of the result.
     """
@@ -402,10 +404,10 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
     return pattern[bands_of_rows].reshape(-1)[pixels].astype(dtype)
 
 
-# A simulation takes 0.03 to 0.2 s, its result 24 bytes: 256 hold the numbers of frames
-# of all combinations of an archive.
+# A simulation takes 0.03 to 0.2 s. Few results are kept: one for each number of members in an
+# archive.
 @lru_cache(maxsize=256)
-def median_excess(n):
+def median_variance_over_mean(n):
     """Return the variance of the median of `n` normal values over that of their mean, to 1 %."""
     if n < 3:
         return 1.0

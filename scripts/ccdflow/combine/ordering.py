@@ -15,26 +15,26 @@ class Ordering:
     """Sorts the values of each pixel, and reuses its buffers.
 
     A network of minima and maxima of whole rows sorts a few members at the speed of the cache. Its
-    cost for each value grows with the square of log n, hence many members are transposed and sorted
-    by numpy.
+    cost for each value grows with the square of log n, so that many members are transposed and
+    sorted by numpy.
 
     Parameters
     ----------
     n : int
-        Members.
+        Number of members.
     width : int
-        Pixels that are sorted at once.
+        Number of pixels that are sorted at once.
     dtype : numpy.dtype
         Type of the members' values.
 
     Attributes
     ----------
     network : list of (slice, slice) or None
-        The steps of the sorting network; None for more members than it sorts.
+        The steps of the sorting network; None for too many members.
     spare : numpy.ndarray of shape (m, width), dtype of the members
-        Rows of the buffer, for a network.
+        Room for intermediate values of a network.
     columns : numpy.ndarray of shape (width, n), dtype of the members
-        The same buffer, a row for each pixel.
+        Room for the transposed values, a row for each pixel; in the same memory as ``spare``.
     """
 
     def __init__(self, n, width, dtype):
@@ -45,7 +45,7 @@ class Ordering:
 
     @property
     def is_by_pixel(self):
-        """Whether the members are too many for a network."""
+        """Whether the values are transposed and sorted by numpy: the members are many."""
         return self.network is None
 
     def sorted_by_pixel(self, values):
@@ -54,14 +54,14 @@ class Ordering:
         self.columns.sort(axis=1)
         return self.columns
 
-    def some_by_pixel(self, values, places):
-        """Return the values of some pixels as `sorted_by_pixel` does.
+    def some_sorted_by_pixel(self, values, places):
+        """Return the sorted values of some pixels, as `sorted_by_pixel` does of all.
 
         Parameters
         ----------
         values : numpy.ndarray of shape (n, width), float32 or float64
         places : numpy.ndarray of shape (k,), int
-            Columns of `values`, at most a half of them.
+            Indices of the pixels, of at most half of all pixels.
 
         Returns
         -------
@@ -70,7 +70,7 @@ class Ordering:
         """
         n, count = len(values), len(places)
         values_taken = self._buffer[n * count : 2 * n * count].reshape(n, count)
-        # Any other mode of numpy would take as much memory again.
+        # With another mode numpy would buffer the result in as much memory again.
         np.take(values, places, axis=1, out=values_taken, mode="clip")
         columns = self.columns[:count]
         np.copyto(columns, values_taken.T)
@@ -78,7 +78,7 @@ class Ordering:
         return columns
 
     def flags(self, values):
-        """Return an array of bool with a place for each of `values`; valid until the next call."""
+        """Return room for a flag of each of `values`, bool; valid until the next call."""
         return self._buffer.view(np.bool_)[: values.size].reshape(values.shape)
 
     def sort(self, values):
@@ -114,16 +114,16 @@ def median_of_sorted(sorted_values, dtype):
 
 
 def mad_of_sorted(deviations, spare):
-    """Return the median deviation of sorted values from their median, along the first axis.
+    """Return the median absolute deviation of values, from their sorted deviations.
 
     The k values nearest to the median are neighbours in the sorted order, and the farthest of them
-    is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
-    of the larger deviation of the two ends.
+    is at one end. The k-th smallest deviation is therefore the minimum, over all runs of k
+    neighbours, of the larger deviation of the two ends.
 
     Parameters
     ----------
     deviations : numpy.ndarray of shape (n, k), float32 or float64
-        Sorted values minus their median.
+        Absolute deviations from the median, in the order of the sorted values.
     spare : numpy.ndarray of shape (n, k), float32 or float64
         Room for intermediate values; overwritten.
 
@@ -134,6 +134,7 @@ def mad_of_sorted(deviations, spare):
     n, half = len(deviations), len(deviations) // 2
 
     def smallest(k):
+        """Return the k-th smallest deviation of each pixel."""
         ends = np.maximum(deviations[: n - k + 1], deviations[k - 1 :], out=spare[: n - k + 1])
         return np.minimum.reduce(ends, axis=0)
 

@@ -1,4 +1,4 @@
-"""Members before they are combined: masters subtracted, divided by level, bad values masked."""
+"""The preparation of members: masters subtracted, values divided by levels, bad values masked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SubtractedTerm:
     Attributes
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
-        In the unit of the members; of a file, read on access.
+        In the unit of the members; pixels of a file are read on access.
     factors : float or sequence of float
-        Its factor, one for all members or one for each.
+        Factor on the master, one for all members or one for each.
     is_charge : bool
-        Whether it is charge, which adds noise to each member: true of a dark, not of a bias.
+        Whether the master is charge, which adds noise to each member: a dark is, a bias is not.
     """
 
     pixels: np.ndarray | Member
@@ -33,7 +33,7 @@ class SubtractedTerm:
 
 
 def open_image(source):
-    """Return an image whose pixels are read on access, where they are in a file.
+    """Return an image; pixels of a file are read on access.
 
     Parameters
     ----------
@@ -73,10 +73,10 @@ class MemberMasks:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The preparation of each member's values; the bits do not depend on the tiles.
+    """The preparation of each member's values; the results do not depend on the tiles.
 
-    A member becomes (raw - masters) / scale in the members' own type. It is NaN where its mask has
-    one of the bits, or its raw value reaches `ceilings`.
+    A value becomes (raw - masters) / scale in the type of the members. It is NaN if the mask of the
+    member has one of the bits there, or if the raw value reaches the ceiling of the member.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Preparation:
     dtype : numpy.dtype
         Native type of the members.
     terms : tuple of (numpy.ndarray of shape (ny * nx,), numpy.ndarray of shape (n,), bool)
-        For each master: its pixels, its factors, and whether it is charge.
+        For each master: its pixels, the factors on it, and whether it is charge.
     scales : numpy.ndarray of shape (n,), float64, or None
         The level of each member.
     read_mask : callable or None
@@ -109,17 +109,17 @@ class Preparation:
 
     @property
     def changes_values(self):
-        """Whether any master is subtracted or any level divided by."""
+        """Whether a master is subtracted, or values are divided by levels."""
         return bool(self.terms) or self.scales is not None
 
     @property
     def has_masks(self):
-        """Whether members have masks."""
+        """Whether values may be masked, by masks, ceilings or flaws."""
         return not (self.read_mask is self.ceilings is self.flaws is None)
 
     @property
     def levels(self):
-        """Level of each member, (n,) float64; 1 if no level is divided by."""
+        """Level that each member is divided by, (n,) float64; 1 if it is not divided."""
         return np.ones(self.n) if self.scales is None else 1 / self._inverse.astype(np.float64)
 
     @property
@@ -170,9 +170,9 @@ class Preparation:
                 line[values[index] >= ceiling] |= SATURATED
 
     def charge(self, positions):
-        """Return the charge subtracted from each member: pixels, shape (k,), and factors, (n,).
+        """Return the charge that is subtracted: pixels, (k,), and the factor of each member, (n,).
 
-        None if there is none. Several masters of charge are refused beforehand.
+        None without a dark. More than one dark was refused by `prepare_members`.
         """
         for pixels, factors, is_charge in self.terms:
             if is_charge:
@@ -192,7 +192,7 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
         Native type of the members.
     subtract : sequence of SubtractedTerm
     scale : sequence of float, optional
-        Level of each member, its divisor.
+        Level of each member, by which it is divided.
     masks : MemberMasks, optional
 
     Returns
@@ -248,7 +248,7 @@ def _one_for_each(values, n, keyword):
 
 
 def _checked_term(term, n, shape):
-    """Return a term with its pixels mapped and a factor for each frame, checked."""
+    """Return a term in the form of `Preparation.terms`; raise if it does not fit the frames."""
     pixels = open_image(term.pixels)
     if pixels.shape != tuple(shape):
         file = term.pixels.path if isinstance(term.pixels, Member) else None
@@ -275,7 +275,7 @@ def _checked_term(term, n, shape):
 
 
 def _checked_levels(scale, n):
-    """Return the levels that frames are divided by, all above 0."""
+    """Return the levels that frames are divided by; raise unless all are above 0."""
     scales = np.array(_one_for_each(scale, n, "scale"), dtype=np.float64)
     if not ((scales > 0) & np.isfinite(scales)).all():
         worst_index = int(np.argmin((scales > 0) & np.isfinite(scales)))
@@ -290,7 +290,7 @@ def _checked_levels(scale, n):
 
 
 def _mask_reader(masks, n, shape):
-    """Return the function that reads rows of all masks, checked against their frames."""
+    """Return the function that reads the masks of members; raise if a mask does not fit."""
     arrays = []
     for source in _one_for_each(masks, n, "mask"):
         array = None if source is None else open_image(source)
@@ -306,6 +306,7 @@ def _mask_reader(masks, n, shape):
         arrays.append(None if array is None else array.ravel())
 
     def read(index, start, out):
+        """Fill `out` with the mask of a member from pixel `start` on."""
         if arrays[index] is not None:
             out[...] = arrays[index][start : start + len(out)]
 

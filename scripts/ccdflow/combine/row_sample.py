@@ -1,4 +1,4 @@
-"""The rows of the members that are kept for figures of single members."""
+"""The rows of members that are sampled for figures of single members."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
-# Rows of each frame that are sampled at least, as far as `_MOST_EXCESS` allows.
+# Rows of each frame are sampled up to this number even if they take more than `_SAMPLE_BYTES`.
 _FEWEST_ROWS = 16
-# The rows of all frames take this many times `_SAMPLE_BYTES` at most.
+# The rows of all frames take at most this many times `_SAMPLE_BYTES`.
 _MOST_EXCESS = 5
 
 
 def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
-    """Return the rows to keep of each of `n` frames: evenly spread, an odd number of rows apart.
+    """Return the rows to sample in each of `n` frames: evenly spread, an odd number of rows apart.
 
-    An even distance would sample only one half of a pattern that alternates from row to row.
+    An even distance would show only one half of a pattern that alternates from row to row.
 
     Parameters
     ----------
@@ -24,18 +24,19 @@ def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
     n : int
         Number of frames.
     rows_wanted : int, optional
-        Rows of each frame, if the memory for samples allows. The default is chosen: 250,000 pixels
-        of 2048 columns give a noise to 0.2 %.
+        Rows of each frame, if the memory for samples allows. The default is chosen: in frames of
+        2048 columns it gives a noise to 0.2 %.
     itemsize : int, optional
         Bytes of a pixel; the default is float32.
 
     Returns
     -------
     numpy.ndarray of shape (k,), int
-        At most about `rows_wanted` rows, fewer for very many frames.
+        At most about `rows_wanted` rows; fewer for many frames, none for thousands.
     """
-    affordable = _SAMPLE_BYTES // (n * nx * itemsize)
-    rows_wanted = min(rows_wanted, max(affordable, min(_FEWEST_ROWS, _MOST_EXCESS * affordable)))
+    rows_in_memory = _SAMPLE_BYTES // (n * nx * itemsize)
+    most_rows = max(rows_in_memory, min(_FEWEST_ROWS, _MOST_EXCESS * rows_in_memory))
+    rows_wanted = min(rows_wanted, most_rows)
     if rows_wanted < 1:
         return np.arange(0)
     step = -(-ny // rows_wanted)
@@ -44,7 +45,7 @@ def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
 
 
 def rows_within(rows, region):
-    """Return the rows that lie in a region, as a slice: an index by it makes no copy.
+    """Return the sampled rows in a region as a slice, which copies no values.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Combination of many frames into one image: average or median of each pixel, with clipping.
 
-A few threads read every frame once, a run of pixels at a time, within a given memory. They
-subtract masters and divide by levels on the way, so no prepared frame is ever written or held
-whole in memory. `tiling` holds the procedure, `clipping` the arithmetic, `noise` the noise model.
+A few threads read every frame once, a run of pixels at a time, within a given memory. They also
+subtract masters and divide by levels, so that no prepared frame is written or held whole in memory.
+`tiling` has the procedure, `clipping` the arithmetic, `noise` the noise model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
 
 DEFAULT_STACK_BYTES = 1_000_000_000
-"""Bytes that pixels and results of a combination may take."""
+"""Bytes that the pixels and results of a combination may take by default."""
 
 # The counts of members are stored as int16.
 _MOST_MEMBERS = np.iinfo(np.int16).max
@@ -34,7 +34,7 @@ class CombineLimits:
     Attributes
     ----------
     threads : int
-        Number of threads; the default is for a small machine, as `--cores 2` in the documents.
+        Number of threads; the default is for a small machine, like `--cores 2` in the documents.
     memory : int
         Memory limit in bytes, results included, for any number of frames.
     dtype : numpy.dtype
@@ -51,7 +51,7 @@ class CombineLimits:
 
     @property
     def with_noise_model(self):
-        """The same, with the uncertainty by the noise model where one is wanted."""
+        """The limits, with an uncertainty by the noise model if one is computed at all."""
         return replace(self, uncertainty_source=self.uncertainty_source and "noise")
 
 
@@ -62,25 +62,24 @@ class Combined:
     Attributes
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
-        NaN only where no member has a value, and only if allowed.
+        NaN only where no member has a value.
     count : numpy.ndarray of shape (ny, nx), int16
         Number of values combined in each pixel; 0 if all are masked.
     uncertainty : numpy.ndarray of shape (ny, nx), float32, or None
-        Standard error of `image`. With the noise model it is that of the
-        members alone, without the noise of the images subtracted from all of them. Otherwise it
-        follows from the scatter of the kept values: for an average s / sqrt(count), with s the
-        sample standard deviation (``ddof=1``; `ccdproc.combine` uses ``ddof=0``, smaller by sqrt(1
-        - 1/count)); for a median sqrt(pi/2) 1.4826 MAD / sqrt(count); NaN if fewer than two values
-        are left.
-    clipped : numpy.ndarray of shape (n,), int64
+        Standard error of `image`. By the noise model it is that of the members alone, without the
+        noise of the masters subtracted from all of them. Otherwise it follows from the scatter of
+        the kept values, and is NaN for fewer than two. For an average it is s / sqrt(count), with s
+        the sample standard deviation (``ddof=1``; with ``ddof=0``, `ccdproc.combine` has a value
+        smaller by sqrt(1 - 1/count)). For a median it is sqrt(pi/2) 1.4826 MAD / sqrt(count).
+    n_clipped : numpy.ndarray of shape (n,), int64
         Number of pixels of each member that were rejected as outliers.
-    invalid : numpy.ndarray of shape (n,), int64
+    n_invalid : numpy.ndarray of shape (n,), int64
         Number of pixels of each member that were NaN, infinite or masked.
-    empty : int
+    n_empty : int
         Number of pixels without any value.
     sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Some rows of every member as they were combined, for figures that need single members; NaN
-        where a member is masked.
+        Some rows of every prepared member, for figures that need single members; NaN where a member
+        is masked.
     sample_rows : numpy.ndarray of shape (k,), int
         Indices of these rows, from 0.
     recipe : CombineRecipe
@@ -90,8 +89,8 @@ class Combined:
     noise : NoiseModel or None
         The noise model of the members, with its measured parameters.
     levels : numpy.ndarray of shape (n,), float64, or None
-        Divisors of the members.
-    shared : dict of str to float
+        Levels that the members were divided by; None if they were not.
+    shared_noise : dict of str to float
         Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted
         bias, ``MDNOISE`` of the dark, rms in the unit of the image. `uncertainty` excludes it.
     """
@@ -99,16 +98,16 @@ class Combined:
     image: np.ndarray
     count: np.ndarray
     uncertainty: np.ndarray | None
-    clipped: np.ndarray
-    invalid: np.ndarray
-    empty: int
+    n_clipped: np.ndarray
+    n_invalid: np.ndarray
+    n_empty: int
     sample: np.ndarray
     sample_rows: np.ndarray
     recipe: CombineRecipe
     mask: np.ndarray | None = None
     noise: NoiseModel | None = None
     levels: np.ndarray | None = None
-    shared: dict[str, float] | None = None
+    shared_noise: dict[str, float] | None = None
 
 
 def combine(
@@ -121,24 +120,24 @@ def combine(
     noise=None,
     limits=None,
     allows_empty=False,
-    sample_rows=128,
+    n_sample_rows=128,
 ):
     """Combine frames pixel by pixel, reading every frame once.
 
-    NaN and infinite values count as rejected. With the default recipe, no noise model and finite
-    pixels the image equals that of `ccdproc.combine` with the guide's arguments, after the cast to
-    its type. (ccdproc does not clip a pixel with a NaN at all; here its other values are clipped.)
+    NaN and infinite values are left out. With the default recipe, no noise model and finite pixels
+    the image equals that of `ccdproc.combine` with the guide's arguments, cast to the type of the
+    image. In a pixel with a NaN, ccdproc clips no value; here the other values are clipped.
 
     Parameters
     ----------
     members : sequence of ccdflow.combine.member_reader.Member
         Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
-        Default: the guide's.
+        Default: that of the class.
     subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
-        Level of each member, its divisor after the subtraction.
+        Level of each member, by which it is divided after the subtraction.
     masks : ccdflow.combine.preparation.MemberMasks, optional
         Masked values are left out; where all are masked, the image is the combination of the masked
         values, with count 0.
@@ -148,9 +147,9 @@ def combine(
         Threads, memory, type of the image, and the uncertainty.
     allows_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
-    sample_rows : int
-        Approximate number of rows of every member to keep in `Combined.sample`; the default is
-        that of `sampled_rows`.
+    n_sample_rows : int
+        Approximate number of rows of every member in `Combined.sample`; the default is that of
+        `ccdflow.combine.row_sample.sampled_rows`.
 
     Returns
     -------
@@ -215,7 +214,7 @@ def combine(
             uncertainty_source="scatter"
             if limits.uncertainty_source is True
             else limits.uncertainty_source or None,
-            sample_rows=sample_rows,
+            n_sample_rows=n_sample_rows,
         )
         return _combine_job(job, limits.threads, limits.memory, allows_empty=allows_empty)
 
@@ -237,7 +236,7 @@ def combine_arrays(
     recipe, allows_empty, memory, noise
         See `combine`.
     has_uncertainty : bool
-        Whether to compute that by the scatter.
+        Whether to compute the uncertainty, from the scatter of the values.
 
     Returns
     -------
@@ -259,7 +258,7 @@ def combine_arrays(
     >>> stack[::2] += 1
     >>> stack[5, 0, 1] = 5000
     >>> combined = combine_arrays(stack)
-    >>> print(combined.image.round(2), combined.count, combined.clipped.sum())
+    >>> print(combined.image.round(2), combined.count, combined.n_clipped.sum())
     [[100.5  100.55 100.5 ]] [[12 11 12]] 1
     """
     n, ny, nx = stack.shape
@@ -267,6 +266,7 @@ def combine_arrays(
     native_type = stack.dtype.newbyteorder("=")
 
     def read(index, start, out):
+        """Fill `out` with the pixels of a frame from `start` on."""
         np.copyto(out, rows_of_pixels[index, start : start + len(out)])
 
     job = CombineJob(
@@ -279,7 +279,7 @@ def combine_arrays(
         preparation=prepare_members(n, (ny, nx), native_type),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
         uncertainty_source="scatter" if has_uncertainty else None,
-        sample_rows=0,
+        n_sample_rows=0,
     )
     return _combine_job(job, 1, memory, allows_empty=allows_empty)
 
@@ -294,14 +294,14 @@ def _combine_job(job, threads, memory, *, allows_empty):
     memory : int
         Bytes.
     allows_empty : bool
-        Whether some pixels, yet not all, may have no value.
+        Whether some pixels may have no value; all pixels without a value are always an error.
     """
     totals = run_tiles(job, threads, memory)
-    empty_pixels = totals.empty
-    if empty_pixels and (empty_pixels == job.size or not allows_empty):
+    n_empty = totals.n_empty
+    if n_empty and (n_empty == job.size or not allows_empty):
         y, x = divmod(int(np.argmax(~np.isfinite(totals.image))), job.shape[1])
         raise FrameError(
-            f"{empty_pixels} of {job.size} pixels have no value in any of the {job.n} frames "
+            f"{n_empty} of {job.size} pixels have no value in any of the {job.n} frames "
             f"(the first is x={x + 1}, y={y + 1} of FITS)",
             remedy="mask or replace them in the frames, or allow empty pixels",
         )
@@ -314,9 +314,9 @@ def _combine_job(job, threads, memory, *, allows_empty):
         images["uncertainty"][np.isinf(images["uncertainty"])] = np.nan
     return Combined(
         **images,
-        clipped=totals.clipped,
-        invalid=totals.invalid,
-        empty=empty_pixels,
+        n_clipped=totals.n_clipped,
+        n_invalid=totals.n_invalid,
+        n_empty=n_empty,
         sample=totals.sample,
         sample_rows=totals.rows,
         recipe=job.recipe,

@@ -1,4 +1,4 @@
-"""Combined biases and darks as masters: images subtracted from the members of later masters."""
+"""Combined biases and darks that are subtracted from the members of further masters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ccdflow.maskbits import NO_DATA
 
 # Seconds, 68 years: a card with a longer exposure is damaged.
 _MOST_SECONDS = 2**31
-# Pixels that are noisier than the median one by this factor are hot.
+# Pixels whose noise is more than this many times the median noise are hot.
 _HOT_NOISE = 3
 
 
@@ -28,13 +28,13 @@ class SubtractedMaster:
     pixels : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
         In the unit of the frames.
     uncertainty : numpy.ndarray of shape (ny, nx), float32 or float64, Member, float or None
-        Its standard error; None if unknown.
+        Standard error of the pixels; None if unknown.
     seconds : float or None
         Exposure time of a dark; None for a bias.
     is_bias_subtracted : bool
         Whether the bias was subtracted from a dark, as ccdflow does.
     file : path-like or None
-        For messages.
+        File of the master, for errors.
     """
 
     pixels: np.ndarray | Member
@@ -44,7 +44,7 @@ class SubtractedMaster:
     file: str | PathLike | None = None
 
     def rms(self, rows=None):
-        """Return the root of the mean variance of its pixels; NaN if unknown.
+        """Return the root mean square of the pixels' errors, without hot pixels; NaN if unknown.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class SubtractedMaster:
         errors = open_image(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
         finite_errors = errors[np.isfinite(errors)]
-        # Hot pixels are few: they are left out of the typical noise.
+        # Hot pixels are few, and say nothing of the noise of the others.
         typical_errors = (
             finite_errors[finite_errors <= _HOT_NOISE * np.median(finite_errors)]
             if finite_errors.size
@@ -73,23 +73,23 @@ class SubtractedMaster:
 
 
 def checked_bias(bias, frames):
-    """Return the bias if it may be subtracted.
+    """Return a bias; raise if it is a dark.
 
     Parameters
     ----------
     bias : SubtractedMaster or None
     frames : str
-        The frames to subtract it from, for the message.
+        The sort of frames that the bias is subtracted from, such as 'flats', for the error.
 
     Returns
     -------
     SubtractedMaster or None
-        The bias itself; None for None.
+        The bias itself; None without a bias.
 
     Raises
     ------
     UserError
-        If it is a dark.
+        If it has an exposure time, and is a dark.
     """
     if bias is not None and bias.seconds:
         raise UserError(
@@ -109,7 +109,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     Parameters
     ----------
     dark : SubtractedMaster
-        Without its bias.
+        The dark, without its bias.
     seconds : sequence of float
         Exposure times of the frames.
     scale_up : float
@@ -119,12 +119,13 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     Returns
     -------
     tuple of float
-        1 if the times agree within 0.1 s or 0.1 %.
+        Exposure time of each frame over that of the dark; 1 if the two are the same exposure, see
+        `ccdflow.camera.exposures.is_same_exposure`.
 
     Raises
     ------
     UserError
-        If the dark still holds its bias, a time is missing, or it would be scaled up too far.
+        If the dark still holds its bias, a time is missing, or the dark would be scaled up too far.
     """
     if not dark.is_bias_subtracted:
         raise UserError(
@@ -168,9 +169,9 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
 
 
 def mask_of_combined(combined):
-    """Return the mask of a combined image, (ny, nx) int16: no data, and the bits of all members."""
+    """Return the mask of a combined image, (ny, nx) int16: NO_DATA, and bits common to members."""
     shape = combined.image.shape
     mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()
-    if combined.empty:
+    if combined.n_empty:
         mask[~np.isfinite(combined.image)] |= NO_DATA
     return mask

@@ -12,18 +12,18 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # From this many members on, counting proves four pixels of five, and sorting all takes longer.
 _LEAST_COUNTED_MEMBERS = 100
-# Distance between mean and median that is proved by counting, in sigma of a mean: it is exceeded by
-# one pixel in fifty, and a larger one would prove fewer pixels.
-_NEAR_PART = 0.6
+# Distance between mean and median up to which counting proves a pixel, in sigma of a mean: one
+# pixel in fifty exceeds it, and a larger one would prove fewer pixels.
+_NEAR_FRACTION = 0.6
 # The limit of the counts is wider than the proof needs by this factor: values are rounded to
 # float32.
 _MARGIN_FACTOR = 1.01
-# Numbers that a byte can count.
+# Highest number that a byte can hold.
 _MOST_OF_A_BYTE = 255
 
 
 def is_unclipped_of_many(values, mean, order, clip):
-    """Return True for each pixel none of whose values can be beyond the limit.
+    """Return True for each pixel of which no value can be beyond the limit.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def is_unclipped_of_many(values, mean, order, clip):
     mean : numpy.ndarray of shape (width,), float64
         Mean of all values.
     order : ccdflow.combine.ordering.Ordering
-        Its room is overwritten.
+        Its buffer is overwritten.
     clip : float
         Limit of deviations from the median, in sigma by the MAD.
 
@@ -47,7 +47,8 @@ def is_unclipped_of_many(values, mean, order, clip):
     unproven = np.flatnonzero(~is_proven)
     if len(unproven) > width // 2:
         return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    is_proven[unproven] = _is_unclipped_of_sorted(order.some_by_pixel(values, unproven), clip)
+    sorted_values = order.some_sorted_by_pixel(values, unproven)
+    is_proven[unproven] = _is_unclipped_of_sorted(sorted_values, clip)
     return is_proven
 
 
@@ -68,7 +69,7 @@ def is_unclipped_by_counts(values, centre, clip, flags):
     clip : float
         Limit of deviations from the median, in sigma by the MAD.
     flags : numpy.ndarray of shape (n, width), bool
-        Room for a truth of each value; overwritten.
+        Room for a flag of each value; overwritten.
 
     Returns
     -------
@@ -78,11 +79,12 @@ def is_unclipped_by_counts(values, centre, clip, flags):
     n, float_type = len(values), values.dtype.type
     least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
     reach = np.maximum(largest - centre, centre - least)
-    near_part = _NEAR_PART / n**0.5
+    near_fraction = _NEAR_FRACTION / n**0.5
     # The least MAD with which nothing is clipped, plus the distance of the median.
-    far_part = _MARGIN_FACTOR * ((1 + near_part) / (MAD_TO_SIGMA * clip) + near_part)
-    low, high = centre - float_type(near_part) * reach, centre + float_type(near_part) * reach
-    lower, upper = centre - float_type(far_part) * reach, centre + float_type(far_part) * reach
+    far_fraction = _MARGIN_FACTOR * ((1 + near_fraction) / (MAD_TO_SIGMA * clip) + near_fraction)
+    near_reach, far_reach = float_type(near_fraction) * reach, float_type(far_fraction) * reach
+    low, high = centre - near_reach, centre + near_reach
+    lower, upper = centre - far_reach, centre + far_reach
     n_half = (n - 1) // 2
     is_proven = _count_flags(np.less(values, low, out=flags)) <= n_half
     is_proven &= _count_flags(np.greater(values, high, out=flags)) <= n_half
@@ -105,14 +107,14 @@ def _count_flags(flags):
 def _is_unclipped_of_sorted(sorted_values, clip):
     """Return True where no deviation can exceed the limit, from values sorted by pixel, (width, n).
 
-    The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
+    A lower bound of the MAD proves nearly all pixels; for the others the MAD itself is computed.
     """
     n = sorted_values.shape[1]
     centre = median_of_sorted(sorted_values.T, sorted_values.dtype)
     largest = np.maximum(centre - sorted_values[:, 0], sorted_values[:, -1] - centre)
-    # The k values nearest to the median are neighbours, ordered[i] to ordered[i + k - 1]. The k-th
-    # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
-    # f falls with i and g grows, so the MAD is at least min(f(j), g(j + 1)), whatever j is.
+    # The k values nearest to the median are neighbours, v[i] to v[i + k - 1] in sorted order. The
+    # k-th deviation is the larger of f(i) = centre - v[i] and g(i) = v[i + k - 1] - centre. As f
+    # falls with i and g grows, the MAD is at least min(f(j), g(j + 1)) for any j.
     k = (n + 1) // 2
     # Chosen: these values begin near the first quartile, whose rank scatters by 0.43 root n.
     step = max(1, round(0.3 * n**0.5))

@@ -1,8 +1,8 @@
 """Pixels at the end of the converter: the highest number that a raw frame can hold.
 
-Such a pixel is saturated, also where profile and header give a higher value. Its raw value is the
-same everywhere; its reduced value is lower by the level of its row or column. These pixels are
-gathered while the raw frame is read: a reduced frame has no raw values.
+A pixel with this number is saturated, also if profile or header give a higher saturation. All such
+pixels have the same raw value; the reduced value is lower by the level of the row or column. The
+pixels are gathered while the raw frame is read, because a reduced frame has no raw values.
 
 A converter of 10 to 15 bits does not reach the highest number of 16 bits. Its own highest number
 shows where pixels of a frame have it and none is above it.
@@ -17,24 +17,23 @@ import numpy as np
 from ccdflow.camera.sections import Region
 from ccdflow.frame.saturated_lines import regions_of_lines
 
-# Adu by which the level of a line may differ from the median level for the line to count as usual:
-# 0.1 % of a converter of 16 bits. All usual lines have one limit.
-_USUAL_LEVEL = 64.0
-# Parts of unusual lines that a header names at most, a section each; further parts are joined.
+# Adu. Lines whose level differs from the median level by no more share one limit: it is 0.1 % of a
+# converter of 16 bits.
+_LEVEL_TOLERANCE = 64.0
+# Most parts of other lines that a header names, with a section each; more parts are joined.
 _MOST_PARTS = 100
 # Pixels that are compared at once, in the processor's cache.
 _PIXELS_AT_ONCE = 1 << 16
-# Bits of the converters that fill integers of 16 bits in part. Chosen: fewer than 10 are not in
-# use.
+# Bits of the converters that do not fill integers of 16 bits. Chosen: fewer bits are not in use.
 _BITS = range(10, 16)
-# The highest numbers of converters with a number of bits in `_BITS`, adu: as they are (4095 of 12
+# The highest numbers of converters with a number of bits in `_BITS`, adu: unscaled (4095 for 12
 # bits), or scaled to 16 bits (65520).
 _LOWER_TOPS = frozenset(
     top for bits in _BITS for top in ((1 << bits) - 1, (1 << 16) - (1 << (16 - bits)))
 )
-# Pixels of an amplifier at one of `_LOWER_TOPS`, and none above it, show its converter. Chosen: by
-# chance one pixel is there in one of some hundred frames whose brightest pixel is near it, and two
-# hardly ever.
+# Least number of pixels of an amplifier at one of `_LOWER_TOPS`, with none above it, that shows its
+# converter. Chosen: a single pixel is there by chance in one of some hundred frames whose brightest
+# pixel is near one of `_LOWER_TOPS`, and two pixels hardly ever.
 _FEWEST_AT_LOWER_TOP = 2
 
 
@@ -47,9 +46,11 @@ class ConverterEnd:
     top : float
         Raw value of the pixels at the end of the converter, adu.
     least : float or None
-        Least reduced value of a pixel at this end in lines of a usual level, adu, or None.
+        Least reduced value of a pixel at this end in lines near the median level, adu; None without
+        such a pixel.
     parts : tuple of (ccdflow.camera.sections.Region, float)
-        Other lines with pixels at this end, in the image, and the least value of those pixels.
+        Regions of the image with other lines, and the least reduced value of a pixel at this end in
+        each of them, adu.
     """
 
     top: float
@@ -62,7 +63,7 @@ class ConverterEnd:
         return self.least is not None or bool(self.parts)
 
     @property
-    def lowest(self):
+    def least_of_all_lines(self):
         """Least reduced value of a pixel at the end of the converter, adu; infinite without one."""
         return min([np.inf if self.least is None else self.least, *(v for _, v in self.parts)])
 
@@ -91,7 +92,7 @@ class ConverterEnd:
         return is_full
 
     def to_record(self):
-        """Return the known values as a dict for JSON."""
+        """Return the values that are known, as a dict for JSON."""
         data = {"top": self.top}
         if self.least is not None:
             data["least"] = self.least
@@ -106,21 +107,21 @@ class ConverterEnd:
         return cls(data["top"], data.get("least"), parts)
 
     def to_text(self):
-        """Return the least values for a header: of usual lines, then of each other part.
+        """Return the least values for a header: of lines near the median level, and of each part.
 
         Examples
         --------
         >>> ConverterEnd(65535.0, 64535.5, ((Region(4, 6, 0, 8), 60000.0),)).to_text()
         '64535.5 [1:8,5:6] 60000.0'
         """
-        words = [] if self.least is None else [repr(self.least)]
+        texts = [] if self.least is None else [repr(self.least)]
         for part, value in self.parts:
-            words += [part.to_fits(), repr(value)]
-        return " ".join(words)
+            texts += [part.to_fits(), repr(value)]
+        return " ".join(texts)
 
 
 def top_of_converter(dtype, offset=0):
-    """Return the highest value that pixels can have, if they are as wide as a converter.
+    """Return the highest raw value of stored integers that a converter may fill, adu.
 
     Parameters
     ----------
@@ -146,8 +147,8 @@ class FullPixels:
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     top : float or None
-        Their raw value, adu, if the converter fills the numbers of the file; None if it is not
-        known.
+        Raw value of these pixels if the converter fills the numbers of the file, adu; None if it is
+        not known.
     """
 
     def __init__(self, amplifier, top):
@@ -165,15 +166,15 @@ class FullPixels:
         stored : numpy.ndarray of shape (k, nx), any integer or float type, any byte order
             Stored pixels.
         offset : int
-            To be added to them.
+            To be added to the stored pixels.
         reduced : numpy.ndarray of shape (k, nx), float32 or float64
-            The same pixels, reduced, in the same orientation.
+            The reduced pixels, in the orientation of the stored ones.
         first : int
             Number of the first row in the amplifier's data.
         """
         if self._top is None:
             return
-        # Results of 64 kB stay in the memory that the thread has; larger ones are allocated anew.
+        # numpy reuses the memory of small results; larger ones are allocated anew.
         step = max(1, _PIXELS_AT_ONCE // stored.shape[1])
         for low in range(0, len(stored), step):
             rows_at_once = stored[low : low + step]
@@ -190,12 +191,12 @@ class FullPixels:
                 self._lines.append(columns if runs_along_columns else rows + first)
                 self._values.append(reduced[rows, columns])
 
-    def _found_top(self):
-        """Return the raw value of the end of the converter, adu, as far as the pixels show it."""
+    def _top_of_pixels(self):
+        """Return the raw value of the end of the converter, adu: that of a lower top if shown."""
         count = sum(map(len, self._lines))
         return self._highest if count >= _FEWEST_AT_LOWER_TOP else self._top
 
-    def end(self, recipe, level):
+    def converter_end(self, recipe, level):
         """Return the `ConverterEnd`, None if it is not known.
 
         Parameters
@@ -210,24 +211,24 @@ class FullPixels:
         """
         if self._top is None:
             return None
-        top = self._found_top()
+        top = self._top_of_pixels()
         if not self._lines or self._highest < top:
             return ConverterEnd(top)
         lines, values = np.concatenate(self._lines), np.concatenate(self._values)
-        is_usual = np.ones(lines.size, bool)
+        is_near_median = np.ones(lines.size, bool)
         if level is not None:
-            is_usual = np.abs(values - (top - level)) <= _USUAL_LEVEL
-        least = float(values[is_usual].min()) if is_usual.any() else None
+            is_near_median = np.abs(values - (top - level)) <= _LEVEL_TOLERANCE
+        least = float(values[is_near_median].min()) if is_near_median.any() else None
         parts = []
-        for low, high in runs_of_lines(np.unique(lines[~is_usual])):
-            is_inside = ~is_usual & (lines >= low) & (lines < high)
+        for low, high in runs_of_lines(np.unique(lines[~is_near_median])):
+            is_inside = ~is_near_median & (lines >= low) & (lines < high)
             (region,) = regions_of_lines([(low, high)], self._amplifier, recipe)
             parts.append((region, float(values[is_inside].min())))
         return ConverterEnd(top, least, tuple(parts))
 
 
 def _highest_of(stored, offset, top):
-    """Return the highest raw value of some pixels, adu; of floats -inf unless one has the top."""
+    """Return the highest raw value of some pixels, adu; -inf for floats below the top."""
     if stored.dtype.kind not in "iu":
         return top if np.count_nonzero(_are_full(stored, offset, top)) else -np.inf
     return float(int(stored.max()) + offset)
@@ -239,17 +240,19 @@ def _is_lower_top(dtype, value):
 
 
 def _are_full(stored, offset, top):
-    """Return the mask of the stored pixels with the highest value."""
+    """Return the mask of the stored pixels whose raw value is `top`."""
     if stored.dtype.kind not in "iu":
         with np.errstate(invalid="ignore"):
             return stored >= stored.dtype.type(top)
-    # The bytes of one number are compared: no pixel is converted, which takes ten times as long.
+    # The bytes of the pixels are compared: to convert each pixel would take ten times as long.
     bits = np.dtype(f"=u{stored.dtype.itemsize}")
     return stored.view(bits) == np.array(int(top) - offset, stored.dtype).view(bits)[()]
 
 
 def runs_of_lines(lines):
-    """Return (first, after the last) of runs of lines that lie side by side, `_MOST_PARTS` at most.
+    """Return the first line, and the line after the last, of at most `_MOST_PARTS` runs of lines.
+
+    Lines side by side are one run; if the runs are too many, near ones are joined.
 
     Examples
     --------

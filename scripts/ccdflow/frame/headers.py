@@ -15,12 +15,12 @@ from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, p
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
-# Matches cards on the storage of the raw array; the product gets new ones.
+# Matches cards on the storage of the raw array, which the product gets anew.
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT"
     r"|CHECKSUM|DATASUM|END|NEXTEND|EXTNAME|EXTVER|EXTLEVEL|INHERIT|DATAMIN|DATAMAX"
 )
-# Matches cards of compressed tiles: the table's own, and those that keep the image's.
+# Matches cards of compressed tiles: those of the table, and those with values of the image.
 _TILES = re.compile(
     r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP"
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
@@ -28,8 +28,8 @@ _TILES = re.compile(
 )
 # Names that only describe the storage of an extension.
 _STORAGE_NAMES = ("COMPRESSED_IMAGE",)
-# Matches the names of the product's own cards: a raw frame's card of such a name would be mistaken
-# for the product's.
+# Matches the names of the product's own cards: a raw frame's card with one of these names would be
+# mistaken for the product's.
 _OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"
@@ -86,7 +86,7 @@ def product_parts(layout, geometry, recipe, reduced, origin):
         cards = _cards_to_keep(layout.texts[product_image.raw_hdu])
         _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
         name = _extension_name(layout.hdus[product_image.raw_hdu])
-        parts += [hdu_header(cards, image.data, image.words, name=name), *_data_unit(image)]
+        parts += [hdu_header(cards, image.data, image.datasum, name=name), *_data_unit(image)]
     for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if image.mask is not None:
             parts += mask_hdu(image.mask, f"MASK{product_image.suffix}")
@@ -109,7 +109,7 @@ def first_header(layout, geometry, recipe, reduced, origin):
     cards = _common_cards(layout, product_image.amplifiers)
     _write_history(cards, geometry, recipe, reduced, origin)
     _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
-    return hdu_header(cards, image.data, image.words, is_primary=True)
+    return hdu_header(cards, image.data, image.datasum, is_primary=True)
 
 
 def mask_hdu(mask, name):
@@ -159,8 +159,8 @@ def _cards_to_keep(text):
             or (is_tiled and _TILES.fullmatch(keyword))
         )
     )
-    # DATE is the time when a file was written. It is left out of the product, so that the same
-    # frame always becomes the same bytes.
+    # DATE is the time when a file was written. A product has no DATE, so that a frame always
+    # becomes the same bytes.
     if "RAWDATE" in cards:
         cards.drop("DATE")
     cards.rename("DATE", "RAWDATE")
@@ -168,7 +168,7 @@ def _cards_to_keep(text):
 
 
 def _common_cards(layout, amplifiers):
-    """Return the primary's cards and those equal in all the amplifiers' extensions."""
+    """Return the cards of the primary header, and those equal in the amplifiers' extensions."""
     headers = layout.headers
     cards = _cards_to_keep(layout.texts[0])
     hdus_used = sorted({a.hdu for a in amplifiers} - {0})
@@ -254,7 +254,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
-        They are added to it.
+        Changed in place.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
@@ -273,7 +273,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         _write_readout_cards(set_card, amplifier, recipe)
         _write_converter_cards(set_card, reduced.converters.get(amplifier.name))
         if amplifier.gain is not None:
-            # The keyword is not GAIN, under which many cameras write a setting of theirs.
+            # The keyword is not GAIN, because many cameras write a setting under this name.
             set_card("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
@@ -284,7 +284,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
 
 
 def _write_overscan_cards(set_card, amplifier, overscan):
-    """Write strips, level and noise of the overscan of an amplifier, if it was subtracted."""
+    """Write strips, level and noise of an amplifier's overscan, if one was subtracted."""
     if overscan is None:
         return
     strips = " ".join(map(Region.to_fits, amplifier.overscan))
@@ -296,7 +296,7 @@ def _write_overscan_cards(set_card, amplifier, overscan):
 
 
 def _write_readout_cards(set_card, amplifier, recipe):
-    """Write which raw pixels an amplifier has, in which order, and when they are saturated."""
+    """Write the raw pixels of an amplifier, their orientation and their saturation."""
     if recipe.trim:
         set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
     if amplifier.hdu:
@@ -310,7 +310,7 @@ def _write_readout_cards(set_card, amplifier, recipe):
 
 
 def _write_converter_cards(set_card, end):
-    """Write the end of an amplifier's converter, if it is known, and the pixels there."""
+    """Write the end of an amplifier's converter, if known, and the least values of its pixels."""
     if end is None:
         return
     set_card("AMPTOP", "AMPTOP", end.top, "[adu] raw value at the end of the converter")
@@ -336,12 +336,12 @@ def _set_numbered(cards, number, keyword, stem, value, comment):
 
 
 def _round_figure(value):
-    """Return a number of six digits, or 'unknown' for NaN."""
+    """Return a number rounded to six digits; 'unknown' for NaN."""
     return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 
 def _unit_of_pixels(headers, product_image):
-    """Return the unit of the pixels; subtracting a level does not change it."""
+    """Return the unit of the raw pixels, which subtracting a level does not change."""
     for hdu in (product_image.amplifiers[0].hdu, 0):
         unit = card_value(headers[hdu], "BUNIT")
         if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):

@@ -1,4 +1,4 @@
-"""The noise of a series of values from differences of neighbours, and means without outliers."""
+"""The noise of lines from differences of neighbours, and means without outliers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
 ROWS_OF_A_PIXEL = 256
-"""The noise of a pixel and the profile across a seam take this many rows."""
+"""Number of rows that give the noise of a pixel, and the profile across a seam."""
 
 OUTLIER_SIGMA = 5
-"""Values beyond this many sigma are outliers: by chance one in 1.7 million normal values is."""
+"""Values beyond this many sigma are outliers: 1 of 1.7 million normal values is by chance."""
 
 LEAST_SIGMA = 1.0
-"""Adu: outliers are judged by at least this sigma, as most of some whole numbers may be equal."""
+"""Adu: outliers are judged by at least this sigma, because most whole numbers may be equal."""
 
 
 def noise_of_neighbours(*series, least_sigma=0.0):
-    """Return the noise of each of some series from differences of neighbours, and their number.
+    """Return the noise of each of some series, from the differences of neighbours.
 
-    A difference counts in all series or in none: an outlier in one is left out of all.
+    A difference counts in all series or in none: an outlier of one series is left out of all.
 
     Parameters
     ----------
@@ -33,10 +33,11 @@ def noise_of_neighbours(*series, least_sigma=0.0):
     noises : list of float
         Adu; NaN without any difference.
     count : int
+        Number of differences that count.
     """
     differences = [np.diff(values, axis=0) for values in series]
     is_kept = np.logical_and.reduce([_are_inliers(values, least_sigma) for values in differences])
-    noises = [_root_mean_square(values, is_kept) / np.sqrt(2) for values in differences]
+    noises = [_rms_about_median(values, is_kept) / np.sqrt(2) for values in differences]
     return noises, int(np.count_nonzero(is_kept))
 
 
@@ -55,8 +56,8 @@ def _are_inliers(values, least_sigma):
     return is_finite & (deviations <= OUTLIER_SIGMA * max(sigma, least_sigma))
 
 
-def _root_mean_square(values, is_kept):
-    """Return the scatter of some values about their median; NaN if none is kept."""
+def _rms_about_median(values, is_kept):
+    """Return the root mean square of the kept values about their median; NaN if none is kept."""
     if not is_kept.any():
         return float("nan")
     values_kept = np.ravel(values) if is_kept.all() else values[is_kept]
@@ -65,7 +66,7 @@ def _root_mean_square(values, is_kept):
 
 
 def clipped_means(lines):
-    """Return the means of the columns of lines without outliers.
+    """Return the mean of each column of some lines, without outliers.
 
     Parameters
     ----------

@@ -7,17 +7,18 @@ import numpy as np
 from ccdflow.camera.reduction_marks import REDUCED_REMEDY
 from ccdflow.errors import FrameError
 
-MOST_NEGATIVE_PART = 1e-3
-"""The part of a raw frame's pixels that may be below 0: pixels of dead and hot spots."""
+MOST_NEGATIVE_FRACTION = 1e-3
+"""The fraction of a raw frame's pixels that may be below 0, as faulty pixels are."""
 
 
 class Negatives:
-    """Counts the pixels below 0 of a frame that may be given in parts.
+    """Counts the pixels below 0 of a frame, block by block.
 
     Parameters
     ----------
     is_judged : bool
-        Whether they count: not for integers, nor where the profile says that frames are raw.
+        Whether pixels below 0 are counted: not those of integers, nor of a camera whose profile
+        says that its frames are raw.
     """
 
     def __init__(self, is_judged):
@@ -25,13 +26,13 @@ class Negatives:
         self._n_negative = self._n_pixels = 0
 
     def add(self, values):
-        """Count the negative numbers of an array of any shape, as stored."""
+        """Count the pixels below 0 among some stored pixels, an array of any shape."""
         if self._is_judged:
             self._n_negative += int(np.count_nonzero(values < 0))
             self._n_pixels += values.size
 
     def check(self, file=None):
-        """Raise `FrameError` if more than `MOST_NEGATIVE_PART` of the pixels are below 0.
+        """Raise `FrameError` if more than `MOST_NEGATIVE_FRACTION` of the pixels are below 0.
 
         Parameters
         ----------
@@ -43,7 +44,7 @@ class Negatives:
         FrameError
             The frame was reduced already.
         """
-        if self._n_negative > MOST_NEGATIVE_PART * self._n_pixels:
+        if self._n_negative > MOST_NEGATIVE_FRACTION * self._n_pixels:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",
                 file=file,

@@ -23,12 +23,12 @@ class Overscan:
     Attributes
     ----------
     levels : numpy.ndarray of shape (k,), float32 or float64
-        The subtracted level, adu: one for each row, one for each column, or a single one.
+        The subtracted levels, adu: one for each row, one for each column, or a single one.
     level : float
         Mean of ``levels``, adu, without those of a saturated overscan.
     noise : float
-        Standard deviation of an overscan pixel about the level of its row or column, adu, after
-        clipping at 5 sigma; the only estimate of the read noise from this frame alone.
+        Standard deviation of an overscan pixel about the level of its row or column, adu, without
+        outliers; the only estimate of the read noise from this frame alone.
     own_levels : numpy.ndarray of shape (k,), float32 or float64
         The statistic of each row or column itself, adu; equal to ``levels`` without a model.
     """
@@ -45,8 +45,8 @@ def measure_overscan(strips, amplifier, recipe):
     Parameters
     ----------
     strips : list of numpy.ndarray of shape (ny, nx), any integer or float type
-        Its strips in native byte order, adu, each as long as its data; pixels that are not finite
-        are ignored.
+        Its strips in native byte order, adu, each as long as the amplifier's data; pixels that are
+        not finite are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
@@ -68,7 +68,7 @@ def measure_overscan(strips, amplifier, recipe):
 
 
 def mean_level(levels, statistic, top):
-    """Return the mean of levels without those of rows or columns whose overscan is saturated.
+    """Return the mean level of the rows or columns whose overscan is not saturated.
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ def mean_level(levels, statistic, top):
     Returns
     -------
     float
-        Adu; the mean of all where all are saturated.
+        Adu; the mean of all levels if all rows or columns are saturated.
     """
     is_sound = statistic < (np.inf if top is None else top)
-    # The levels of a model leave saturated rows out already.
+    # A model along the overscan leaves saturated rows out already.
     if levels is not statistic or is_sound.all() or not is_sound.any():
         return float(np.mean(levels))
     return float(np.mean(levels[is_sound]))
@@ -145,7 +145,7 @@ def _statistic_of_rows(values, name):
 
 
 def _statistic_of_finite(values, name):
-    """Return the median or mean of the finite values of each row, NaN without any."""
+    """Return the median or mean of the finite values of each row; NaN without a finite value."""
     levels = np.full(len(values), np.nan, dtype=values.dtype)
     finite_values = np.where(np.isfinite(values), values, np.nan)
     has_values = np.isfinite(values).any(axis=1)
@@ -156,7 +156,7 @@ def _statistic_of_finite(values, name):
 
 
 def _row_medians(values):
-    """Return the result of `numpy.median` for each row; for integers, many times faster."""
+    """Return the median of each row, as `numpy.median`; of integers many times faster."""
     if values.dtype.kind not in "iu":
         return np.median(values, axis=1)
     sorted_values = np.sort(values, axis=1)
@@ -167,7 +167,7 @@ def _row_medians(values):
 
 
 def check_levels(levels, amplifier):
-    """Refuse levels that are not finite: the product would be NaN there.
+    """Raise `FrameError` if a level is not finite: the product would be NaN there.
 
     Parameters
     ----------
@@ -194,8 +194,9 @@ def check_levels(levels, amplifier):
 def noise_about_levels(strips, along):
     """Return the standard deviation of overscan pixels about their row's or column's mean, adu.
 
-    The mean of k pixels removes part of the scatter, which the factor k / (k - 1) restores. Pixels
-    beyond 5 sigma (of the median absolute deviation, but at least one adu) are left out.
+    The mean of k pixels removes part of the scatter, which the factor k / (k - 1) restores.
+    Outliers are left out, see `ccdflow.frame.line_noise.OUTLIER_SIGMA`; their sigma is that of the
+    median absolute deviation, and at least `ccdflow.frame.line_noise.LEAST_SIGMA`.
 
     Parameters
     ----------
@@ -218,11 +219,11 @@ def noise_about_levels(strips, along):
         k = values.shape[1]
         if k < 2:
             continue
-        # Outliers shift the mean of a row, which then drops out whole; a frame has only one mean
-        # to lose, so use its median.
+        # An outlier shifts the mean of its row, and all pixels of this row are left out. A frame
+        # has only one level, so that its median is used.
         centre = np.nanmedian(values) if along == "frame" else _row_means(values)
         deviation = np.abs(values - centre)
-        # A sample is enough for the threshold, and faster.
+        # A sample of the pixels suffices for the limit of outliers, and is faster.
         sample = deviation.ravel()[:: max(1, deviation.size // _SAMPLE_PIXELS)]
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
@@ -310,7 +311,7 @@ def _fitted_levels(positions, levels, is_good, recipe):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         With a model.
     """
-    # Imported here, because either adds 0.3 s to the start of runs that do not fit its model.
+    # Imported here, because each import adds 0.3 s to runs that do not fit its model.
     if recipe.model == "polynomial":
         from astropy.modeling import fitting, models
 
@@ -328,7 +329,7 @@ def _fitted_levels(positions, levels, is_good, recipe):
         try:
             spline = LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)
         except ValueError:
-            # There are enough levels in all, but too few for one piece of the spline, at a gap.
+            # The levels are enough for all pieces together, but one piece has too few, at a gap.
             continue
         if order == recipe.order:
             return spline(positions)

@@ -1,7 +1,7 @@
 """Arithmetic on blocks of pixels: from stored integers to the product's big-endian floats.
 
-It equals that of `ccdproc.subtract_overscan` and the cast to the product's type, applied to blocks
-of rows that stay in the processor's cache.
+The results are those of `ccdproc.subtract_overscan` and the cast to the product's type. Blocks of
+rows stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import numpy as np
 from ccdflow.files import checksum
 
 BLOCK_BYTES = 1 << 20
-"""A block of rows of this size fits in the second-level cache with its float32 result."""
+"""A block of rows of this size fits into the second-level cache with its float32 result."""
 
 # float32 holds integers and their halves exactly up to here.
 _EXACT_INTEGERS = 2**23
 
 
-def native_values(part, offset):
+def native_values(stored, offset):
     """Return the values of stored pixels in the type that astropy gives them.
 
     Parameters
     ----------
-    part : numpy.ndarray of any shape
+    stored : numpy.ndarray of any shape
         Stored pixels, any byte order.
     offset : int
         To be added to the stored pixels: 0, 2**15, 2**31 or 2**63.
@@ -32,13 +32,14 @@ def native_values(part, offset):
     numpy.ndarray of the same shape, of the native type
     """
     if not offset:
-        return part.astype(part.dtype.newbyteorder("="), copy=False)
-    unsigned = np.dtype(f"u{part.dtype.itemsize}")
-    flipped = part.astype(part.dtype.newbyteorder("="), copy=False).view(unsigned)
-    return flipped ^ unsigned.type(offset)
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+    # The offset of unsigned numbers is the value of their first bit, which FITS stores flipped.
+    bits = stored.astype(stored.dtype.newbyteorder("="), copy=False).view(unsigned)
+    return bits ^ unsigned.type(offset)
 
 
-def subtract_level(source, offset, level, target, *, is_rounding_free):
+def subtract_level(source, offset, level, target, *, is_exact):
     """Write stored pixels plus offset minus level to ``target``.
 
     Parameters
@@ -50,10 +51,10 @@ def subtract_level(source, offset, level, target, *, is_rounding_free):
     level : numpy.ndarray of shape (k, 1), (1, nx) or (1, 1), float32 or float64, or None
         Adu.
     target : numpy.ndarray of shape (k, nx), native float32 or float64
-    is_rounding_free : bool
-        Whether no step can round, see `is_exact`.
+    is_exact : bool
+        Whether the difference is exact in float32, see `is_subtraction_exact`.
     """
-    if is_rounding_free:
+    if is_exact:
         np.copyto(target, source, casting="unsafe")
         shift = -offset if level is None else level - offset
         np.subtract(target, np.asarray(shift, dtype=target.dtype), out=target)
@@ -62,18 +63,18 @@ def subtract_level(source, offset, level, target, *, is_rounding_free):
         target[...] = values if level is None else values - level
 
 
-def is_exact(dtype, levels):
-    """Return whether value minus level is exact in float32, so that the order does not matter.
+def is_subtraction_exact(dtype, levels):
+    """Return whether pixels minus levels are exact in float32, whatever the order of the terms.
 
-    16-bit integers minus a level that is a multiple of 1/2 (a median of integers) need 18 bits;
-    float32 has 24.
+    Integers of 16 bits minus a multiple of 1/2, such as a median of integers, need 18 bits; float32
+    has 24.
 
     Parameters
     ----------
     dtype : numpy.dtype
         Type of the raw pixels.
     levels : numpy.ndarray of shape (k,), float32 or float64, or None
-        Adu; None where none is subtracted.
+        Adu; None if no level is subtracted.
 
     Returns
     -------
@@ -103,18 +104,16 @@ def subtract_blocks(source, offset, levels, target):
         Adu; None to subtract nothing.
     target : numpy.ndarray of shape (ny, nx), native float32 or float64
     """
-    is_rounding_free = is_exact(source.dtype, levels)
+    is_exact = is_subtraction_exact(source.dtype, levels)
     rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))
     for first in range(0, source.shape[0], rows):
         block = slice(first, first + rows)
         level = levels[block] if levels is not None and levels.shape[0] > 1 else levels
-        subtract_level(
-            source[block], offset, level, target[block], is_rounding_free=is_rounding_free
-        )
+        subtract_level(source[block], offset, level, target[block], is_exact=is_exact)
 
 
 def to_big_endian(out):
-    """Convert contiguous floats to big-endian in place; return the checksum sum of their words.
+    """Convert contiguous floats to big-endian in place; return their DATASUM.
 
     Parameters
     ----------
@@ -127,8 +126,8 @@ def to_big_endian(out):
         See `ccdflow.files.checksum.sum_words`.
     """
     flat = out.reshape(-1)
-    # The native word has the value of its big-endian word. A 64-bit number is two words, whose
-    # order does not matter to a sum.
+    # A native word of 32 bits has the value of its big-endian word. A 64-bit number is two words,
+    # whose order does not matter to a sum.
     words = flat.view(np.uint32)
     numbers = flat.view(np.dtype(f"u{out.dtype.itemsize}"))
     swapped = numbers.view(numbers.dtype.newbyteorder(">"))
@@ -137,7 +136,7 @@ def to_big_endian(out):
     for first in range(0, numbers.size, step):
         block = slice(first, first + step)
         total += int(numbers[block].view(words.dtype).sum(dtype=np.uint64))
-        # This does what `byteswap(inplace=True)` does, four times as fast, and lets other threads
+        # This swaps bytes like `byteswap(inplace=True)`, four times as fast, and lets other threads
         # run.
         np.copyto(swapped[block], numbers[block])
     return checksum.fits_sum_of(total)

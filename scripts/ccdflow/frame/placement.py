@@ -45,10 +45,10 @@ _PIXEL_FIGURE_CARD = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 # Matches a card of world coordinates, with the letter of its version: CRVAL1A is of version A,
 # CRPIX2 of the unnamed one.
 _VERSIONED_CARD = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
-# Two solutions agree if they place a star within this many pixels of each other.
+# The reference pixels of two solutions may differ by this many pixels.
 _PIXEL_TOLERANCE = 0.1
-# Other numbers of two solutions agree within this fraction.
-_PART_TOLERANCE = 1e-6
+# Other numbers of two solutions may differ by this fraction.
+_RELATIVE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,23 +76,23 @@ def axis_shifts(amplifier):
     )
 
 
-def _axis_shift(first, last, start, is_flipped):
-    """Return the `AxisShift` of raw pixels that begin at `start` in the image.
+def _axis_shift(first, stop, start, is_flipped):
+    """Return the `AxisShift` of raw columns or rows.
 
     Parameters
     ----------
-    first, last : int
-        Raw pixels, the second one after the last.
+    first, stop : int
+        First raw column or row, and the one after the last.
     start : int
-        Where they begin in the image.
+        The column or row of the image at which they begin.
     is_flipped : bool
         Whether they are reversed.
     """
-    return AxisShift(-1, start + last + 1) if is_flipped else AxisShift(1, start - first)
+    return AxisShift(-1, start + stop + 1) if is_flipped else AxisShift(1, start - first)
 
 
 def is_about_raw_pixels(keyword):
-    """Return whether a card describes the raw array: sections, and numbers of columns."""
+    """Return whether a card describes the raw array: a section, or a number of columns or rows."""
     return bool(_RAW_PIXEL_CARD.fullmatch(keyword) or _PHYSICAL_CARD.fullmatch(keyword))
 
 
@@ -102,7 +102,7 @@ def correct_cards(cards, headers, amplifiers, shape):
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
-        Changed in place; without the cards `is_about_raw_pixels`.
+        Changed in place; without cards for which `is_about_raw_pixels` is true.
     headers : list of astropy.io.fits.Header
         Headers of the raw file.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
@@ -126,8 +126,9 @@ def correct_cards(cards, headers, amplifiers, shape):
 def detector_section(headers, amplifiers, shape, keyword):
     """Return a product's CCDSEC, DETSEC or AMPSEC; '' if the cards do not determine it.
 
-    The raw card refers to the pixels of DATASEC (or TRIMSEC, or the whole array, if there is
-    none), which may differ from the pixels kept; its size over theirs is the binning.
+    The raw card refers to the pixels of DATASEC, of TRIMSEC or of the whole array, which may differ
+    from the pixels of the product. The size of its section over that of these pixels is the
+    binning.
 
     Parameters
     ----------
@@ -147,8 +148,8 @@ def detector_section(headers, amplifiers, shape, keyword):
     if len(directions) != 1 or None in directions:
         return ""
     ends = []
-    for (factor, sign, origin), length in zip(directions.pop(), (shape[1], shape[0]), strict=True):
-        low, high = sorted((origin, origin + sign * factor * length))
+    for (binning, sign, origin), length in zip(directions.pop(), (shape[1], shape[0]), strict=True):
+        low, high = sorted((origin, origin + sign * binning * length))
         if low < 0:
             return ""
         ends.append(f"{low + 1}:{high}" if sign > 0 else f"{high}:{low + 1}")
@@ -156,7 +157,7 @@ def detector_section(headers, amplifiers, shape, keyword):
 
 
 def _detector_axes(headers, amplifier, keyword):
-    """Return (binning, direction, start) of the detector along the product's x and y."""
+    """Return (binning, direction, origin) of the detector along the product's x and y, or None."""
     header = _section_header(headers, amplifier.hdu, keyword)
     try:
         section = parse_fits(card_value(header, keyword))
@@ -172,7 +173,7 @@ def _detector_axes(headers, amplifier, keyword):
 
 
 def _detector_axis(chip, is_reversed, base, shift):
-    """Return binning, direction and origin, on the detector, of an axis of an image; or None.
+    """Return binning, direction and origin on the detector of an axis of the product; or None.
 
     Parameters
     ----------
@@ -185,19 +186,19 @@ def _detector_axis(chip, is_reversed, base, shift):
     shift : AxisShift
         From the raw image to the reduced one.
     """
-    factor, remainder = divmod(chip[1] - chip[0], base[1] - base[0])
-    if remainder or not factor:
+    binning, remainder = divmod(chip[1] - chip[0], base[1] - base[0])
+    if remainder or not binning:
         return None
     # The raw edge at which the product begins, counted from 0, and its position on the chip.
     edge = -shift.shift if shift.sign > 0 else shift.shift - 1
-    distance = factor * (edge - base[0])
+    distance = binning * (edge - base[0])
     if is_reversed:
-        return factor, -shift.sign, chip[1] - distance
-    return factor, shift.sign, chip[0] + distance
+        return binning, -shift.sign, chip[1] - distance
+    return binning, shift.sign, chip[0] + distance
 
 
 def _section_header(headers, hdu, keyword):
-    """Return the header with an image's section: its own, or the primary if it is the only one."""
+    """Return the header with an image's section: its own, or the primary of a single image."""
     is_only_image = sum(as_number(header.get("NAXIS")) > 0 for header in headers) == 1
     return headers[0] if is_only_image and keyword not in headers[hdu] else headers[hdu]
 
@@ -233,7 +234,7 @@ def _place_physical(cards, headers, amplifiers):
 
 
 def _number_of_card(header, keyword, default):
-    """Return the number of a card, or the default without one."""
+    """Return the number of a card, or the default if it has none."""
     value = as_number(card_value(header, keyword))
     return default if value is None else value
 
@@ -269,7 +270,7 @@ def _world_header(headers, amplifier):
 
 
 def _moved_world(headers, amplifier):
-    """Return an amplifier's world coordinate cards for the product; None if impossible."""
+    """Return an amplifier's world coordinates, moved to the product; None if impossible."""
     raw_header = _world_header(headers, amplifier)
     keywords = filter(_WORLD_CARD.fullmatch, dict.fromkeys(raw_header))
     cards = {keyword: card_value(raw_header, keyword) for keyword in keywords}
@@ -313,7 +314,7 @@ def _move_axis(world, axis, version, shift):
 
 
 def _is_distorted(keyword, value):
-    """Return whether a card has a distortion, which is not reversed with its axis."""
+    """Return whether a card is of a distortion, which cannot be reversed with its axis."""
     return bool(_DISTORTION_CARD.fullmatch(keyword)) or (
         keyword.startswith("WAT") and "cor" in str(value)
     )
@@ -334,15 +335,15 @@ def _reverse_axis(world, axis, version):
 
 
 def _worlds_agree(first, second):
-    """Return whether two sets of world coordinates agree within a fraction of a pixel."""
+    """Return whether two sets of world coordinates have the same cards with nearly equal values."""
     return set(first) == set(second) and all(
         _values_agree(keyword, value, second[keyword]) for keyword, value in first.items()
     )
 
 
 def _values_agree(keyword, first, second):
-    """Return whether a card of world coordinates is the same: texts alike, numbers nearly."""
+    """Return whether two values of a card agree: equal texts, or numbers within a tolerance."""
     if isinstance(first, str) or isinstance(second, str):
         return first == second
-    tolerance = _PIXEL_TOLERANCE if "CRPIX" in keyword else _PART_TOLERANCE * abs(first)
+    tolerance = _PIXEL_TOLERANCE if "CRPIX" in keyword else _RELATIVE_TOLERANCE * abs(first)
     return abs(first - second) <= tolerance

@@ -1,4 +1,4 @@
-"""The images of product files, and their HDUs."""
+"""The images of reduced frames, and their HDUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ProductImage:
     hdu : int
         Index of its HDU in the product.
     raw_hdu : int or None
-        Index of its raw HDU; None if it is assembled from several.
+        Index of its raw HDU; None for an image that is assembled from several HDUs.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The amplifiers in it.
     shape : (int, int)
@@ -35,10 +35,10 @@ class ProductImage:
 
 
 def product_images(geometry, recipe):
-    """Return the product images of a geometry's frames, in the order of the product's HDUs.
+    """Return the images of the products of a geometry, in the order of the product's HDUs.
 
-    A frame of one image becomes one in the primary HDU. Each of several raw HDUs that are not
-    assembled keeps its place: an extension, or the primary.
+    A single image is in the primary HDU. Each of several raw HDUs that are not assembled keeps its
+    place, in the primary or in an extension.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from ccdflow.robust import MEDIAN_VARIANCE
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
-# Adu. For a smaller mean gap between two values the first terms of a series are used.
+# Adu. For a smaller mean gap between two values the first terms of a series are exact enough.
 _SMALL_GAP = 1e-2
 
 
@@ -27,11 +27,10 @@ class Readout:
         Region of its pixels in the image.
     name : str
     gain : float or None
-        Electrons per adu by the profile or header, which the pixels are multiplied by; None if
-        unknown.
+        Electrons per adu by profile or header, by which the pixels are multiplied; None if unknown.
     measured_gain : float or None
-        Electrons per adu from pairs of flats, where `gain` is unknown or differs from it
-        significantly: the noise of the photons is computed with it.
+        Electrons per adu from pairs of flats, by which the noise of the photons is computed; None
+        if it agrees with `gain`, or is not measured.
     read_noise : float or None
         Read noise of a pixel, adu. A value measured from pairs of biases takes precedence over the
         header's.
@@ -41,21 +40,21 @@ class Readout:
     level : float
         Mean overscan level that was subtracted, adu; 0 if none was.
     level_variance : float
-        Variance of the level of one row (or column), adu^2: common to all its pixels.
+        Variance of the level of a row or column, adu^2, which is common to its pixels.
     saturation : float or None
         Raw value at which a pixel saturates, adu.
     is_saturation_measured : bool
-        Whether that is of flats: the frame's own mask does not have it.
+        Whether `saturation` was measured in flats: the frame's own mask does not flag it.
     is_level_subtracted : bool
         Whether the frame's overscan level was subtracted.
     linear : float or None
         Raw value above which the response is not linear, adu.
     is_dead : bool
-        Whether all pixels of the frame's amplifier have one value.
+        Whether all pixels of the amplifier have one value in the frame.
     without_level : tuple of ccdflow.camera.sections.Region
-        Parts of the image whose overscan is saturated: their level is not known.
+        Regions of the image whose overscan is saturated: their level is not known.
     converter : ccdflow.frame.converter_end.ConverterEnd or None
-        The end of its converter, and the pixels of the frame there; None if it is not known.
+        The end of the amplifier's converter, with the frame's pixels there; None if unknown.
     """
 
     region: Region
@@ -76,7 +75,7 @@ class Readout:
 
     @property
     def noise_part(self):
-        """The readout without the values that add no noise and differ from frame to frame."""
+        """The readout with its noise alone: the values that change with the frame are reset."""
         return replace(
             self, level=0.0, saturation=None, is_level_subtracted=True, linear=None,
             is_saturation_measured=False, is_dead=False, without_level=(), converter=None,
@@ -84,13 +83,13 @@ class Readout:
 
     @property
     def lowest_saturation(self):
-        """Raw value from which pixels are saturated, adu: the converter's end at the latest."""
+        """Least raw value of a saturated pixel, adu: by saturation or end of the converter."""
         tops = [self.saturation, None if self.converter is None else self.converter.top]
         return min((top for top in tops if top is not None), default=None)
 
     @property
     def photon_gain(self):
-        """Electrons per adu that the noise of photons shows, or None."""
+        """Electrons per adu by which the noise of photons is computed; None if unknown."""
         return self.measured_gain or self.gain
 
 
@@ -103,11 +102,11 @@ class AmplifierReduction:
     level : float or None
         Mean overscan level that was subtracted, adu; None if none was.
     is_dead : bool
-        Whether all pixels of the frame's amplifier have one value.
+        Whether all pixels of the amplifier have one value in the frame.
     without_level : tuple of ccdflow.camera.sections.Region
-        Parts of the image whose overscan is saturated.
+        Regions of the image whose overscan is saturated.
     converter : ccdflow.frame.converter_end.ConverterEnd or None
-        The end of its converter, and the pixels of the frame there.
+        The end of the amplifier's converter, with the frame's pixels there; None if unknown.
     """
 
     level: float | None = None
@@ -118,14 +117,14 @@ class AmplifierReduction:
 
 @dataclass(frozen=True)
 class MeasuredReadout:
-    """The figures of an amplifier that biases and flats have shown; None for an unknown one.
+    """The figures of an amplifier by biases and flats; None for a figure that is not measured.
 
     Attributes
     ----------
     read_noise : float or None
         Read noise of a pixel, adu, measured on rounded pixels: it includes their rounding.
     gain : float or None
-        Electrons per adu, which the pixels are multiplied by.
+        Electrons per adu by which the pixels are multiplied.
     photon_gain : float or None
         Electrons per adu by which the noise of the photons is computed.
     full_well : float or None
@@ -145,12 +144,12 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-        By which the frame was reduced.
+        Recipe by which the frame was reduced.
     reduction : AmplifierReduction
-        The frame's own.
+        The reduction of this amplifier in the frame.
     measured_readout : MeasuredReadout
-        Its gain and read noise take precedence over the amplifier's own, its full well does not
-        over a saturation.
+        Its gain and read noise take precedence over those of the amplifier. Its full well is used
+        if the amplifier has no saturation.
 
     Returns
     -------
@@ -159,9 +158,9 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     level, read_noise = reduction.level, measured_readout.read_noise
     full_well = measured_readout.full_well
     gain = amplifier.gain if measured_readout.gain is None else measured_readout.gain
-    # A frame whose level was not subtracted has a bias that is not known here.
+    # The full well is above bias: without a subtracted level the raw value is not known.
     is_full_well_used = amplifier.saturation is None and full_well is not None and level is not None
-    # Amplifiers that share a flat made in adu share a factor, which is not a gain of their own.
+    # A factor that amplifiers share because their flat is in adu is no gain of one of them.
     own_gain = amplifier.gain or measured_readout.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain
@@ -189,7 +188,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
 
 
 def level_variance(amplifier, recipe, pixel_variance):
-    """Return the variance of an overscan level, adu^2.
+    """Return the variance of an overscan level, adu^2, the rounding of its median included.
 
     Parameters
     ----------
@@ -201,21 +200,21 @@ def level_variance(amplifier, recipe, pixel_variance):
     Returns
     -------
     float
-        The share of a level, and the rounding of a median of whole adu.
+        Adu^2.
     """
-    share = level_share(amplifier, recipe)
+    ratio = level_variance_ratio(amplifier, recipe)
     if recipe.statistic == "mean":
-        return share * pixel_variance
+        return ratio * pixel_variance
     count = _pixels_of_a_level(amplifier)
-    # Pixels of a camera quieter than one adu are mostly equal, so that their scatter lacks a part
-    # of the rounding; their median has all of it.
+    # In a camera quieter than one adu most pixels are equal: their scatter lacks a part of the
+    # rounding, which is in their median.
     pixel_variance = max(pixel_variance, ROUNDING)
     noise = (pixel_variance - ROUNDING) ** 0.5
-    return share * (pixel_variance + median_rounding(count, noise) / median_variance(count))
+    return ratio * (pixel_variance + median_rounding(count, noise) / median_variance(count))
 
 
-def level_share(amplifier, recipe):
-    """Return the variance of an overscan level, in units of a pixel's variance, without rounding.
+def level_variance_ratio(amplifier, recipe):
+    """Return the variance of an overscan level over that of a pixel, without rounding.
 
     Parameters
     ----------
@@ -225,8 +224,8 @@ def level_share(amplifier, recipe):
     Returns
     -------
     float
-        0.062 for the median of 25 columns. A polynomial of order p along n rows leaves a fraction
-        (p + 1) / n of it on average.
+        For example 0.062 for the median of 25 columns. A polynomial of order p along n rows reduces
+        it by a factor of (p + 1) / n on average.
     """
     count = _pixels_of_a_level(amplifier)
     variance = mean_variance(count) if recipe.statistic == "mean" else median_variance(count)
@@ -238,7 +237,7 @@ def level_share(amplifier, recipe):
 
 
 def _pixels_of_a_level(amplifier):
-    """Return the number of overscan pixels that make a level."""
+    """Return the number of overscan pixels that give one level."""
     if amplifier.along == "frame":
         return sum(strip.size for strip in amplifier.overscan)
     return sum(strip.shape[int(amplifier.along == "rows")] for strip in amplifier.overscan)
@@ -252,8 +251,8 @@ def mean_variance(count):
 def median_variance(count):
     """Return the variance of the median of ``count`` normal values of variance 1.
 
-    Fits to the integrals over order statistics, good to 0.4 % up to a hundred values; of many it is
-    pi / 2 times the variance of their mean.
+    Fits to the integrals over order statistics, to 0.4 % for up to a hundred values. For many
+    values it is pi / 2 times the variance of their mean.
 
     Examples
     --------
@@ -270,14 +269,14 @@ def median_variance(count):
 def median_rounding(count, noise):
     """Return the variance that whole adu add to the median of ``count`` pixels, adu^2.
 
-    The median of an odd number of pixels is the rounded median of the unrounded ones: 1/12. That of
-    an even number is the mean of two rounded values, a gap apart that is exponentially distributed
-    about noise x sqrt(2 pi) / count (the density of a normal distribution at its median). Two
-    values far apart are rounded independently, which leaves half of 1/12 in their mean; two values
-    very near to each other are rounded alike, which leaves all of it. Between the two, the errors
-    of values whose distance has the fraction g correlate by 1 - 6 g (1 - g), the Fourier series of
-    a sawtooth. `median_variance` times the variance of a pixel has the rounding of each pixel,
-    1/12, already: it is taken off.
+    The median of an odd number of pixels is the rounded median of the unrounded pixels, with the
+    variance of rounding, 1/12. The median of an even number is the mean of two rounded values. The
+    gap between the two is exponentially distributed, with a mean of noise x sqrt(2 pi) / count (by
+    the density of a normal distribution at its median). Values far apart are rounded independently,
+    and their mean has half of 1/12; values very near to each other are rounded alike, and their
+    mean has 1/12. For a gap with the fractional part g the errors of rounding correlate by 1 - 6 g
+    (1 - g), the Fourier series of a sawtooth. `median_variance` times the variance of a pixel
+    already includes the rounding of each pixel, which is subtracted here.
 
     Parameters
     ----------
@@ -296,19 +295,19 @@ def median_rounding(count, noise):
     """
     if count < 1:
         return 0.0
-    share = 1.0 if count % 2 else _shared_rounding(noise * (2 * np.pi) ** 0.5 / count)
-    return ROUNDING * max(share - median_variance(count), 0.0)
+    ratio = 1.0 if count % 2 else _rounding_of_mean(noise * (2 * np.pi) ** 0.5 / count)
+    return ROUNDING * max(ratio - median_variance(count), 0.0)
 
 
-def _shared_rounding(gap):
-    """Return the rounding of the mean of two values, in units of the rounding of one of them.
+def _rounding_of_mean(gap):
+    """Return the variance by rounding of the mean of two values, over that of one value.
 
     ``gap`` is the mean distance of the two values, adu.
     """
     if gap < _SMALL_GAP:
         # The first terms of the series of the formula below, whose exponentials would cancel.
         return 1.0 - 3 * gap
-    # The moments of the fraction of an exponentially distributed number.
+    # The first two moments of the fractional part of an exponentially distributed number.
     remainder = 1 / np.expm1(1 / gap)
     mean, mean_square = gap - remainder, 2 * gap**2 - (1 + 2 * gap) * remainder
     return float(1.0 - 3 * (mean - mean_square))

@@ -1,7 +1,7 @@
 """Overscan subtraction and trimming: arrays in, arrays out.
 
-The arithmetic is that of `ccdproc.subtract_overscan` and `ccdproc.trim_image`; the tests compare
-them to the last bit.
+The arithmetic is that of `ccdproc.subtract_overscan` and `ccdproc.trim_image`: the tests compare
+the results bit by bit.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Image:
     ----------
     data : numpy.ndarray of shape (ny, nx), float32 or float64
         Adu, big-endian; a view of a buffer that this thread reuses.
-    words : int
-        FITS checksum sum of ``data``.
+    datasum : int
+        DATASUM of ``data``.
     mask : numpy.ndarray of shape (ny, nx), uint8, or None
-        A sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
+        Bits of `ccdflow.maskbits`; 0 is a good pixel; None if no mask is made.
     """
 
     data: np.ndarray
-    words: int
+    datasum: int
     mask: np.ndarray | None = None
 
 
@@ -57,24 +57,24 @@ class Reduced:
     images : tuple of Image
         In the order of `ccdflow.frame.products.product_images`.
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
-        For each amplifier's name.
+        By amplifier; None where no overscan is subtracted.
     flags : dict of str to str
-        'saturated' or 'dead', for amplifiers that are so throughout.
-    rows : dict of str to ccdflow.frame.checks.subtraction_checks.RowNoise
-        Effect of the overscan subtraction on the noise shared by a row, by amplifier.
+        By amplifier, 'saturated' or 'dead'; only for amplifiers whose pixels all are.
+    row_noises : dict of str to ccdflow.frame.checks.subtraction_checks.RowNoise
+        By amplifier, the effect of the overscan subtraction on the noise that a row shares.
     warnings : tuple of (str, str)
         Kind and text of each warning.
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
-        Parts of the product's image whose overscan is saturated, by amplifier; only those that have
-        such parts.
+        By amplifier, the regions of the product's image whose overscan is saturated; only for
+        amplifiers with such regions.
     converters : dict of str to ccdflow.frame.converter_end.ConverterEnd
-        By amplifier; only those of which the end is known.
+        By amplifier; only for amplifiers whose end is known.
     """
 
     images: tuple[Image, ...]
     overscans: dict[str, overscan.Overscan | None]
     flags: dict[str, str]
-    rows: dict[str, subtraction_checks.RowNoise] = field(default_factory=dict)
+    row_noises: dict[str, subtraction_checks.RowNoise] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
     without_level: dict[str, tuple[Region, ...]] = field(default_factory=dict)
     converters: dict[str, ConverterEnd] = field(default_factory=dict)
@@ -86,12 +86,12 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     Parameters
     ----------
     stored : dict of int to (numpy.ndarray of shape (ny, nx), int)
-        For each HDU used: the stored pixels, of any integer or float type, and the offset to add,
-        as `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
+        For each HDU of an amplifier, the stored pixels, of any integer or float type, and the
+        offset to add, as `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     tops : dict of int to (float or None), optional
-        For HDUs whose integers were scaled to floats: the highest value that they can have.
+        For HDUs whose integers were scaled to floats, the highest value that a pixel can have.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
         if sample is not None:
             samples[amplifier.name] = sample
         not_finite[amplifier.name] = flaws.count_not_finite(values[amplifier.data.slices])
-        sampled_pixels = values[flaws.sampling_steps(amplifier.data)]
+        sampled_pixels = values[flaws.sampling_slices(amplifier.data)]
         flag = flaws.flag_of(sampled_pixels, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
@@ -145,11 +145,13 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
         _make_image(stored, place, overscans, recipe, without_level, full_pixels)
         for place in product_images(geometry, recipe)
     )
-    rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
+    row_noises, warnings = subtraction_checks.judge_subtraction(
+        samples, geometry.amplifiers, recipe
+    )
     warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
     converters = ends_of_converters(full_pixels, recipe, overscans)
     return Reduced(
-        images, overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
+        images, overscans, amplifier_flags, row_noises, tuple(warnings), without_level, converters
     )
 
 
@@ -168,20 +170,20 @@ def ends_of_converters(full_pixels, recipe, overscans):
     Returns
     -------
     dict of str to ccdflow.frame.converter_end.ConverterEnd
-        Only those that are known.
+        Only for amplifiers whose end is known.
     """
     ends = {}
     for name, pixels_at_end in full_pixels.items():
-        # A star that runs into the overscan of some rows would shift the mean.
+        # A star that runs into the overscan of some rows would shift the mean of the levels.
         level = None if overscans[name] is None else float(np.median(overscans[name].levels))
-        end = pixels_at_end.end(recipe, level)
+        end = pixels_at_end.converter_end(recipe, level)
         if end is not None:
             ends[name] = end
     return ends
 
 
 def parts_without_level(amplifiers, recipe, overscans, samples, flags):
-    """Return the parts of a product whose overscan is saturated, by the amplifier's name.
+    """Return the regions of a product whose overscan is saturated, by the amplifier's name.
 
     Parameters
     ----------
@@ -191,22 +193,23 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
     samples : dict of str to ccdflow.frame.strip_samples.Sample
         Samples of the amplifiers with an overscan.
     flags : dict of str to str
-        An amplifier that is saturated or dead throughout is reported as such.
+        Amplifiers that are saturated or dead throughout, which have no such regions.
 
     Returns
     -------
     dict of str to tuple of ccdflow.camera.sections.Region
+        Only for amplifiers with such regions.
     """
     parts = {
         a.name: regions_without_level(overscans[a.name], a, recipe, samples[a.name].top)
         for a in amplifiers
-        if a.name not in flags and a.name in samples and samples[a.name].full_rows
+        if a.name not in flags and a.name in samples and samples[a.name].n_full_lines
     }
     return {name: regions for name, regions in parts.items() if regions}
 
 
 def _measure_amplifier(stored, offset, amplifier, recipe):
-    """Return the overscan of an amplifier and its sample for the checks; None if it has none.
+    """Return the overscan of an amplifier, and its sample for the checks; None if not subtracted.
 
     Parameters
     ----------
@@ -233,15 +236,15 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
     Parameters
     ----------
     stored : dict of int to (numpy.ndarray, int)
-        As of `reduce_frame`.
+        See `reduce_frame`.
     product_image : ccdflow.frame.products.ProductImage
     overscans : dict of str to ccdflow.frame.overscan.Overscan
         By amplifier.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
-        By amplifier: parts of the data whose overscan gives no level.
+        By amplifier, regions of the image whose overscan gives no level.
     full_pixels : dict of str to ccdflow.frame.converter_end.FullPixels
-        By amplifier: gets the pixels at the end of the converter.
+        By amplifier; the pixels at the end of the converter are added to them.
     """
     dtype = np.dtype(recipe.dtype)
     ny, nx = product_image.shape
@@ -269,12 +272,12 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
             part[...] = flaws.mask_of_amplifier(values, offset, amplifier)
             for region in without_level.get(amplifier.name, ()):
                 mask[region.slices] |= maskbits.NO_DATA
-    words = pixels.to_big_endian(pixels_of_image)
-    return Image(pixels_of_image.view(dtype.newbyteorder(">")), words, mask)
+    datasum = pixels.to_big_endian(pixels_of_image)
+    return Image(pixels_of_image.view(dtype.newbyteorder(">")), datasum, mask)
 
 
 def _subtract_untrimmed(raw, amplifiers, overscans, out):
-    """Fill a frame that is not trimmed; pixels without a level are left unchanged.
+    """Fill an image that is not trimmed; pixels without a level keep their raw values.
 
     Parameters
     ----------
@@ -282,7 +285,7 @@ def _subtract_untrimmed(raw, amplifiers, overscans, out):
         Raw pixels in the type of the file, and the offset to add.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     overscans : dict of str to object
-        By the name of the amplifier; None where there is none.
+        By amplifier; None where no overscan is subtracted.
     out : numpy.ndarray of shape (ny, nx), float32 or float64
         Filled in place.
     """
@@ -300,7 +303,7 @@ def _subtract_untrimmed(raw, amplifiers, overscans, out):
 
 
 def _levelled_region(amplifier, shape):
-    """Return the part of the frame that a single amplifier's levels apply to."""
+    """Return the region of the frame to which the levels of a single amplifier apply."""
     data, (ny, nx) = amplifier.data, shape
     if amplifier.along == "rows":
         return Region(data.y0, data.y1, 0, nx)
@@ -315,7 +318,7 @@ def _turned_view(part, amplifier):
 
 
 def _levels_to_subtract(overscan_of_amplifier, along):
-    """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
+    """Return levels in a shape that can be subtracted from (ny, nx) pixels; None without levels."""
     if overscan_of_amplifier is None:
         return None
     return overscan_of_amplifier.levels.reshape((-1, 1) if along == "rows" else (1, -1))

@@ -8,10 +8,10 @@ from ccdflow.camera.sections import Region
 
 
 def regions_without_level(overscan, amplifier, recipe, top):
-    """Return the parts of a product whose level is that of a saturated overscan.
+    """Return the regions of a product whose level is that of a saturated overscan.
 
-    A model along the overscan leaves such levels out, and a level of the whole frame is none of
-    these: both have no such parts.
+    There are none with a model along the overscan, which leaves saturated levels out, nor with one
+    level for the whole frame.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def regions_of_lines(runs, amplifier, recipe):
     Parameters
     ----------
     runs : iterable of (int, int)
-        First line and the one after the last: rows of its data, or columns where its levels are
-        along columns.
+        First line, and the line after the last: rows of the amplifier's data, or columns if its
+        levels are along columns.
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 

@@ -7,16 +7,16 @@ import numpy as np
 from ccdflow.maskbits import BLEED, SATURATED, flagged_indices
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A column bleeds if at least this many saturated pixels touch in it.
+# A column may bleed if it has a run of at least this many saturated pixels.
 _FEWEST_SATURATED = 3
-# A bleeding column is brighter than the columns beside it by this many sigma: noise alone is in 1
-# of 3.5 million pixels.
+# A bleeding column is brighter than the columns beside it by this many sigma: by noise alone 1 of
+# 3.5 million pixels is.
 _EXCESS_SIGMA = 5.0
 # A bleeding column is compared with the columns this far to its left and right, which its charge
 # does not reach.
 _COLUMNS_APART = 6
-# One column in this many gives the scatter of the pixels, for speed; the second number is the least
-# scatter, for images of one value.
+# One column in this many gives the scatter of the pixels, for speed. The second number is the least
+# scatter, in the unit of the pixels, for images of one value.
 _SCATTER_STEP, _LEAST_SCATTER = 8, 1e-6
 # Rows beyond the end of a run that are compared at once.
 _ROWS_AT_ONCE = 64
@@ -25,8 +25,8 @@ _ROWS_AT_ONCE = 64
 def flag_neighbours(mask, pixels):
     """Flag the neighbours of saturated pixels, and the columns that bleed from them, in place.
 
-    Nothing is flagged where most pixels of the rows with saturated ones are saturated: no charge of
-    such an amplifier can be told from its light.
+    Nothing is flagged if more than half of the pixels in the rows with saturated pixels are
+    saturated: spilled charge cannot be told from light then.
 
     Parameters
     ----------
@@ -40,7 +40,6 @@ def flag_neighbours(mask, pixels):
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < indices.size * 2:
-        # An amplifier that is saturated throughout has no neighbours to flag.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     is_saturated = (mask[first:stop] & SATURATED) != 0
@@ -52,7 +51,7 @@ def flag_neighbours(mask, pixels):
 
 
 def _with_neighbours(is_saturated):
-    """Return the pixels of a mask and their eight neighbours."""
+    """Return the mask of the saturated pixels and their eight neighbours."""
     is_beside_in_row = is_saturated.copy()
     is_beside_in_row[:, 1:] |= is_saturated[:, :-1]
     is_beside_in_row[:, :-1] |= is_saturated[:, 1:]
@@ -63,7 +62,7 @@ def _with_neighbours(is_saturated):
 
 
 def _saturated_runs(is_saturated, first):
-    """Yield (column, first row, row after the last) of runs along the columns."""
+    """Yield (column, first row, row after the last) of long runs of saturated pixels in columns."""
     columns = np.flatnonzero(is_saturated.sum(axis=0) >= _FEWEST_SATURATED)
     for column in columns.tolist():
         steps = np.diff(np.concatenate([[0], is_saturated[:, column].astype(np.int8), [0]]))
@@ -74,22 +73,22 @@ def _saturated_runs(is_saturated, first):
 
 
 def _flag_bleeding(mask, pixels, column, end, direction):
-    """Flag a column beyond the end of a run, while it is brighter than its surroundings.
+    """Flag the pixels of a column beyond the end of a run, up to one that is not too bright.
 
     Parameters
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
         Changed in place.
     pixels : callable
-        Gives the rows from a first one up to another: (k, nx) of any float type, adu.
+        Takes the first row and the one after the last; returns their pixels, (k, nx).
     column : int
     end : int
-        Last row of the run, in the direction.
+        Row of the run at its end in the direction.
     direction : {-1, 1}
         Down or up.
     """
     ny, nx = mask.shape
-    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
+    side_columns = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     row = end + direction
     while 0 <= row < ny:
         low, high = (
@@ -98,17 +97,16 @@ def _flag_bleeding(mask, pixels, column, end, direction):
             else (max(row - _ROWS_AT_ONCE + 1, 0), row + 1)
         )
         block = pixels(low, high)[::direction]
-        side_values = block[:, sides].max(axis=1)
+        side_values = block[:, side_columns].max(axis=1)
         scatter = (
             MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::_SCATTER_STEP], axis=1))) / 2**0.5
         )
         with np.errstate(invalid="ignore"):
-            is_over = ~(
-                block[:, column] - side_values > _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
-            )
-        length = int(np.argmax(is_over)) if is_over.any() else len(is_over)
+            excess_limit = _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
+            is_not_bright = ~(block[:, column] - side_values > excess_limit)
+        length = int(np.argmax(is_not_bright)) if is_not_bright.any() else len(is_not_bright)
         rows = row + direction * np.arange(length)
         mask[rows, column] |= np.where(mask[rows, column] & SATURATED, 0, BLEED).astype(np.int16)
-        if length < len(is_over):
+        if length < len(is_not_bright):
             return
         row += direction * length

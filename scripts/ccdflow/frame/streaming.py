@@ -1,9 +1,9 @@
-"""Reduction of usual frames while they are inflated: by blocks of rows, never whole in memory.
+"""Reduction of frames while they are inflated: by blocks of rows, never whole in memory.
 
-A block is inflated, its level subtracted and its result written while it is in the processor's
-cache; no array of a frame's size is held. The arithmetic is that of `reduction` and gives the same
-bytes; the tests compare the two. Unusual frames (several HDUs, columns, models, flips, masks,
-compressed tiles) are left to `reduction`.
+A block is inflated, reduced and written while it is in the processor's cache; no array of a frame's
+size is held. The arithmetic is that of `reduction` and gives the same bytes; the tests compare the
+two. `reduction` itself reduces the frames that cannot be streamed: those of several HDUs, levels of
+columns, models, flips, masks, or compressed tiles.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced, ends_of_converters, parts_without_level
 
 BLOCK_PIXELS = 1 << 18
-"""Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. With half as many,
-the calls take 3 ms more for a frame; four times as many do not fit into the processor's cache."""
+"""Pixels of a block: 126 rows of the LFC. With half as many, calls take 3 ms more for a frame; four
+times as many do not fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """A frame whose pixels are in its file already.
+    """A reduced frame whose pixels have been written to its file.
 
     Attributes
     ----------
     reduced : ccdflow.frame.reduction.Reduced
-        Its image has shape, type and checksum sum, but only a placeholder for the pixels.
+        Its image has shape, type and DATASUM, but only a placeholder for the pixels.
     sample : numpy.ndarray of shape (k, nx), float32 or float64, native byte order
         Some rows of the product, as selected by `ccdflow.combine.row_sample.sampled_rows`.
     """
@@ -43,7 +43,7 @@ class Streamed:
 
 
 def can_stream(layout, geometry, recipe):
-    """Return whether a frame is of the usual kind.
+    """Return whether a frame can be reduced by blocks of rows.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ def can_stream(layout, geometry, recipe):
     # Each row of the raw frame is a row of the image, the same one in all amplifiers.
     row_shifts = {amplifier.data.y0 - amplifier.place.y0 for amplifier in amplifiers}
     has_whole_rows = all(amplifier.data.shape[0] == ny for amplifier in amplifiers)
-    are_usual = all(map(_is_usual, amplifiers))
-    return fills_image and are_usual and has_whole_rows and len(row_shifts) == 1
+    can_be_streamed = all(map(_can_be_streamed, amplifiers))
+    return fills_image and can_be_streamed and has_whole_rows and len(row_shifts) == 1
 
 
-def _is_usual(amplifier):
+def _can_be_streamed(amplifier):
     """Return whether an amplifier has levels of rows, its strips beside its data, and no flip."""
     is_current_in = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
@@ -84,20 +84,20 @@ def _is_usual(amplifier):
 
 
 def predicted_frame(geometry, recipe, top=None):
-    """Return a frame like the reduced one, without its figures: its header is as long.
+    """Return a frame without figures whose header is as long as that of the reduced frame.
 
     Parameters
     ----------
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-        Both after approval by `can_stream`.
+        `can_stream` is true of geometry and recipe.
     top : float, optional
         Raw value at the end of the converter, adu; None if it is not known.
 
     Returns
     -------
     ccdflow.frame.reduction.Reduced
-        Its level and noise are 0.
+        Levels and noises are 0.
     """
     no_levels = np.zeros(0)
     overscans = {
@@ -105,22 +105,22 @@ def predicted_frame(geometry, recipe, top=None):
         for a in geometry.amplifiers
     }
     ends = {} if top is None else {a.name: ConverterEnd(top) for a in geometry.amplifiers}
-    return Reduced((_without_pixels(geometry, recipe, 0),), overscans, {}, converters=ends)
+    return Reduced((_image_without_pixels(geometry, recipe, 0),), overscans, {}, converters=ends)
 
 
 def _has_level(amplifier, recipe):
-    """Return whether a level is subtracted from each row of an amplifier of a usual frame."""
+    """Return whether a level is subtracted from each row of an amplifier."""
     return bool(recipe.subtract and amplifier.overscan and amplifier.along == "rows")
 
 
-def _without_pixels(geometry, recipe, words):
-    """Return an image of the product's shape and type, whose pixels are in its file."""
+def _image_without_pixels(geometry, recipe, datasum):
+    """Return an image of the product's shape and type, with a placeholder for the pixels."""
     dtype = np.dtype(recipe.dtype).newbyteorder(">")
-    return Image(np.broadcast_to(np.zeros((), dtype), geometry.shape), words)
+    return Image(np.broadcast_to(np.zeros((), dtype), geometry.shape), datasum)
 
 
-def stream_frame(rows, writer, geometry, recipe, *, sample=(), small_image=None):
-    """Reduce a usual frame from its rows into its file.
+def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=None):
+    """Reduce a frame by blocks of rows, and write them to its file.
 
     Parameters
     ----------
@@ -128,11 +128,11 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small_image=None)
     writer : ccdflow.files.rowio.RowWriter
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-        Both after approval by `can_stream`.
-    sample : sequence of int
-        Rows of the product to keep for statistics, in order.
+        `can_stream` is true of geometry and recipe.
+    sample_rows : sequence of int
+        Rows of the product that are sampled for statistics, in order.
     small_image : ccdflow.frame.small_images.SmallImage, optional
-        Is handed all rows of the product.
+        All rows of the product are added to it.
 
     Returns
     -------
@@ -143,22 +143,22 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small_image=None)
     FrameError
         If the raw file is damaged, or an amplifier holds no finite value.
     """
-    work = _FrameReduction(rows, geometry, recipe, sample, small_image)
+    reduction = _FrameReduction(rows, geometry, recipe, sample_rows, small_image)
     size = max(1, BLOCK_PIXELS // rows.shape[1])
     for first, stored in rows.blocks(size):
-        block = work.reduce(first, stored)
+        block = reduction.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.bytes_written % fits_structure.FITS_BLOCK_BYTES))
-    return work.result()
+    writer.write(b"\0" * (-reduction.bytes_written % fits_structure.FITS_BLOCK_BYTES))
+    return reduction.result()
 
 
 class _FrameReduction:
-    """The reduction of a frame by blocks: the values that it collects from block to block.
+    """The reduction of a frame by blocks, with the values that are collected block by block.
 
     Parameters
     ----------
-    rows, geometry, recipe, sample, small_image
+    rows, geometry, recipe, sample_rows, small_image
         See `stream_frame`.
 
     Attributes
@@ -167,24 +167,24 @@ class _FrameReduction:
         Bytes of reduced pixels so far.
     """
 
-    def __init__(self, rows, geometry, recipe, sample, small_image):
+    def __init__(self, rows, geometry, recipe, sample_rows, small_image):
         self._offset = rows.offset
         self._dtype = rows.dtype
         self._geometry = geometry
         self._recipe = recipe
         self._out_dtype = np.dtype(recipe.dtype)
-        self._words = 0
+        self._datasum = 0
         self.bytes_written = 0
         self._data = geometry.amplifiers[0].data
         self._strips = {a.name: [] for a in geometry.amplifiers}
         self._levels = {a.name: [] for a in geometry.amplifiers}
-        self._flags = {a.name: [] for a in geometry.amplifiers}
+        self._flag_samples = {a.name: [] for a in geometry.amplifiers}
         self._lines = {a.name: [] for a in geometry.amplifiers}
-        self._not_finite = dict.fromkeys(self._flags, 0)
+        self._n_not_finite = dict.fromkeys(self._flag_samples, 0)
         top = top_of_converter(self._dtype, self._offset)
         self._full_pixels = {a.name: FullPixels(a, top) for a in geometry.amplifiers}
-        self._sample_rows = np.asarray(sample, dtype=int)
-        self._sample = []
+        self._sample_rows = np.asarray(sample_rows, dtype=int)
+        self._sampled_blocks = []
         self._small_image = small_image
         # A median of whole numbers is a whole number or a half, and always finite.
         self._has_simple_levels = (
@@ -193,14 +193,14 @@ class _FrameReduction:
         self._sampling_slices = {
             a.name: (
                 *strip_samples.sampled_lines(a.data, "rows"),
-                *flaws.sampling_steps(a.data),
+                *flaws.sampling_slices(a.data),
             )
             for a in geometry.amplifiers
         }
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
-        """Reduce a block; return the product's rows of it, or None if no row is kept."""
+        """Reduce a block of raw rows; return its rows of the product, or None if it has none."""
         start, stop = max(first, self._data.y0), min(first + len(stored), self._data.y1)
         if start >= stop:
             return None
@@ -217,24 +217,24 @@ class _FrameReduction:
             (self._sample_rows >= row) & (self._sample_rows < row + shape[0])
         ]
         if rows_in_block.size:
-            self._sample.append(out[rows_in_block - row])
+            self._sampled_blocks.append(out[rows_in_block - row])
         if self._small_image is not None:
             self._small_image.add(row, out)
-        self._words = checksum.fits_sum_of(self._words, pixels.to_big_endian(out))
+        self._datasum = checksum.fits_sum_of(self._datasum, pixels.to_big_endian(out))
         self.bytes_written += size
         return buffer
 
     def _reduce_amplifier(self, amplifier, start, stored, out):
-        """Reduce rows of an amplifier; keep the values by which level and flags are judged.
+        """Reduce rows of an amplifier, and keep the values on which the frame is judged.
 
         Parameters
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
         start : int
-            The first row.
-        stored : numpy.ndarray of shape (rows, nx)
+            The first of the rows, in the raw frame.
+        stored : numpy.ndarray of shape (k, nx)
             Raw pixels of the rows, in the type of the file.
-        out : numpy.ndarray of shape (rows, nx of the product), float32 or float64
+        out : numpy.ndarray of shape (k, nx of the product), float32 or float64
             The reduced rows, filled in place.
         """
         data, place, name = amplifier.data, amplifier.place, amplifier.name
@@ -248,26 +248,26 @@ class _FrameReduction:
             levels = overscan.levels_along(strips, "rows", self._recipe)
             if not self._has_simple_levels:
                 overscan.check_levels(levels, amplifier)
-            # Values of one byte may lie in the buffer, which the next block overwrites.
+            # Values of one byte may be views of the buffer, which the next block overwrites.
             self._strips[name].append([
                 strip.copy() if np.may_share_memory(strip, stored) else strip for strip in strips
             ])  # fmt: skip
             self._levels[name].append(levels)
             level = levels.reshape(-1, 1)
         values, target = stored[:, data.x0 : data.x1], out[:, place.x0 : place.x1]
-        is_exact = self._has_simple_levels or pixels.is_exact(self._dtype, level)
-        pixels.subtract_level(values, self._offset, level, target, is_rounding_free=is_exact)
+        is_exact = self._has_simple_levels or pixels.is_subtraction_exact(self._dtype, level)
+        pixels.subtract_level(values, self._offset, level, target, is_exact=is_exact)
         self._full_pixels[name].add(values, self._offset, target, start - data.y0)
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             rows_sampled = slice(max(0, rows.start - start), rows.stop - start)
             self._lines[name].append(stored[rows_sampled, columns].copy())
-        self._not_finite[name] += flaws.count_not_finite(values)
+        self._n_not_finite[name] += flaws.count_not_finite(values)
         flag_rows, flag_columns = flag_slices
         first = -(start - data.y0) % flag_rows.step
-        self._flags[name].append(stored[first :: flag_rows.step, flag_columns].copy())
+        self._flag_samples[name].append(stored[first :: flag_rows.step, flag_columns].copy())
 
     def result(self):
-        """Return the reduced frame and its sample, once all rows have come."""
+        """Return the reduced frame and its sample, after all blocks are reduced."""
         self._negatives.check()
         overscans, amplifier_flags, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
@@ -284,23 +284,31 @@ class _FrameReduction:
                 samples[name] = strip_samples.sample_of_amplifier(
                     lines, strips, overscans[name], amplifier
                 )
-            sample = np.concatenate(self._flags[name])
-            flag = flaws.flag_of(sample, self._offset, amplifier)
+            flag_sample = np.concatenate(self._flag_samples[name])
+            flag = flaws.flag_of(flag_sample, self._offset, amplifier)
             if flag:
                 amplifier_flags[name] = flag
-        image = _without_pixels(self._geometry, self._recipe, self._words)
-        sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out_dtype)
-        rows, warnings = subtraction_checks.judge_subtraction(
+        image = _image_without_pixels(self._geometry, self._recipe, self._datasum)
+        sample = np.zeros((0, 0), self._out_dtype)
+        if self._sampled_blocks:
+            sample = np.concatenate(self._sampled_blocks)
+        row_noises, warnings = subtraction_checks.judge_subtraction(
             samples, self._geometry.amplifiers, self._recipe
         )
         warnings = [
-            *warnings, *flaws.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
+            *warnings, *flaws.not_finite_warnings(self._n_not_finite, self._geometry.amplifiers)
         ]  # fmt: skip
         without_level = parts_without_level(
             self._geometry.amplifiers, self._recipe, overscans, samples, amplifier_flags
         )
         converters = ends_of_converters(self._full_pixels, self._recipe, overscans)
         reduced = Reduced(
-            (image,), overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
+            (image,),
+            overscans,
+            amplifier_flags,
+            row_noises,
+            tuple(warnings),
+            without_level,
+            converters,
         )
         return Streamed(reduced, sample)

@@ -1,4 +1,4 @@
-"""The pixels of an amplifier, and its overscan, on which the subtraction is judged."""
+"""The pixels of an amplifier and of its overscan on which the subtraction is judged."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from ccdflow.frame.checks.flaws import saturation_of
 
 MOST_ROWS = 1024
-"""The figures take at most this many rows: 1 ms for an LFC frame."""
+"""Most rows from which figures are measured: 1 ms for an LFC frame."""
 
 MOST_COLUMNS = 128
-"""The figures take at most this many columns of each row."""
+"""Most columns of each row from which figures are measured, approximately."""
 
-# A run of rows of one value is taken for rows that were not read out if there are at least this
-# many, with at least this many pixels together. With a readout noise of 0.3 adu such a run occurs
-# by chance in 1 of 10,000 frames.
-_FEWEST_EMPTY, _FEWEST_PIXELS = 4, 200
+# A run of overscan rows with one value was not read out if it has at least this many rows, and at
+# least this many pixels. With a readout noise of 0.3 adu such a run occurs by chance in 1 of 10,000
+# frames.
+_FEWEST_EMPTY_LINES, _FEWEST_EMPTY_PIXELS = 4, 200
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,21 @@ class Sample:
     Attributes
     ----------
     lines : numpy.ndarray of shape (n, m), any integer or float type
-        Adu, as read: `m` pixels of each of `n` rows (columns, if the levels are along columns), see
-        `sampled_lines`.
+        Raw values, adu: `m` pixels of each of `n` lines. Lines are rows, or columns if the levels
+        are along columns; see `sampled_lines`.
     levels, own_levels : numpy.ndarray of shape (n,), float32 or float64
-        Adu: the level subtracted from each of these lines, and the line's own level.
+        Adu: the level subtracted from each line, and the statistic of the line's own overscan.
     strip : numpy.ndarray of shape (n, k), any integer or float type
-        Adu: the overscan of the same lines.
+        Adu: the overscan of the lines.
     noise : float
         Noise of a pixel of the overscan, adu.
     top : float
         Value of a saturated pixel, adu; infinite where it is unknown.
-    full_rows, rows : int
-        Number of lines of the whole amplifier that have a saturated level of their own, and of
-        those that have a level.
+    n_full_lines, n_lines : int
+        Number of lines of the whole amplifier whose own level is saturated, and number of all lines
+        with a level.
     empty_run : (int, int)
-        The first of the lines whose overscan has one value throughout, and their number.
+        First line and number of lines of the longest run that was not read out.
     """
 
     lines: np.ndarray
@@ -50,19 +50,19 @@ class Sample:
     strip: np.ndarray
     noise: float
     top: float = np.inf
-    full_rows: int = 0
-    rows: int = 0
+    n_full_lines: int = 0
+    n_lines: int = 0
     empty_run: tuple[int, int] = (0, 0)
 
     @property
     def is_full(self):
-        """Whether most pixels have the highest value: saturated, or dead, they show no level."""
+        """Whether most pixels have the highest value: saturated or dead pixels show no level."""
         n_pixels = self.lines.size
         return n_pixels > 0 and 2 * np.count_nonzero(self.lines == self.lines.max()) > n_pixels
 
 
 def sampled_lines(data, along):
-    """Return the sampled rows and columns of a frame, as slices.
+    """Return the sampled rows and columns of an amplifier, as slices of the raw frame.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def sampled_lines(data, along):
 
 
 def _middle_lines(start, stop):
-    """Return at most `MOST_ROWS` neighbouring lines from the middle of some, as a slice."""
+    """Return the middle ones of some lines, at most `MOST_ROWS`, as a slice."""
     first = start + max(0, (stop - start - MOST_ROWS) // 2)
     return slice(first, min(stop, first + MOST_ROWS))
 
@@ -94,16 +94,16 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     Parameters
     ----------
     lines : numpy.ndarray of shape (rows, columns), any integer or float type
-        Pixels of its frame that `sampled_lines` selects, adu.
+        Pixels of the raw frame that `sampled_lines` selects, adu.
     strips : list of numpy.ndarray of shape (ny, nx), any integer or float type
-        Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.
+        Strips of the overscan, adu, as for `ccdflow.frame.overscan.measure_overscan`.
     overscan : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
     -------
     Sample
-        Without lines that hold a pixel that is not finite.
+        Without lines in which a pixel is not finite.
     """
     along, data = amplifier.along, amplifier.data
     top = saturation_of(strips[0].dtype, 0, amplifier)
@@ -124,42 +124,40 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         )
     lines_of_frame = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
-    slice_sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
-    all_lines = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
-    all_lines = all_lines if along == "rows" else all_lines.T
-    empty_lines = _empty_lines(all_lines)
-    strip, lines = all_lines[slice_sampled], lines if along == "rows" else lines.T
+    sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
+    strip = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    strip = strip if along == "rows" else strip.T
+    empty_run = _empty_run(strip)
     lines, strip, levels, own_levels = _finite_lines(
-        lines, strip, overscan.levels[slice_sampled], overscan.own_levels[slice_sampled]
+        lines if along == "rows" else lines.T,
+        strip[sampled],
+        overscan.levels[sampled],
+        overscan.own_levels[sampled],
     )
-    return Sample(
-        lines, levels, own_levels, strip, overscan.noise, *saturation_figures, empty_lines
-    )
+    return Sample(lines, levels, own_levels, strip, overscan.noise, *saturation_figures, empty_run)
 
 
-def _empty_lines(strip):
-    """Return the first line and the number of lines of the longest run of one value.
+def _empty_run(strip):
+    """Return first line and number of lines of the longest run of one value; (0, 0) if it is short.
 
     Parameters
     ----------
     strip : numpy.ndarray of shape (n, k), any integer or float type
         Adu.
     """
-    fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
-    # Two pixels distinguish most lines.
-    single_valued = np.flatnonzero(strip[:, 0] == strip[:, -1])
-    single_valued = single_valued[(strip[single_valued] == strip[single_valued, :1]).all(axis=1)]
-    if len(single_valued) < fewest:
+    fewest = max(_FEWEST_EMPTY_LINES, -(-_FEWEST_EMPTY_PIXELS // strip.shape[1]))
+    # Most lines have unlike first and last pixels; only the other lines are compared whole.
+    lines = np.flatnonzero(strip[:, 0] == strip[:, -1])
+    lines = lines[(strip[lines] == strip[lines, :1]).all(axis=1)]
+    if len(lines) < fewest:
         return 0, 0
-    breaks = (np.diff(single_valued) > 1) | (
-        np.diff(strip[single_valued, 0].astype(np.float64)) != 0
-    )
-    longest = max(np.split(single_valued, np.flatnonzero(breaks) + 1), key=len)
+    is_break = (np.diff(lines) > 1) | (np.diff(strip[lines, 0].astype(np.float64)) != 0)
+    longest = max(np.split(lines, np.flatnonzero(is_break) + 1), key=len)
     return (int(longest[0]), len(longest)) if len(longest) >= fewest else (0, 0)
 
 
 def _finite_lines(first_array, *other_arrays):
-    """Return the lines in which all values of all arrays are finite."""
+    """Return some arrays without the lines in which a value of one of them is not finite."""
     is_finite = np.ones(len(first_array), dtype=bool)
     for array in (first_array, *other_arrays):
         if array.dtype.kind == "f":

@@ -37,6 +37,7 @@ def test_stars_slits_and_darkness_are_no_flat():
 
 
 def frames(raw, name, kind, count, *, light, stars=()):
+    """Write raw frames of a type with some light, and stars at some places."""
     for number in range(count):
         made = pixels(zlib.crc32(name.encode()) % 1000 + number, light=light)
         wide = np.concatenate(

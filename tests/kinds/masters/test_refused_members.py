@@ -29,7 +29,7 @@ def test_a_combination_without_any_value_makes_no_master(tmp_path, monkeypatch):
 
     def empty_images(maker, work, hdus_of_members):
         for image, hdus, combined in real(maker, work, hdus_of_members):
-            yield image, hdus, replace(combined, empty=combined.image.size)
+            yield image, hdus, replace(combined, n_empty=combined.image.size)
 
     monkeypatch.setattr(bias_maker.BiasMaker, "combined_images", empty_images)
     for number, frame in enumerate(biases(5)):

@@ -123,6 +123,10 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     settings = {"ccdmask": True, "low_sigma": 3.0}
     again = run(tmp_path, chain, kinds=("detector",), detector=settings)
     assert [product for product in again.records] == [measured]
+    # Bases have had this name of the switch; with another one all measurements would be made again.
+    assert again.records[measured].basis["settings"] == {
+        "hot_rate": 0.5, "like_ccdmask": True, "low_sigma": 3.0
+    }  # fmt: skip
     with fits.open(done.results / measured) as measured_hdus:
         more = measured_hdus["PIXELS"].data[measured_hdus["PIXELS"].data["LEVELS"] != 0]
     own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))

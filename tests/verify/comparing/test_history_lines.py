@@ -54,9 +54,10 @@ def nodes_of(path):
 
 def texts_of(node):
     """Return the texts in a function or constant that are words of a sentence."""
-    doc = ast.get_docstring(node, clean=False) if isinstance(node, ast.FunctionDef) else None
+    functions = [each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)]
+    docstrings = {ast.get_docstring(each, clean=False) for each in functions}
     constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-    texts = [text for text in constants if isinstance(text, str) and text != doc]
+    texts = [text for text in constants if isinstance(text, str) and text not in docstrings]
     return [text for text in map(plain_text, texts) if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2]
 
 

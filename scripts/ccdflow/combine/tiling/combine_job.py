@@ -1,4 +1,4 @@
-"""The task of a combination, and the memory that it takes in tiles of a width."""
+"""The task of a combination, and the memory that it needs for tiles of pixels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import UserError
 
 TILE_BYTES = 16_000_000
-"""Bytes of a thread's working set. Larger than a level-2 cache, as threads wait for each other at
-each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % more."""
+"""Bytes of a thread's working set. It is larger than a level-2 cache, because threads wait for each
+other at each call of numpy: a quarter takes 20 % more time, and four times as much 15 % more."""
 
 LEAST_WIDTH = 64
-"""Pixels: in narrower tiles the overhead would exceed the work."""
+"""Least number of pixels of a tile: in narrower ones calls would take longer than arithmetic."""
 
 COUNT_TYPE = np.dtype(np.int16)
 """The type of the counts of the result."""
@@ -46,8 +46,8 @@ _EXACT_BYTES = 64
 
 # Pixels of a member that are read at once: with fewer the calls take longer than the pixels.
 _READ_PIXELS = 16_384
-# Values that may be clipped are decided in groups of this many: few enough that each group reuses
-# the memory of the last.
+# Pixels that may be clipped are solved in groups of about this many values: few enough that each
+# group reuses the memory of the last one.
 _DOUBTFUL_VALUES = 16_000
 
 
@@ -94,14 +94,14 @@ class CombineJob:
     source, dtype : numpy.dtype
         Type of the members' pixels, and that of the image.
     recipe : CombineRecipe
-        Resolved: no setting is left to be chosen.
+        Resolved: not ``auto``.
     preparation : Preparation
     noise : NoiseModel or None
         Needed if the recipe clips by noise, and for an `uncertainty_source` of ``"noise"``.
     uncertainty_source : str or None
         ``"noise"``, ``"scatter"`` or None.
-    sample_rows : int
-        Number of rows that the figures are measured on.
+    n_sample_rows : int
+        Approximate number of rows of every member that are sampled.
     """
 
     read: Callable[[int, int, np.ndarray], None]
@@ -113,7 +113,7 @@ class CombineJob:
     preparation: Preparation
     noise: NoiseModel | None
     uncertainty_source: str | None
-    sample_rows: int
+    n_sample_rows: int
 
     @property
     def size(self):
@@ -122,29 +122,29 @@ class CombineJob:
 
     @property
     def halo(self):
-        """Rows above and below a tile from which a rejection may grow into it."""
+        """Number of rows above and below a tile from which a rejection may grow into the tile."""
         return self.recipe.grow if self.recipe.clip is not None else 0
 
     @property
     def width_step(self):
-        """Width of tiles is a multiple of this: whole rows if rejection grows."""
+        """Pixels of which the width of a tile is a multiple: a whole row if rejection grows."""
         return self.shape[1] if self.halo else 1
 
     def rows(self):
-        """Return the rows of the members to keep."""
+        """Return the sampled rows of the members."""
         itemsize = self.source.itemsize
-        return sampled_rows(*self.shape, self.n, rows_wanted=self.sample_rows, itemsize=itemsize)
+        return sampled_rows(*self.shape, self.n, rows_wanted=self.n_sample_rows, itemsize=itemsize)
 
     def result_bytes(self):
-        """Return the memory of the results."""
-        sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
-        pixel = self.dtype.itemsize + COUNT_TYPE.itemsize
-        pixel += UNCERTAINTY_TYPE.itemsize if self.uncertainty_source else 0
-        pixel += MASK_TYPE.itemsize if self.preparation.has_masks else 0
-        return self.size * pixel + sample
+        """Return the bytes of the results."""
+        sample_bytes = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
+        pixel_bytes = self.dtype.itemsize + COUNT_TYPE.itemsize
+        pixel_bytes += UNCERTAINTY_TYPE.itemsize if self.uncertainty_source else 0
+        pixel_bytes += MASK_TYPE.itemsize if self.preparation.has_masks else 0
+        return self.size * pixel_bytes + sample_bytes
 
     def n_doubtful_pixels(self):
-        """Return the number of pixels to solve together: few enough to reuse memory pages."""
+        """Return the number of pixels that are solved together by the exact arithmetic."""
         return max(_DOUBTFUL_VALUES // self.n, LEAST_WIDTH)
 
     def bytes_needed(self, width, threads):
@@ -171,7 +171,7 @@ class CombineJob:
         return self.result_bytes() + threads * (doubtful_bytes + (width + margin) * pixel_bytes)
 
     def tile_width(self, threads, memory):
-        """Return the number of pixels of a tile: as suits a thread's cache, if the memory allows.
+        """Return the number of pixels of a tile: by `TILE_BYTES`, or fewer if the memory is small.
 
         Parameters
         ----------
@@ -196,8 +196,8 @@ class CombineJob:
         width_of_cache = TILE_BYTES // (_ARRAYS_OF_VALUES * self.n * self.source.itemsize)
         return max(min(widest, width_of_cache, self.size) // step * step, narrowest)
 
-    def tiles_of_a_read(self, width, threads, memory):
-        """Return the number of tiles of a width that are read at once, as the memory allows.
+    def n_tiles_of_a_read(self, width, threads, memory):
+        """Return the number of tiles that are read at once, one or as many as the memory allows.
 
         Parameters
         ----------
@@ -222,7 +222,8 @@ class CombineJob:
         Parameters
         ----------
         positions : numpy.ndarray of shape (k,), int, or slice
-            Indices of the pixels (float64 result), or a slice (result in the type of the members).
+            Pixels of the flattened image. By indices the result is float64, by a slice it is of the
+            type of the members.
 
         Returns
         -------

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ccdflow.combine.clipping import combine_kept, estimate_pixels, kept_mask, solve_exactly
-from ccdflow.combine.noise import median_excess
+from ccdflow.combine.noise import median_variance_over_mean
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.tiling.combine_job import COUNT_TYPE, MASK_TYPE, UNCERTAINTY_TYPE
 from ccdflow.maskbits import NO_DATA
 
 
 class Totals:
-    """The arrays that all threads fill, each for its own pixels.
+    """The results of a combination, in arrays that each thread fills for its own pixels.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Totals:
         Pixels of a row.
     sample : numpy.ndarray of shape (n, r, nx), dtype of the members
         These rows of each member.
-    clipped, invalid : numpy.ndarray of shape (n,), int64
+    n_clipped, n_invalid : numpy.ndarray of shape (n,), int64
         Number of each member's values that were rejected, and that were not finite.
-    empty : int
+    n_empty : int
         Number of pixels without a value.
     """
 
@@ -55,12 +55,12 @@ class Totals:
         self.rows = job.rows()
         self.nx = job.shape[1]
         self.sample = np.empty((job.n, len(self.rows), self.nx), job.source.newbyteorder("="))
-        self.clipped = np.zeros(job.n, np.int64)
-        self.invalid = np.zeros(job.n, np.int64)
-        self.empty = 0
+        self.n_clipped = np.zeros(job.n, np.int64)
+        self.n_invalid = np.zeros(job.n, np.int64)
+        self.n_empty = 0
 
     def keep_sample(self, values, start, stop):
-        """Copy the sampled rows from `values`, shape (n, width).
+        """Copy the sampled rows among some prepared values.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ def run_tiles(job, threads, memory):
     Totals
     """
     width = job.tile_width(threads, memory)
-    count = job.tiles_of_a_read(width, threads, memory)
+    count = job.n_tiles_of_a_read(width, threads, memory)
     totals = Totals(job)
     reads = deque(range(0, job.size, width * count))
     worker_class = _GrowingWorker if job.halo else _Worker
@@ -121,9 +121,9 @@ def run_tiles(job, threads, memory):
         with ThreadPoolExecutor(threads) as pool:
             for running in [pool.submit(worker.run) for worker in workers]:
                 running.result()
-    totals.empty = sum(worker.empty for worker in workers)
-    totals.clipped = sum(worker.clipped for worker in workers)
-    totals.invalid = sum(worker.invalid for worker in workers)
+    totals.n_empty = sum(worker.n_empty for worker in workers)
+    totals.n_clipped = sum(worker.n_clipped for worker in workers)
+    totals.n_invalid = sum(worker.n_invalid for worker in workers)
     return totals
 
 
@@ -148,21 +148,21 @@ class _Worker:
     ----------
     stored, raw : numpy.ndarray of shape (n, m), dtype of the files
         The pixels of a read, and those of one of its tiles.
-    values : numpy.ndarray of shape (n, m), dtype of the members
-        The pixels of a tile, prepared.
+    values : numpy.ndarray of shape (n, m), native dtype of the members
+        The prepared pixels of a tile.
     bits : numpy.ndarray of shape (n, m), int16, or None
-        Their masks; None if the members have no masks.
+        Masks of the pixels of a tile; None if the members have no masks.
     order : ccdflow.combine.ordering.Ordering
         Sorts the values of a tile.
     positions : numpy.ndarray of shape (k,), int64
         Pixels of the flattened image that wait for the exact arithmetic.
     doubtful : numpy.ndarray of shape (n, k), float64
-        Their values.
+        Values of the waiting pixels.
     doubtful_bits : numpy.ndarray of shape (n, k), int16, or None
-        Their masks; None if the members have no masks.
+        Masks of the waiting pixels; None if the members have no masks.
     n_waiting : int
-        Number of pixels that wait.
-    clipped, invalid, empty
+        Number of waiting pixels.
+    n_clipped, n_invalid, n_empty
         As in `Totals`, of this worker's pixels.
     """
 
@@ -182,12 +182,12 @@ class _Worker:
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if has_masks else None
         self.n_waiting = 0
-        self.clipped = np.zeros(n, np.int64)
-        self.invalid = np.zeros(n, np.int64)
-        self.empty = 0
+        self.n_clipped = np.zeros(n, np.int64)
+        self.n_invalid = np.zeros(n, np.int64)
+        self.n_empty = 0
 
     def run(self):
-        """Take pixels until none is left; after an error the other threads get none."""
+        """Combine pixels until no read is left; an error ends the work of all threads."""
         try:
             with np.errstate(all="ignore"):
                 while (start := _next_read(self.reads)) is not None:
@@ -215,8 +215,8 @@ class _Worker:
     def prepare(self, start, stop):
         """Prepare the pixels from `start` to `stop`.
 
-        All tiles keep the same width, and the end of the last one holds old values: numpy sums
-        along the members in another order if a tile is one pixel wide.
+        All tiles have the same width, and the end of the last one holds older values: in a tile of
+        one pixel numpy would sum the members in another order.
         """
         job, width = self.job, stop - start
         np.copyto(self.values, self.raw)
@@ -228,16 +228,23 @@ class _Worker:
             self.values[self.bits & job.preparation.bits != 0] = np.nan
 
     def put_estimates(self, start, stop, first, last):
-        """Store the proved results of the pixels `first` to `last` of those loaded.
+        """Store estimates of the pixels from `first` to `last`, among those loaded.
+
+        Parameters
+        ----------
+        start, stop : int
+            The loaded pixels, in the flattened image.
+        first, last : int
+            The pixels that are stored.
 
         Returns
         -------
         numpy.ndarray of shape (k,), int
-            Indices of the loaded pixels, all of them checked, that are not proved.
+            Indices of the loaded pixels whose estimate is not proved, with those in the margins.
         """
         job, totals, width = self.job, self.totals, stop - start
         noise = self.tile_noise(start, stop)
-        value, spread, proven = estimate_pixels(
+        value, spread, is_proven = estimate_pixels(
             self.values,
             self.order,
             job.recipe,
@@ -252,9 +259,9 @@ class _Worker:
         elif job.uncertainty_source:
             variance = noise.variance_of_mean(value)
             if job.recipe.method == "median":
-                variance *= median_excess(job.n)
+                variance *= median_variance_over_mean(job.n)
             np.sqrt(variance[inner], out=totals.uncertainty[first:last], casting="same_kind")
-        return np.flatnonzero(~proven[:width])
+        return np.flatnonzero(~is_proven[:width])
 
     def tile_noise(self, start, stop):
         """Return the noise of the loaded pixels, at the full width of a tile."""
@@ -265,14 +272,14 @@ class _Worker:
         return noise.part(np.arange(self.values.shape[1]).clip(max=stop - start - 1))
 
     def prepared_values(self, columns, start):
-        """Return the values of some loaded pixels, float64, before masking."""
+        """Return the prepared values of some loaded pixels, not masked."""
         values = self.raw[:, columns].astype(self.values.dtype)
         if self.job.preparation.changes_values:
             self.job.preparation.apply(values, columns + start)
         return values
 
     def put_off(self, columns, start):
-        """Keep the values of these pixels of the tile at `start` for `solve_doubtful`."""
+        """Keep the values of some pixels of the tile at `start` for `solve_doubtful`."""
         while len(columns):
             room = len(self.positions) - self.n_waiting
             columns_taken, columns = columns[:room], columns[room:]
@@ -286,7 +293,7 @@ class _Worker:
                 self.solve_doubtful()
 
     def solve_doubtful(self):
-        """Store the exact results of the collected pixels."""
+        """Store the exact results of the waiting pixels."""
         if not self.n_waiting:
             return
         positions = self.positions[: self.n_waiting]
@@ -306,10 +313,10 @@ class _Worker:
     def finish(self, positions, values, bits, exact, noise):
         """Store exact results, and count the excluded values."""
         self.totals.put(self.job, positions, exact)
-        self.clipped += exact.rejected_counts
-        self.invalid += exact.invalid
+        self.n_clipped += exact.n_rejected
+        self.n_invalid += exact.n_invalid
         if bits is None:
-            self.empty += np.count_nonzero(exact.count == 0)
+            self.n_empty += np.count_nonzero(exact.count == 0)
             return
         empty_places = np.flatnonzero(exact.count == 0)
         if len(empty_places):
@@ -322,9 +329,9 @@ class _Worker:
             )
 
     def put_masked(self, positions, values, bits, noise):
-        """Store the values of pixels that all members mask, with their mask.
+        """Store the combination of masked values in pixels that all members mask.
 
-        Their count of good values is 0. Mask bits common to all members are kept.
+        The count of these pixels is 0, and their mask has the bits that all members have.
         """
         is_finite = np.isfinite(values)
         exact = combine_kept(values, is_finite, self.job.recipe, noise)
@@ -333,11 +340,11 @@ class _Worker:
         is_empty = exact.count == 0
         common_bits = np.bitwise_and.reduce(np.where(is_finite, bits, -1), axis=0)
         self.totals.mask[positions] = np.where(is_empty, NO_DATA, common_bits)
-        self.empty += np.count_nonzero(is_empty)
+        self.n_empty += np.count_nonzero(is_empty)
 
 
 class _GrowingWorker(_Worker):
-    """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours.
+    """A worker whose tiles are whole rows with margins, because rejection grows to neighbours.
 
     Parameters
     ----------
@@ -346,15 +353,15 @@ class _GrowingWorker(_Worker):
 
     Attributes
     ----------
-    rejected, grown : numpy.ndarray of shape (n, m), bool
-        The rejected values of a tile, and those within reach of one.
+    is_rejected, is_grown : numpy.ndarray of shape (n, m), bool
+        The rejected values of a tile, and the values within reach of a rejected one.
     """
 
     def __init__(self, job, width, count, totals, reads):
         super().__init__(job, width, count, totals, reads)
-        # Few values are rejected: their flags are set for a tile, and cleared behind it.
-        self.rejected = np.zeros(self.values.shape, bool)
-        self.grown = np.zeros(self.values.shape, bool)
+        # Few values are rejected: their flags are set for a tile, and cleared after it.
+        self.is_rejected = np.zeros(self.values.shape, bool)
+        self.is_grown = np.zeros(self.values.shape, bool)
 
     def combine_from(self, start):
         """Combine the rows from pixel `start` on."""
@@ -367,39 +374,49 @@ class _GrowingWorker(_Worker):
         self.totals.keep_sample(self.values[:, start - low :], start, stop)
         columns = self.put_estimates(low, high, start, stop)
         if len(columns):
-            self.solve_here(columns, low, high, slice(start - low, stop - low))
+            self.solve_loaded(columns, low, high, slice(start - low, stop - low))
 
-    def solve_here(self, columns, low, high, inner):
-        """Store the exact results of some of the pixels loaded from `low` to `high`."""
+    def solve_loaded(self, columns, low, high, inner):
+        """Store the exact results of pixels that are not proved, and of those around rejections.
+
+        Parameters
+        ----------
+        columns : numpy.ndarray of shape (k,), int
+            Indices of the pixels among those loaded.
+        low, high : int
+            The loaded pixels, in the flattened image.
+        inner : slice
+            The loaded pixels without the margins, whose results are stored.
+        """
         values = self.prepared_values(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         values_left = self.masked_values(values, bits)
-        keep = kept_mask(values_left, self.job.recipe, self.job.noise_at(columns + low))
-        member, place = np.nonzero(np.isfinite(values_left) & ~keep)
-        rejected = member, columns[place]
-        neighbours = self.values_in_reach(*rejected, high - low)
-        self.rejected[rejected] = self.grown[neighbours] = True
+        is_kept = kept_mask(values_left, self.job.recipe, self.job.noise_at(columns + low))
+        member, place = np.nonzero(np.isfinite(values_left) & ~is_kept)
+        rejected_indices = member, columns[place]
+        neighbours = self.values_in_reach(*rejected_indices, high - low)
+        self.is_rejected[rejected_indices] = self.is_grown[neighbours] = True
         columns = np.union1d(columns, neighbours[1])
         columns = columns[(columns >= inner.start) & (columns < inner.stop)]
         step = len(self.positions)
         for first in range(0, len(columns), step):
             self.solve_grown(columns[first : first + step], low)
-        self.rejected[rejected] = self.grown[neighbours] = False
+        self.is_rejected[rejected_indices] = self.is_grown[neighbours] = False
 
     def solve_grown(self, columns, low):
-        """Combine the values left by rejection and growth; a pixel keeps at least one."""
+        """Combine the values that rejection and growth leave; growth leaves at least one."""
         values = self.prepared_values(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         values_left = self.masked_values(values, bits)
-        unrejected = np.isfinite(values_left) & ~self.rejected[:, columns]
-        keep = unrejected & ~self.grown[:, columns]
-        keep = np.where(keep.any(axis=0), keep, unrejected)
+        is_unrejected = np.isfinite(values_left) & ~self.is_rejected[:, columns]
+        is_kept = is_unrejected & ~self.is_grown[:, columns]
+        is_kept = np.where(is_kept.any(axis=0), is_kept, is_unrejected)
         noise = self.job.noise_at(columns + low)
-        exact = combine_kept(values_left, keep, self.job.recipe, noise)
+        exact = combine_kept(values_left, is_kept, self.job.recipe, noise)
         self.finish(columns + low, values, bits, exact, noise)
 
     def values_in_reach(self, members, columns, width):
-        """Return (members, columns) of the values within the recipe's reach of rejected ones."""
+        """Return (members, columns) of the values to which the rejection of some values grows."""
         nx, reach = self.job.shape[1], self.job.recipe.grow
         steps = np.arange(-reach, reach + 1)
         y, x = np.divmod(columns, nx)
@@ -411,7 +428,7 @@ class _GrowingWorker(_Worker):
 
 
 def _next_read(reads):
-    """Return the first pixel of the next read; None if no worker has to read any more."""
+    """Return the first pixel of the next read, and take it from the queue; None without one."""
     try:
         return reads.popleft()
     except IndexError:

@@ -9,16 +9,17 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEAST_LEVEL = 1000.0
-"""Adu: darker frames are no flats; only their median is measured."""
+"""Adu: darker frames are no flats, and are not examined further."""
 
-# Pixels of a small image at least: a smaller one is not judged.
+# Least number of pixels of a small image that is judged.
 _FEWEST_PIXELS = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
 _STAR_SIGMA = 8.0
-# Pixels of stars or lines that an even frame may have: this fraction of its pixels, or this many in
-# a very small image; cosmic rays make some.
-_MOST_STAR_SHARE, _STARS_ALLOWED_ALWAYS = 2e-4, 2
-# The noise counts as at least this fraction of the level: means of many pixels scatter little.
+# Pixels of stars or lines that an even frame may have, as cosmic rays make some: this fraction of
+# its pixels, or this many in a very small image.
+_MOST_STAR_FRACTION, _STARS_ALLOWED_ALWAYS = 2e-4, 2
+# The noise counts as at least this fraction of the level, because means of many pixels scatter
+# little.
 _LEAST_NOISE = 1e-3
 # No box of an even frame is darker or brighter than its median by more than this fraction. A larger
 # one takes vignettes and slits for even light; a smaller one refuses flats with a usual vignette.
@@ -28,7 +29,7 @@ _BOXES_A_SIDE = 4
 
 
 def even_level(small_image):
-    """Return the level of a frame that is as even as a flat, else None.
+    """Return the level of a frame that is as even as a flat; None for another frame.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def even_level(small_image):
     Returns
     -------
     float or None
-        Adu; None for frames with stars, lines, a slit, or less than `LEAST_LEVEL`.
+        Adu; None for frames with stars, lines or a slit, or with a level below `LEAST_LEVEL`.
     """
     if small_image.size < _FEWEST_PIXELS or min(small_image.shape) < 2 * _BOXES_A_SIDE:
         return None
@@ -48,7 +49,7 @@ def even_level(small_image):
     noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small_image, axis=1)))) / 2**0.5
     excess = small_image[:, 2:-2] - np.maximum(small_image[:, :-4], small_image[:, 4:])
     if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_NOISE * level)) > max(
-        _STARS_ALLOWED_ALWAYS, _MOST_STAR_SHARE * small_image.size
+        _STARS_ALLOWED_ALWAYS, _MOST_STAR_FRACTION * small_image.size
     ):
         return None
     rows, columns = (

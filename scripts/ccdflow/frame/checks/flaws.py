@@ -1,4 +1,4 @@
-"""Flaws of pixels and amplifiers: masks, and amplifiers that are saturated throughout or dead."""
+"""Flaws of pixels and amplifiers: masks, and amplifiers that are saturated or dead throughout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ccdflow.robust import is_median_at_least
 NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
 
-# A highest value counts as a converter's from this many bits on: converters of fewer bits are no
-# longer in use.
+# An amplifier of one value is saturated if this is the highest number of a converter of at least
+# this many bits: converters of fewer bits are no longer in use.
 _FEWEST_BITS = 12
-# A sample has about this many pixels along the shorter side: some thousands in all, for medians.
+# Pixels of a sample along the shorter side, about: some thousands in all, for medians.
 _SAMPLE_SIDE_PIXELS = 64
 
 
@@ -30,8 +30,8 @@ def saturation_of(dtype, offset, amplifier):
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
-        Its own saturation takes precedence; otherwise it is the highest number that the pixels can
-        hold, if they are as wide as a converter.
+        Its own saturation takes precedence over the highest number that stored pixels can hold; see
+        `ccdflow.frame.converter_end.top_of_converter`.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def mask_of_amplifier(stored, offset, amplifier):
     Parameters
     ----------
     stored : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
-        Its stored pixels.
+        Stored pixels of the data.
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
@@ -56,7 +56,7 @@ def mask_of_amplifier(stored, offset, amplifier):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), uint8
-        A sum of SATURATED and NOT_FINITE; 0 is a good pixel.
+        The bits SATURATED and NOT_FINITE; 0 is a good pixel.
     """
     values = native_values(stored, offset)
     mask = np.zeros(values.shape, dtype=np.uint8)
@@ -69,8 +69,8 @@ def mask_of_amplifier(stored, offset, amplifier):
     return mask
 
 
-def sampling_steps(data):
-    """Return the steps over rows and columns for a sample of a region's pixels."""
+def sampling_slices(data):
+    """Return the slices of rows and columns that sample a region's pixels."""
     step = max(1, min(data.shape) // _SAMPLE_SIDE_PIXELS)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
 
@@ -108,12 +108,12 @@ def not_finite_warnings(counts, amplifiers):
 
 
 def flag_of(sample, offset, amplifier):
-    """Return 'saturated' or 'dead' for an amplifier that is so throughout; otherwise ''.
+    """Return 'saturated' or 'dead' for an amplifier without any good pixel; otherwise ''.
 
     Parameters
     ----------
     sample : numpy.ndarray of any shape, any integer or float type, any byte order
-        Stored pixels of its data region, see `sampling_steps`.
+        Stored pixels of its data region, see `sampling_slices`.
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier

@@ -1,4 +1,4 @@
-"""A check whether two amplifiers meet where the geometry splits them."""
+"""The check whether two amplifiers meet at the column where the geometry splits them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from ccdflow.robust import median
 SEAM = "seam"
 """The name of the warning on a seam."""
 
-# Columns on either side of a seam whose medians give its step: a median of 8 values has less than
-# half of the error of one.
+# Columns on either side of a seam whose medians give the step: such a median has less than half of
+# the error of one column.
 _SEAM_COLUMNS = 8
-# Columns across a split, in units of `_SEAM_COLUMNS`, that the search for a seam needs: two in each
-# of the two amplifiers.
-_FEWEST_SEAM_PARTS = 4
-# A seam is looked for if the levels differ by more than this many errors of a column: with fewer,
-# chance steps of two levels would be looked for; with more, small steps stay unseen.
+# Spans of `_SEAM_COLUMNS` across a split that the search for a seam needs: two in each of the two
+# amplifiers.
+_FEWEST_SEAM_SPANS = 4
+# A seam is looked for if the levels differ by more than this many errors of a column. With fewer,
+# steps by chance would be found; with more, small steps would not.
 _STEP_ERRORS = 5
-# Adu. An error of a column is no smaller: columns of a simulated frame may not scatter at all.
+# Adu. The error of a column counts as at least this: columns of a simulated frame may not scatter.
 _LEAST_ERROR = 1e-3
-# A step of the image is the step of the levels if they differ by at most this fraction. A smaller
-# one misses steps beside a gradient of the light; a larger one takes a step of the light for it.
-_SAME_STEP_PART = 0.3
+# A step of the image is the step of the levels if the two differ by at most this fraction. With a
+# smaller fraction steps beside a gradient of the light are missed; with a larger one a step of the
+# light is taken for a seam.
+_STEP_TOLERANCE = 0.3
 
 
 def seam_warnings(samples, amplifiers):
     """Return warnings on two amplifiers that meet elsewhere than at the split between them.
 
     The level of the wrong amplifier is then subtracted from the columns between the true seam and
-    the split: their image steps by the difference of the levels at both ends, up and down again.
+    the split. At both ends of these columns the image steps by the difference of the levels, up at
+    one end and down at the other.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def seam_warnings(samples, amplifiers):
             continue
         if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
             continue
-        # Saturated pixels have one raw value: reduced, they step by the levels wherever they end.
+        # Saturated pixels have one raw value, so that reduced ones step by the levels at any edge.
         if samples[left.name].is_full or samples[right.name].is_full:
             continue
         seam = _find_seam(samples[left.name], samples[right.name], left.data, right.data)
@@ -78,9 +80,9 @@ def _find_seam(left, right, left_data, right_data):
     Parameters
     ----------
     left, right : ccdflow.frame.strip_samples.Sample
-        Values of the two amplifiers.
+        Samples of the two amplifiers.
     left_data, right_data : ccdflow.camera.sections.Region
-        Their data: the split is between the two.
+        Science pixels of the two; the split is between them.
 
     Returns
     -------
@@ -92,20 +94,20 @@ def _find_seam(left, right, left_data, right_data):
     (error,), _ = noise_of_neighbours(values)
     span = _SEAM_COLUMNS
     is_small = abs(step) < _STEP_ERRORS * max(error, _LEAST_ERROR)
-    if is_small or len(values) < _FEWEST_SEAM_PARTS * span:
+    if is_small or len(values) < _FEWEST_SEAM_SPANS * span:
         return None
     positions = np.arange(span, len(values) - span)
-    # One median of all windows: one for each would take most of the time of a small frame.
+    # The medians of all windows are computed together: one by one they would take much longer.
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
     steps = medians[positions] - medians[positions - span]
     # Columns with the other amplifier's level are off by minus or plus the step of the levels.
     step_at_split = steps[split - span] if span <= split < len(values) - span else 0.0
-    if abs(step_at_split + step) > _SAME_STEP_PART * abs(step):
+    if abs(step_at_split + step) > _STEP_TOLERANCE * abs(step):
         return None
-    # Some column is far from the split, as the positions are 16 or more.
+    # Some column is far from the split, because there are at least two spans of positions.
     is_far = np.abs(positions - split) >= span
     best_index = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
-    if abs(steps[best_index] - step) > _SAME_STEP_PART * abs(step):
+    if abs(steps[best_index] - step) > _STEP_TOLERANCE * abs(step):
         return None
     nearby = range(
         max(span, positions[best_index] - span // 2), positions[best_index] + span // 2 + 1
@@ -115,14 +117,20 @@ def _find_seam(left, right, left_data, right_data):
 
 
 def _profile_across(left, right, left_data, right_data):
-    """Return ((means of sampled columns minus their levels, the columns), index of the split).
+    """Return the profile across a split, and the index of the split in it.
 
     Parameters
     ----------
     left, right : ccdflow.frame.strip_samples.Sample
-        Values of the amplifiers at both sides.
+        Samples of the two amplifiers.
     left_data, right_data : ccdflow.camera.sections.Region
-        Their science pixels.
+        Science pixels of the two.
+
+    Returns
+    -------
+    profile : (numpy.ndarray, numpy.ndarray) of shape (n,), float64 and int
+        Means of the sampled columns without their levels, adu, and the columns.
+    split : int
     """
     means, columns = [], []
     for sample, data in ((left, left_data), (right, right_data)):

@@ -1,7 +1,7 @@
 """Checks of the overscan subtraction, from the strips, rows and seams of a frame.
 
-Nothing here changes a pixel or a card of a product: the figures go into the frame's record, and
-faults become warnings.
+No pixel and no card of a product depends on the checks: their figures are in the frame's record,
+and faults become warnings.
 """
 
 from __future__ import annotations
@@ -24,38 +24,39 @@ from ccdflow.robust import MEDIAN_VARIANCE, is_median_at_least, median
 # An overscan with fewer rows or columns along it is not judged.
 _FEWEST_LINES = 16
 
-ADDED_VARIANCE_PART = MEDIAN_VARIANCE / 16
-"""Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
-pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
-narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
+ADDED_VARIANCE_FRACTION = MEDIAN_VARIANCE / 16
+"""Warn if the subtraction adds more than this fraction of a pixel's variance to the variance that
+the pixels of a row share. A median of 16 columns adds as much, and by default a narrower strip has
+no level for each row. 1024 rows determine the fraction to 0.0085."""
 
 # Adu. All but a few pixels of an image with less noise are saturated or dead.
 _DEAD_NOISE = 0.1
-# The noise that the subtraction adds exceeds `ADDED_VARIANCE_PART` by this many errors of its
-# measurement: a sound frame has that by chance in 1 of 700.
+# A warning needs an added variance that exceeds the limit by this many errors of its measurement: 1
+# of 700 sound frames does so by chance.
 _ROW_NOISE_ERRORS = 3
 
 NOISIER_FACTOR = 1.5
 """Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
 
-# Adu. An image with less noise is not a measure for its overscan: most is rounding, 0.29 adu.
+# Adu. An image with less noise is no measure for its overscan: most of it is rounding, 0.29 adu.
 _LEAST_IMAGE_NOISE = 0.5
-# Adu. The noise of a strip counts as at least this: rounding to whole numbers alone scatters by
-# 0.29.
+# Adu. The noise of a strip counts as at least this: rounding to whole numbers has a noise of 0.29.
 _LEAST_STRIP_NOISE = 0.3
-# Columns of a strip agree if they differ by less than this part of the noise, or by less than this
-# many standard errors of their means.
+# A column of a strip agrees with the others if its mean is off their median by less than this
+# fraction of the noise, or by less than this many standard errors of the mean.
 _AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
-# Disagreeing columns are warned of if they move the level by more than this part of the noise: less
-# is lost in the noise of a pixel; with more, shifts would be passed over that all frames share.
+# Columns that disagree are warned of if they move the level by more than this fraction of the
+# noise. With a smaller fraction shifts are warned of that are lost in the noise of a pixel; with a
+# larger one shifts that all frames share are passed over.
 _LEVEL_SHIFT_SIGMA = 0.15
-# A warning tells of disagreeing columns only if they also move the level by more than this many
-# adu: less is below the rounding of a pixel, 0.29 adu; with a larger limit, shifts of a quiet
+# Adu. Columns that disagree are warned of only if they also move the level by more than this,
+# because less is below the rounding of a pixel, 0.29 adu. With a larger limit shifts of a quiet
 # camera are passed over.
 _LEVEL_SHIFT_ADU = 0.2
-# Warn of structure if more than this fraction of the columns disagree, whatever the level does. A
-# smaller one warns of some bad columns, which a median leaves out; of half a strip it cannot.
-_STRUCTURED_PART = 1 / 3
+# Structure is warned of if more than this fraction of the columns disagree, also if the level is
+# not moved. With a smaller fraction a few bad columns are warned of, which a median leaves out; it
+# cannot leave out half a strip.
+_STRUCTURED_FRACTION = 1 / 3
 
 ROW_NOISE_GREW, DRIFT, NOISE, LIGHT = "row noise", "row drift", "noise", "light"
 """The names of the warnings on an overscan."""
@@ -63,16 +64,16 @@ ROW_NOISE_GREW, DRIFT, NOISE, LIGHT = "row noise", "row drift", "noise", "light"
 SATURATED_OVERSCAN, EMPTY_ROWS = "saturated overscan", "empty rows"
 """The names of the warnings on an overscan that is saturated in part, or has no noise there."""
 
-# A fit along the strip leaves out rows that are saturated, up to this fraction of them. With a
-# larger fraction the rejection may follow the saturated rows; a smaller one warns of single bright
-# stars.
+# A fit along the strip leaves out saturated rows, if they are at most this fraction of all rows.
+# With a larger fraction the fit may follow the saturated rows; with a smaller one single bright
+# stars are warned of.
 _SATURATED_ROWS_OF_A_FIT = 0.2
-# A column counts as saturated if more than this fraction of its pixels is: then its own median is.
-# With a smaller fraction the trail of a star counts; with a larger one no column that is saturated
-# in parts counts.
-_SATURATED_PART = 0.5
+# A column counts as saturated if more than this fraction of its pixels is, and thus its median.
+# With a smaller fraction the trail of a star counts; with a larger one a column that is mostly
+# saturated does not.
+_SATURATED_FRACTION = 0.5
 
-# Columns of an overscan that are enough for a level, and the words where fewer are good.
+# Least number of good columns of an overscan for a level, and the words for fewer good columns.
 _FEWEST_COLUMNS = 3
 _NO_OVERSCAN_REMEDY = "`overscan: none` and biases, in the camera's profile"
 _TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
@@ -80,18 +81,18 @@ _TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 @dataclass(frozen=True)
 class RowNoise:
-    """Noise shared by the pixels of a row, from differences of neighbouring rows, adu.
+    """The noise that the pixels of a row share, from differences of neighbouring rows, adu.
 
     Attributes
     ----------
     before, after : float
-        Before and after the overscan subtraction.
+        Noise before and after the overscan subtraction.
     with_level_per_row : float
-        The value that a separate level for each row would give.
-    pixel : float
+        Noise after the subtraction of a separate level for each row.
+    pixel_noise : float
         Noise of a single pixel.
     count : int
-        Differences of rows that they are from.
+        Number of differences of rows that give the noise.
     is_strip_dark : bool
         Whether light in the image ends at the overscan.
     """
@@ -99,18 +100,15 @@ class RowNoise:
     before: float
     after: float
     with_level_per_row: float
-    pixel: float
+    pixel_noise: float
     count: int = MOST_ROWS
     is_strip_dark: bool = False
 
     def limit(self, variance):
-        """Return a limit for an added variance, wider by the errors of measuring it, adu^2.
-
-        Differences of neighbours have one row in common, hence 1.5. The noise that was there does
-        not add exactly: its product with the added one has a mean of 0, and scatters.
-        """
+        """Return an added variance plus the errors of its measurement, adu^2."""
+        # The product of the noise before and the added noise has a mean of 0, and scatters.
         squared_scatter = 2 * variance**2 + 4 * self.before**2 * variance
-        # 1.5 by the row that two differences have in common.
+        # Two differences of neighbours have one row in common, which raises the variance by a half.
         return variance + _ROW_NOISE_ERRORS * np.sqrt(1.5 / max(self.count, 1) * squared_scatter)
 
 
@@ -126,27 +124,27 @@ def judge_subtraction(samples, amplifiers, recipe):
 
     Returns
     -------
-    rows : dict of str to RowNoise
-        For amplifiers with enough pixels.
+    row_noises : dict of str to RowNoise
+        By the name of the amplifier, for those with enough pixels.
     warnings : list of (str, str)
-        Kind and text of each warning; of `strip_light.REMEDIES`, without the remedy.
+        Kind and text of each warning; without the remedy if `strip_light.REMEDIES` has one.
     """
     row_noises, all_warnings = {}, []
-    likenesses = strip_light.compare_strips(samples, amplifiers)
+    comparisons = strip_light.compare_strips(samples, amplifiers)
     amplifier_by_name = {amplifier.name: amplifier for amplifier in amplifiers}
     for name, sample in samples.items():
         noise, warnings = judge_sample(sample, recipe, name if len(amplifiers) > 1 else "")
         all_warnings += warnings
         if noise is not None:
-            is_dark = name in likenesses and strip_light.is_dark(
-                likenesses[name], amplifier_by_name[name]
+            is_dark = name in comparisons and strip_light.is_dark(
+                comparisons[name], amplifier_by_name[name]
             )
             row_noises[name] = replace(noise, is_strip_dark=is_dark)
-    all_warnings += strip_light.light_warnings(likenesses, amplifiers)
+    all_warnings += strip_light.light_warnings(comparisons, amplifiers)
     return row_noises, all_warnings + seam_warnings(samples, amplifiers)
 
 
-def row_noise(sample):
+def measure_row_noise(sample):
     """Measure the effect of the overscan subtraction on the noise shared by a row's pixels.
 
     Parameters
@@ -187,12 +185,12 @@ def judge_sample(sample, recipe, name=""):
     warnings : list of (str, str)
         Kind and text of each warning.
     """
-    noise = row_noise(sample)
+    noise = measure_row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    # A strip that is saturated or empty in part shows nothing more by its noise and structure.
+    # If a strip is partly saturated or empty, its noise and structure show nothing else.
     warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)]
     if not warnings:
-        # An image that is saturated for the most part shows nothing by its noise.
+        # The noise of a mostly saturated image shows nothing.
         if not sample.is_full:
             warnings += [
                 *_row_warnings(noise, sample, recipe),
@@ -206,29 +204,28 @@ def _saturation_warnings(sample, recipe):
     """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
     strip, top = sample.strip, sample.top
     if not strip.size or not np.isfinite(top) or is_median_at_least(sample.lines, top):
-        # An amplifier that is saturated throughout is reported as such.
+        # An amplifier that is saturated throughout is reported elsewhere.
         return
     is_saturated = strip >= top
-    columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_PART))
+    n_columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_FRACTION))
     width = strip.shape[1]
     remedy = "allowed: a strip without light"
-    if columns and sample.full_rows in (0, sample.rows):
-        columns_left = width - columns
+    if n_columns and sample.n_full_lines in (0, sample.n_lines):
+        n_left = width - n_columns
         advice = "leave them out of `overscan:` in the camera's profile"
-        if columns_left < _FEWEST_COLUMNS:
+        if n_left < _FEWEST_COLUMNS:
             advice = (
-                f"{_TOO_FEW[columns_left]}: take a wider strip at `overscan:`, or"
-                f" {_NO_OVERSCAN_REMEDY}"
+                f"{_TOO_FEW[n_left]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
             )
         yield (
             SATURATED_OVERSCAN,
-            f"{columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
+            f"{n_columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
             f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
             f" {advice}, else leave this frame out",
         )
         return
-    most_rows = 0 if recipe.model is None else _SATURATED_ROWS_OF_A_FIT * sample.rows
-    if sample.full_rows > most_rows:
+    most_rows = 0 if recipe.model is None else _SATURATED_ROWS_OF_A_FIT * sample.n_lines
+    if sample.n_full_lines > most_rows:
         consequence = (
             "the levels of all rows are wrong by it"
             if recipe.model
@@ -237,36 +234,36 @@ def _saturation_warnings(sample, recipe):
         )
         yield (
             SATURATED_OVERSCAN,
-            f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
-            f" rows, and {consequence}; {remedy}; look at the raw frame: charge of a"
-            " bright source may run into the overscan; leave the frame out, or take a strip at"
+            f"the overscan is saturated ({top:.6g} adu) in {sample.n_full_lines} of its"
+            f" {sample.n_lines} rows, and {consequence}; {remedy}; look at the raw frame: charge of"
+            " a bright source may run into the overscan; leave the frame out, or take a strip at"
             " `overscan:` that the charge does not reach, in the camera's profile",
         )
 
 
 def _empty_row_warnings(sample):
-    """Yield the warning on rows that were not read out: those of a dead amplifier are all empty."""
+    """Yield the warning on some rows that were not read out; in a dead amplifier all rows are."""
     first, count = sample.empty_run
-    if 0 < count < sample.rows and not sample.full_rows:
+    if 0 < count < sample.n_lines and not sample.n_full_lines:
         yield (
             EMPTY_ROWS,
-            f"{count} of the {sample.rows} rows of the overscan have one value throughout, and no"
-            f" noise, from row {first + 1} on: the readout broke off, or the file was filled up;"
+            f"{count} of the {sample.n_lines} rows of the overscan have one value throughout, and"
+            f" no noise, from row {first + 1} on: the readout broke off, or the file was filled up;"
             " allowed: rows that were read out; look at the raw frame, and leave it out",
         )
 
 
 def _row_warnings(rows, sample, recipe):
     """Yield the warning on rows whose noise the subtraction raises, or fails to lower."""
-    if rows is None or rows.pixel < _DEAD_NOISE:
+    if rows is None or rows.pixel_noise < _DEAD_NOISE:
         # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
-    variance_limit = rows.limit(ADDED_VARIANCE_PART * rows.pixel**2)
+    variance_limit = rows.limit(ADDED_VARIANCE_FRACTION * rows.pixel_noise**2)
     if recipe.model is None and rows.after**2 - rows.before**2 > variance_limit:
         yield (
             ROW_NOISE_GREW,
             f"subtracting a level for each row raised the noise that a row shares from"
-            f" {rows.before:.2g} to {rows.after:.2g} adu (a pixel's is {rows.pixel:.2g}): the"
+            f" {rows.before:.2g} to {rows.after:.2g} adu (a pixel's is {rows.pixel_noise:.2g}): the"
             f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
             " `reduction: {model: polynomial}` in the camera's profile smooths the level",
         )
@@ -282,14 +279,14 @@ def _row_warnings(rows, sample, recipe):
 
 def _strip_noise_warnings(rows, sample):
     """Yield the warning on an overscan that is noisier than the image."""
-    if rows is None or rows.pixel < _LEAST_IMAGE_NOISE:
+    if rows is None or rows.pixel_noise < _LEAST_IMAGE_NOISE:
         # An image without noise is dead or saturated; another warning reports that.
         return
-    if sample.noise > NOISIER_FACTOR * rows.pixel:
+    if sample.noise > NOISIER_FACTOR * rows.pixel_noise:
         yield (
             NOISE,
             f"the overscan has a noise of {sample.noise:.4g} adu, the image one of"
-            f" {rows.pixel:.3g}: its level is not that of the image; give another strip, or"
+            f" {rows.pixel_noise:.3g}: its level is not that of the image; give another strip, or"
             " `overscan: none`, in the camera's profile",
         )
 
@@ -300,18 +297,18 @@ def _column_warnings(sample, recipe):
     count, width = strip.shape
     if count < _FEWEST_LINES or width < _FEWEST_COLUMNS or not np.isfinite(sample.noise):
         return
-    columns = clipped_means(strip)
-    # If a strip has structure, the structure makes most of the noise about the levels.
+    column_means = clipped_means(strip)
+    # In a strip with structure, most of the noise about the levels is structure.
     (pixel,), _ = noise_of_neighbours(strip, least_sigma=LEAST_SIGMA)
     noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
-    offsets = np.abs(columns - median(columns))
+    offsets = np.abs(column_means - median(column_means))
     limit = max(_AGREE_SIGMA * noise, _AGREE_ERRORS * noise / np.sqrt(count))
     is_off = offsets > limit
     if not is_off.any():
         return
     shift = _level_shift(strip, is_off, recipe)
     is_moved = abs(shift) > max(_LEVEL_SHIFT_SIGMA * noise, _LEVEL_SHIFT_ADU)
-    if is_moved or is_off.mean() > _STRUCTURED_PART:
+    if is_moved or is_off.mean() > _STRUCTURED_FRACTION:
         effect = f", and move the level by {shift:.2g} adu" if is_moved else ""
         yield (
             LIGHT,
@@ -322,20 +319,22 @@ def _column_warnings(sample, recipe):
 
 
 def _level_shift(strip, is_off, recipe):
-    """Return the mean shift of the levels of lines by columns that disagree, adu; 0 if all do."""
+    """Return the mean shift of levels by columns that disagree, adu; 0 if all columns disagree."""
     if is_off.all():
         return 0.0
     statistic = np.mean if recipe.statistic == "mean" else np.median
     return float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~is_off], axis=1)))
 
 
-def _remedy_for_columns(agreeing, width):
+def _remedy_for_columns(n_agreeing, width):
     """Return the remedy for a strip in which some columns agree and the others do not."""
-    if agreeing < _FEWEST_COLUMNS:
-        return f"{_TOO_FEW[agreeing]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
-    if agreeing < width / 2:
+    if n_agreeing < _FEWEST_COLUMNS:
         return (
-            f"the {agreeing} left may be no overscan either: look at `overscan:`, or give"
+            f"{_TOO_FEW[n_agreeing]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+        )
+    if n_agreeing < width / 2:
+        return (
+            f"the {n_agreeing} left may be no overscan either: look at `overscan:`, or give"
             f" {_NO_OVERSCAN_REMEDY}"
         )
     return "leave them out of `overscan:` in the camera's profile"

@@ -332,7 +332,7 @@ class Calibration:
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing_masters),
-            "uncertain": calibrated.uncertain,
+            "uncertain": calibrated.reason_without_uncertainty,
             "unit": calibrated.unit,
             "images": [{name: image.get(name) for name in figures} for image in calibrated.images],
             **_saturation_figures(calibrated.images),

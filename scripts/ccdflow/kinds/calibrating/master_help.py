@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
 from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
-from ccdflow.calibrate.master_effects import Effect, effects_of, read_row_pairs
+from ccdflow.calibrate.master_effects import Effect, effects_on_image, read_row_pairs
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
@@ -59,18 +59,24 @@ class MasterHelp:
     def added_variance(self):
         """The variance that the master adds to a pixel; below 0 if it removes variance."""
         effect = self.effect
-        return effect.noise - effect.noise_without + effect.structure - effect.structure_without
+        return (
+            effect.noise_variance
+            - effect.noise_variance_without
+            + effect.structure_variance
+            - effect.structure_variance_without
+        )
 
     def _is_significant(self, change, error):
         """Return whether a change of the variance exceeds the limits of a significant one."""
-        return change > max(_HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_without)
+        return change > max(_HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_variance_without)
 
     @property
     def harms(self):
         """Whether the master adds more variance of noise than it removes of structure."""
         effect = self.effect
         return self._is_significant(
-            self.added_variance, math.hypot(effect.noise_error, effect.structure_error)
+            self.added_variance,
+            math.hypot(effect.noise_variance_error, effect.structure_variance_error),
         )
 
     @property
@@ -79,23 +85,29 @@ class MasterHelp:
         effect = self.effect
         if self.harms:
             return "does harm"
-        error = math.hypot(effect.noise_error, effect.structure_error)
+        error = math.hypot(effect.noise_variance_error, effect.structure_variance_error)
         # The structure of a glow in a corner has a large error, because few boxes contain it. Yet
         # structure above a pixel's noise is plain: the mean of a box is known to a few hundredths
         # of this noise.
-        is_plain = effect.structure_without - effect.structure > effect.noise_without
+        is_plain = (
+            effect.structure_variance_without - effect.structure_variance
+            > effect.noise_variance_without
+        )
         if not is_plain and not self._is_significant(-self.added_variance, error):
             return "no difference"
-        adds_noise = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
+        adds_noise = self._is_significant(
+            effect.noise_variance - effect.noise_variance_without, effect.noise_variance_error
+        )
         return "helps, though it adds noise" if adds_noise else "helps"
 
     def words(self):
         """Return noise and structure with the master and without, in words."""
         effect, unit = self.effect, short_unit(self.unit)
         return (
-            f"noise {effect.noise**0.5:.3g} {unit} a pixel with it and"
-            f" {effect.noise_without**0.5:.3g} without, structure {effect.structure**0.5:.2g} and"
-            f" {effect.structure_without**0.5:.2g}"
+            f"noise {effect.noise_variance**0.5:.3g} {unit} a pixel with it and"
+            f" {effect.noise_variance_without**0.5:.3g} without, structure"
+            f" {effect.structure_variance**0.5:.2g} and"
+            f" {effect.structure_variance_without**0.5:.2g}"
         )
 
 
@@ -130,7 +142,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
         row_pairs = read_row_pairs(path, stored_hdus[hdu], name=name)
         if row_pairs is None:
             continue
-        image_effects = effects_of(
+        image_effects = effects_on_image(
             row_pairs,
             readouts,
             calibration.masters,
@@ -368,11 +380,14 @@ def _effect_cells(master, name):
     return (
         name,
         master.verdict,
-        *(figure_text(value**0.5) for value in (effect.noise, effect.noise_without)),
+        *(
+            figure_text(value**0.5)
+            for value in (effect.noise_variance, effect.noise_variance_without)
+        ),
         *(
             # `measure_effects` sets the structure of spectra to 0.
-            figure_text(value**0.5, 3) if effect.structure_error or value else "–"
-            for value in (effect.structure, effect.structure_without)
+            figure_text(value**0.5, 3) if effect.structure_variance_error or value else "–"
+            for value in (effect.structure_variance, effect.structure_variance_without)
         ),
         str(master.n_frames),
     )

@@ -416,12 +416,12 @@ class _MasterFile:
         remarks = maker.remarks(
             work, figures, has_several_amplifiers=len(work.images) * len(figures) > 1
         )
-        if combined.empty:
-            text = f"{combined.empty} pixels have no value in any frame: they are NaN"
+        if combined.n_empty:
+            text = f"{combined.n_empty} pixels have no value in any frame: they are NaN"
             remarks.append(("", text))
         texts = [text for _, text in remarks]
         maker.write_image_cards(cards, combined, figures, texts, unit)
-        name = combined_header.extension_name(hdus[0])
+        name = combined_header.extension_name_cards(hdus[0])
         pixels, words = data_unit(combined.image)
         header = hdu_header(cards, combined.image, words, name=name, is_primary=is_first)
         self._images += [header, *pixels]
@@ -429,7 +429,7 @@ class _MasterFile:
         self._checksum = self._checksum or str(words)
         self.figures += figures
         self.remarks += remarks
-        self.n_rejected += int(combined.clipped.sum())
+        self.n_rejected += int(combined.n_clipped.sum())
         self.recipe = str(combined.recipe)
 
     def write(self, target):
@@ -471,7 +471,7 @@ def _amplifiers_of(remarks):
 
 def _check_values(work, combined):
     """Raise `FrameError` for a combined frame without any value: it would mask whole frames."""
-    if combined.empty == combined.image.size:
+    if combined.n_empty == combined.image.size:
         raise FrameError(
             "no pixel has a value in any member",
             file=work.record.product,

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from astropy.io import fits
 
-from ccdflow.calibrate.applied_masters import BIAS, SAME_GAIN
-from ccdflow.calibrate.master_windows import ORIGIN_CARDS, region_in, section_by_origin
+from ccdflow.calibrate.applied_masters import BIAS, GAIN_ROUNDING
+from ccdflow.calibrate.master_windows import ORIGIN_CARDS, region_by_sections, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.camera.geometry import Amplifier
 from ccdflow.errors import FrameError
@@ -300,7 +300,7 @@ def region_of(frame_place, master_place, kind):
         if keyword not in master_place.sections:
             continue
         try:
-            region = region_in(
+            region = region_by_sections(
                 (text, master_place.sections[keyword]), (frame_place.shape, master_place.shape)
             )
         except FrameError:
@@ -324,6 +324,6 @@ def _has_same_amplifiers(frame_place, master_place, region):
         gains = amplifier.gain, amplifier_of_master.gain
         if None in gains and gains != (None, None):
             return False
-        if None not in gains and abs(gains[0] - gains[1]) > SAME_GAIN * gains[1]:
+        if None not in gains and abs(gains[0] - gains[1]) > GAIN_ROUNDING * gains[1]:
             return False
     return True

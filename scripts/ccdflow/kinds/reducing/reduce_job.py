@@ -314,7 +314,7 @@ def _reduce_by_rows(frame):
             writer,
             frame.geometry,
             frame.recipe,
-            sample=frame.statistics_rows(shape),
+            sample_rows=frame.statistics_rows(shape),
             small_image=image_builder,
         )
         _refuse_lit_overscan(frame, streamed.reduced)
@@ -423,7 +423,7 @@ def _row_figures(reduced):
     """Return the scatter of rows before and after subtraction, and of pixels, by amplifier."""
     return {
         name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
-        for name, rows in reduced.rows.items()
+        for name, rows in reduced.row_noises.items()
     }
 
 

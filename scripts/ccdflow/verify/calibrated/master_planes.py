@@ -11,8 +11,8 @@ from astropy.io import fits
 from ccdflow.verify.detector.photon_light import SmoothLight, edges_of_tiles
 from ccdflow.verify.reading.restated_numbers import (
     LEAST_FLAT,
-    LEAST_LIGHT,
     LEAST_LIT_RESPONSE,
+    MOST_BELOW_ZERO,
     NO_DATA,
     NOT_FINITE,
     SATURATED,
@@ -207,7 +207,7 @@ def expected_dark_light(plane, place):
             error = errors[rows].astype(np.float64)
             is_outlier = (values[rows] - smooth) ** 2 > _OWN_SIGNAL_SIGMA**2 * error**2
             light[rows] = np.maximum(
-                np.where(is_outlier, values[rows], smooth), -LEAST_LIGHT * error
+                np.where(is_outlier, values[rows], smooth), -MOST_BELOW_ZERO * error
             )
         plane.light_by_place[key] = light
     return plane.light_by_place[key]

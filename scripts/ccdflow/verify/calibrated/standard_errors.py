@@ -10,7 +10,7 @@ from ccdflow.verify.calibrated.master_planes import MasterPlane, expected_dark_l
 from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.comparing.comparing import are_within
 from ccdflow.verify.detector.photon_light import light_of_block
-from ccdflow.verify.reading.restated_numbers import LEAST_LIGHT
+from ccdflow.verify.reading.restated_numbers import MOST_BELOW_ZERO
 
 # Pixels that are compared at once, about.
 _BLOCK_PIXELS = 1 << 16
@@ -290,7 +290,7 @@ def limited_light(light, variance_without_light, flat, photon_variance):
             np.fmin(np.sqrt(variance_without_light), variance_without_light / photon_variance)
             / flat
         )
-    return np.maximum(light, -LEAST_LIGHT * lowest)
+    return np.maximum(light, -MOST_BELOW_ZERO * lowest)
 
 
 def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_light, step=0.0):

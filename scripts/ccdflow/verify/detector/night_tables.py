@@ -480,10 +480,10 @@ def _bits_of_image(image, masters, first_header):
         for tail in tails_of(image.header):
             place = place_of(image.header, tail)
             _flag_by_darks(bits_by_source["DARK"], image, tail, place, darks, hot_rate)
-    is_like_ccdmask = bool(first_header.get("CCDMASK", False))
+    includes_ccdmask = bool(first_header.get("CCDMASK", False))
     for tail, flat in product(tails_of(image.header), flats):
         place = place_of(image.header, tail)
-        bits_of_levels = _open_bits_by_levels(image, tail, place, flat, is_like_ccdmask)
+        bits_of_levels = _open_bits_by_levels(image, tail, place, flat, includes_ccdmask)
         if bits_of_levels is not None:
             useful_sources.add("levels")
             _add_bits_of_levels(

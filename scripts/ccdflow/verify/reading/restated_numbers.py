@@ -42,7 +42,7 @@ LEAST_FLAT = 1e-3
 LEAST_LIT_RESPONSE = 0.2
 """Least response of a lit pixel: maskbits.py."""
 
-LEAST_LIGHT = 0.5
+MOST_BELOW_ZERO = 0.5
 """Standard deviations by which expected light may be below 0: calibrate/signal.py."""
 
 MOST_CELLS = 16

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ccdflow.combine import combined_header, moments
-from ccdflow.combine.member_noise import measured_noise, sample_members
+from ccdflow.combine.member_noise import measure_noise_model, sample_members
 from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
@@ -39,7 +39,7 @@ class BiasMaker(MasterMaker):
             return None
         sample = sample_members(members, threads=work.threads)
         amplifiers = [amplifier_noise(amplifier, work.reduction) for amplifier in image.amplifiers]
-        return measured_noise(
+        return measure_noise_model(
             amplifiers, members[0].shape, sample, has_light=False, threads=work.threads
         )
 
