@@ -51,7 +51,7 @@ REPEATED_NUMBERS = (
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
-    ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_SHARE"),
+    ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_FRACTION"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
      "_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _CLIPPING_ITERATIONS"
      " _CLIPPED_VARIANCE"),

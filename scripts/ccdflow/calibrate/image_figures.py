@@ -136,7 +136,9 @@ class ImageSample:
         for first in range(0, len(rows), step):
             indices, block = rows[first : first + step], values[first : first + step]
             rows_read = stored[: len(indices)]
-            read_picked_rows(self._descriptor, self._hdu, indices.tolist(), rows_read, name=self._name)
+            read_picked_rows(
+                self._descriptor, self._hdu, indices.tolist(), rows_read, name=self._name
+            )
             np.copyto(block, rows_read)
             with np.errstate(invalid="ignore", over="ignore"):
                 self._calibration.apply(indices, block)

@@ -68,7 +68,9 @@ class MasterHelp:
 
     def _is_significant(self, change, error):
         """Return whether a change of the variance exceeds the limits of a significant one."""
-        return change > max(_HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_variance_without)
+        return change > max(
+            _HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_variance_without
+        )
 
     @property
     def harms(self):

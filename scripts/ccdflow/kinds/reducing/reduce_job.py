@@ -233,8 +233,8 @@ def _reduce_raw_file(context, job, row, raw):
             # The file was replaced after its header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    words = written_frame.reduced.images[0].words
-    content = checksum.product_checksum(words, written_frame.headers)
+    datasum = written_frame.reduced.images[0].datasum
+    content = checksum.product_checksum(datasum, written_frame.headers)
     return frame.target, content, _figures_of_frame(frame, written_frame)
 
 
@@ -422,7 +422,7 @@ def _figures_of_frame(frame, written_frame):
 def _row_figures(reduced):
     """Return the scatter of rows before and after subtraction, and of pixels, by amplifier."""
     return {
-        name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
+        name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel_noise)]
         for name, rows in reduced.row_noises.items()
     }
 
@@ -434,7 +434,7 @@ def _figures_of_strips(frame, reduced):
     """
     if not _has_unconfirmed_overscan(frame):
         return None
-    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.rows.values()]
+    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.row_noises.values()]
     is_dark = bool(is_dark_by_amplifier) and all(is_dark_by_amplifier)
     return {"axis": _axis_of_strips(frame), "dark": is_dark}
 

@@ -52,7 +52,7 @@ _SATURATION_MARGIN = 3.0
 _SKY_TOLERANCE = 1e-3
 # SATURATE follows from the response that this fraction of a flat's pixels does not exceed, so that
 # single pixels do not count: calibrate/image_figures.py.
-_TOP_SHARE = 0.999
+_TOP_FRACTION = 0.999
 # Every 8th row and 4th column: the sample for the product's medians.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
 # Every 4th row and column of a flat: the sample for the product's brightest response.
@@ -471,7 +471,7 @@ def check_saturation(header, image, reduced_header):
                 value -= scale * float(np.median(part[_SAMPLED_PIXELS]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _TOP_SHARE)), LEAST_FLAT)
+            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _TOP_FRACTION)), LEAST_FLAT)
         saturated_values.append(value * (readout.gain if image.converts else 1.0))
     check_value("SATURATE", header.get("SATURATE"), min(saturated_values), rtol=DERIVED_ROUNDING)
 

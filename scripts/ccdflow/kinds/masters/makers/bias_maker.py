@@ -28,7 +28,7 @@ class BiasMaker(MasterMaker):
         """Return the recipe for the number of biases: few biases give no deviations to clip by."""
         n_members, recipe = len(work.records_of_files), super().recipe(work)
         if n_members > 1:
-            return recipe.recipe_for_number(n_members)
+            return recipe.resolve_with_noise(n_members)
         # A single bias shows no noise, and has nothing to reject.
         return replace(recipe, clip_by="mad")
 
