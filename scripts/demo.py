@@ -71,10 +71,11 @@ def products(results):
     if n_set_aside := int((frames["status"] == SET_ASIDE).sum()):
         text += f"; {n_set_aside} set aside, each with its reason"
     lines = [(table, text)]
-    lines += _lines_on_frames(results / "reduced")
-    lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
-    lines += _calibrated_frames(results / "calibrated")
-    lines += _detector_products(results / "detector")
+    lines += _lines_on_frames(results / paths.REDUCED_FOLDER)
+    masters = sorted((results / paths.COMBINED_FOLDER).glob("*/*.fits"))
+    lines += [(path, _line_on_master(path)) for path in masters]
+    lines += _calibrated_frames(results / paths.CALIBRATED_FOLDER)
+    lines += _detector_products(results / paths.DETECTOR_FOLDER)
     entries = [(results / name, text) for name, text in _TABLES.items()]
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
@@ -124,12 +125,12 @@ def _detector_products(folder):
     """Return [(path, words)] of tables of bad pixels, each night's and of all, and of shutters."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
-        kind, text = path.name.partition("_")[0], "a map made of the detector's measurements"
-        if kind == "pixels":
+        text = "a map made of the detector's measurements"
+        if path.name.startswith(paths.PIXELS_START):
             text = f"the bad pixels that the night of {path.parent.name} shows"
-        elif kind == "bad":
+        elif path.name.startswith(paths.BAD_PIXELS_START):
             text = "the bad pixels of all nights, with the nights in which each was bad"
-        elif kind == "shutter":
+        elif path.name.startswith(paths.SHUTTER_START):
             text = f"the shutter's dead time by the flats of {path.parent.name}"
         entries.append((path, text))
     return entries

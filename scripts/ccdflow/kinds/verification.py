@@ -52,10 +52,7 @@ def verdicts_of(context, night):
 
 def _is_of(product, folder):
     """Return whether a product is a master of a night, or a measurement of its detector."""
-    top, *folders, _ = product.split("/")
-    return (top == "combined" and folders[:1] == [folder]) or (
-        top == "detector" and folders[1:2] == [folder]
-    )
+    return paths.night_of_product(product) == folder
 
 
 def _verdict_holds(line, record, is_made_now):

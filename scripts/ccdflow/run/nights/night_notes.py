@@ -177,7 +177,7 @@ class NightNotes:
         raw_folder, segment = paths.home_of(posixpath.dirname(product))
         if raw_folder is not None:
             nights = self.nights_in(raw_folder)
-        elif product.startswith("nights/"):
+        elif paths.top_folder(product) == paths.NIGHTS_FOLDER:
             nights = self._nights_by_segment.get(segment, ())
         else:
             return None
@@ -290,7 +290,7 @@ def home_of_record(context):
         if reach[record.kind] == OF_A_FRAME:
             return nights[record.product]
         if reach[record.kind] == OF_A_NIGHT:
-            return segments[record.product.split("/")[1]]
+            return segments[paths.night_of_product(record.product)]
         return ""
 
     return home
