@@ -151,7 +151,7 @@ def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
     ]
     frame_geometry = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
     assert (frame_geometry.layout, frame_geometry.shape) == ("image", (5, 16))
-    places = {a.name: (a.place.to_fits(), a.flip_x) for a in frame_geometry.amplifiers}
+    places = {a.name: (a.place.to_fits(), a.is_flipped_x) for a in frame_geometry.amplifiers}
     assert places == {
         "A1": ("[13:16,1:5]", True), "B1": ("[9:12,1:5]", True),
         "A2": ("[1:4,1:5]", False), "B2": ("[5:8,1:5]", False),
@@ -283,7 +283,7 @@ def test_keck_prescan_and_overscan_in_each_extension():
     assert [a.name for a in frame_geometry.amplifiers] == ["VidInp1", "VidInp2"]
     assert {a.overscan[0].to_fits() for a in frame_geometry.amplifiers} == {"[11:14,1:7]"}
     assert frame_geometry.amplifiers[1].place.to_fits() == "[9:16,1:7]"
-    assert frame_geometry.amplifiers[1].flip_x
+    assert frame_geometry.amplifiers[1].is_flipped_x
 
 
 # -- HIERARCH ---------------------------------------------------------------------------------

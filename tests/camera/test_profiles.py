@@ -54,6 +54,24 @@ def test_the_text_of_a_camera_is_of_all_its_values(tmp_path):
     assert moved.text_without_path == camera.text_without_path == repr(replace(camera, path=""))
 
 
+def test_the_text_of_a_camera_has_the_names_that_fields_had_when_rows_were_written(tmp_path):
+    """With other names the hash would differ, and all headers of an archive be read again."""
+    (tmp_path / "probe.yaml").write_text(
+        "recognise: {INSTRUME: PROBE}\nraw: true\noverscan: none\n"
+        'amplifiers: [{data: {fits: "[1:9,1:7]"}, flip: x}]\n'
+    )
+    (camera,) = load_cameras(tmp_path)
+    amplifier = (
+        "AmplifierSpec(name='A1', hdu=None, data=RegionSpec(form='fits', text='[1:9,1:7]'), "
+        "overscan=(), along=None, place=None, flip_x=True, flip_y=False, gain=None, "
+        "read_noise=None, saturation=None)"
+    )
+    assert repr(camera.amplifiers) == f"({amplifier},)"
+    assert camera.text.startswith("Camera(name='probe', path=")
+    assert f"amplifiers=({amplifier},), overscan=False, layout=None, " in camera.text
+    assert "reduction=(), raw=True, gain=None, read_noise=None, " in camera.text
+
+
 def test_two_profiles_of_one_text_are_two_cameras(tmp_path):
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text("recognise: {INSTRUME: PROBE}\n")

@@ -45,7 +45,7 @@ def test_extensions_are_kept_where_asked():
     assert frame_geometry.layout == "extensions"
     assert frame_geometry.extension_shapes == tuple((hdu, (5, 7)) for hdu in (1, 2, 3, 4))
     assert {a.place for a in frame_geometry.amplifiers} == {Region(0, 5, 0, 7)}
-    assert not any(a.flip_x or a.flip_y for a in frame_geometry.amplifiers)
+    assert not any(a.is_flipped_x or a.is_flipped_y for a in frame_geometry.amplifiers)
 
 
 def test_extensions_without_a_place_are_kept_and_reported():
@@ -136,7 +136,7 @@ def test_three_by_three_binning_that_does_not_divide_the_chip():
         "[1:682,1:1365]",
         "[683:1364,1:1365]",
     ]
-    assert [a.flip_x for a in frame_geometry.amplifiers] == [False, True]
+    assert [a.is_flipped_x for a in frame_geometry.amplifiers] == [False, True]
 
 
 def test_a_family_with_its_strips_at_either_end():

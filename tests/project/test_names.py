@@ -515,21 +515,14 @@ VERBS = {
 }  # fmt: skip
 # Names that others prescribe, by the module and the reason.
 PRESCRIBED_TRUTHS = {
-    # Fields of the rows of frames: with other names all headers of an archive are read anew.
-    "geometry.py": {"flip_x", "flip_y"},
+    # Settings of a reduction, as a profile names them.
     "reduction_recipe.py": {"raw", "subtract", "trim"},
-    # Keys of a camera's profile, whose values are in a hash by their names.
-    "cameras.py": {"overscan", "raw"},
-    # A section runs backwards as `Amplifier.flip_x` says.
-    "sections.py": {"flip_x", "flip_y"},
     # The setting `calibrate: same_night`.
     "rule_values.py": {"same_night"},
     # Notes on closed nights and files of batches have it.
     "master_choices.py": {"needed"},
     # The basis of measurements has it.
     "night_measurement.py": {"like_ccdmask"},
-    # The truth of a simulated folder has it.
-    "camera.py": {"sound_header"},
     # A setting of Snakemake's workflow.
     "host.py": {"use_threads"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.

@@ -17,6 +17,7 @@ from ccdflow.camera.amplifiers.assembly import geometry_of_drafts
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.geometry import AmplifierSpec, Cards
+from ccdflow.camera.hashed_text import hashed_text
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.reduction_recipe import ReductionRecipe
@@ -79,14 +80,14 @@ class Camera:
         NAXIS1, NAXIS2 of the frames that the amplifiers are for; None for any.
     amplifiers : tuple of AmplifierSpec
         Empty to take them from the header.
-    overscan : bool
-        False where the camera has no overscan worth using.
+    has_overscan : bool
+        Whether the camera has an overscan that may be used.
     layout : str or None
         'image' or 'extensions', None for the caller's.
     reduction : tuple of (str, object)
         Settings that override the configuration's.
-    raw : bool
-        Whether frames are raw, whatever marks of a reduction they carry.
+    is_raw : bool
+        Whether frames count as raw although their headers may have marks of a reduction.
     gain, read_noise : float or None
         Electrons per adu, electrons, of all amplifiers; they go before the cards.
     measures_gain : bool
@@ -113,10 +114,10 @@ class Camera:
     longitude: float | None = None
     size: tuple[int | None, int | None] = (None, None)
     amplifiers: tuple[AmplifierSpec, ...] = ()
-    overscan: bool = True
+    has_overscan: bool = True
     layout: str | None = None
     reduction: tuple[tuple[str, object], ...] = ()
-    raw: bool = False
+    is_raw: bool = False
     gain: float | None = None
     read_noise: float | None = None
     measures_gain: bool = False
@@ -127,14 +128,17 @@ class Camera:
     ageing: tuple[tuple[str, float], ...] = ()
     warming: tuple[tuple[str, float], ...] = ()
 
+    def __repr__(self):
+        return hashed_text(self)
+
     @cached_property
     def text(self):
-        """All values as `repr` has them, for hashes."""
+        """All values as text, for hashes."""
         return repr(self)
 
     @cached_property
     def text_without_path(self):
-        """All values as `text` has them, but for the path of the profile's file."""
+        """All values but the path of the profile's file, as text, for hashes."""
         return repr(replace(self, path=""))
 
     def epoch_of(self, night):
@@ -231,7 +235,7 @@ class Camera:
             )
         else:
             drafts, notes = drafts_from_header(
-                headers, cards, takes_overscan=self.overscan, file=file
+                headers, cards, takes_overscan=self.has_overscan, file=file
             )
         figures = {
             name: value
@@ -244,7 +248,7 @@ class Camera:
             [replace(draft, **figures) for draft in drafts] if figures else drafts,
             headers,
             camera=self.name,
-            source="header" if self.overscan and not self.amplifiers else "profile",
+            source="header" if self.has_overscan and not self.amplifiers else "profile",
             layout=self.layout or layout,
             binning_cards=cards.binning,
             notes=notes,
@@ -271,7 +275,7 @@ class Camera:
         settings = dict(defaults) | dict(self.reduction)
         if self.layout is not None:
             settings["layout"] = self.layout
-        if self.raw:
+        if self.is_raw:
             settings["raw"] = True
         known_names = [field.name for field in fields(ReductionRecipe)]
         for name in settings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from ccdflow.camera.hashed_text import hashed_text
 from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
 from ccdflow.files.cards import (
     CardSpec,
@@ -37,8 +38,8 @@ class Amplifier:
         'frame': one level for all pixels (strips of any size); 'none': no overscan.
     place : Region
         Where `data` go in the product image.
-    flip_x, flip_y : bool
-        Whether columns, rows are reversed on the way there.
+    is_flipped_x, is_flipped_y : bool
+        Whether the columns, the rows are reversed in the product image.
     gain : float or None
         Electrons per adu.
     read_noise : float or None
@@ -55,8 +56,8 @@ class Amplifier:
     overscan: tuple[Region, ...]
     along: str
     place: Region
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
@@ -67,7 +68,7 @@ class Amplifier:
         plain = {
             "along": self.along,
             "data": self.data.to_fits(),
-            "flip": [self.flip_x, self.flip_y],
+            "flip": [self.is_flipped_x, self.is_flipped_y],
             "gain": self.gain,
             "hdu": self.hdu,
             "name": self.name,
@@ -86,13 +87,13 @@ class Amplifier:
         """
         field_names = {each.name for each in fields(cls)} | {"flip"}
         values = {name: value for name, value in canonical.items() if name in field_names}
-        flip_x, flip_y = values.pop("flip")
+        is_flipped_x, is_flipped_y = values.pop("flip")
         return cls(
             data=Region.from_fits(values.pop("data")),
             overscan=tuple(map(Region.from_fits, values.pop("overscan"))),
             place=Region.from_fits(values.pop("place")),
-            flip_x=flip_x,
-            flip_y=flip_y,
+            is_flipped_x=is_flipped_x,
+            is_flipped_y=is_flipped_y,
             **values,
         )
 
@@ -221,7 +222,8 @@ class AmplifierSpec:
         None where the place of the strips shows it.
     place : RegionSpec or None
         A region of the product image, or the card with its section of the unbinned detector.
-    flip_x, flip_y : bool
+    is_flipped_x, is_flipped_y : bool
+        As in `Amplifier`.
     gain, read_noise, saturation : float, CardSpec or None
         None for the camera's cards.
     """
@@ -232,11 +234,14 @@ class AmplifierSpec:
     overscan: tuple[RegionSpec, ...] = ()
     along: str | None = None
     place: RegionSpec | None = None
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | CardSpec | None = None
     read_noise: float | CardSpec | None = None
     saturation: float | CardSpec | None = None
+
+    def __repr__(self):
+        return hashed_text(self)
 
 
 @dataclass(frozen=True)
@@ -245,8 +250,10 @@ class Draft:
 
     Attributes
     ----------
-    name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation, linear
-        As in `Amplifier`; `along` is None where the place of the strips shows it.
+    name, hdu, data, overscan, is_flipped_x, is_flipped_y, gain, read_noise, saturation, linear
+        As in `Amplifier`.
+    along : str or None
+        As in `Amplifier`; None where the place of the strips shows it.
     place : Region or None
         In the product image, where the profile says it.
     detector : tuple of (str, DirectedSection)
@@ -266,8 +273,8 @@ class Draft:
     place: Region | None = None
     detector: tuple[tuple[str, DirectedSection], ...] = ()
     detector_of: Region | None = None
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None

@@ -115,10 +115,10 @@ def _camera_of_text(path, text):
         longitude=profile.get("site", {}).get("longitude"),
         size=tuple(profile.get("size", (None, None))),
         amplifiers=_amplifiers_of_profile(profile, file=path),
-        overscan=profile.get("overscan") != "none",
+        has_overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
-        raw=profile.get("raw", False),
+        is_raw=profile.get("raw", False),
         gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
         measures_gain=profile.get("gain") == MEASURED,
         measures_shutter=profile.get("shutter") == MEASURED,
@@ -227,8 +227,8 @@ def _checked_amplifier(entry, index, *, file):
         ),
         along=entry.get("along"),
         place=region("place"),
-        flip_x="x" in entry.get("flip", ""),
-        flip_y="y" in entry.get("flip", ""),
+        is_flipped_x="x" in entry.get("flip", ""),
+        is_flipped_y="y" in entry.get("flip", ""),
     )
     if spec.place is not None and spec.place.form == "python":
         raise UserError(

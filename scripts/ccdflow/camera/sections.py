@@ -227,13 +227,13 @@ class DirectedSection:
     ----------
     region : Region
         The pixels.
-    flip_x, flip_y : bool
+    is_flipped_x, is_flipped_y : bool
         Whether the columns, the rows were given backwards (``[2048:1,...]``).
     """
 
     region: Region
-    flip_x: bool
-    flip_y: bool
+    is_flipped_x: bool
+    is_flipped_y: bool
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     An amplifier whose columns are read out backwards:
 
     >>> section = parse_fits("[2048:1025,1:4128]")
-    >>> section.region, section.flip_x, section.flip_y
+    >>> section.region, section.is_flipped_x, section.is_flipped_y
     (Region(y0=0, y1=4128, x0=1024, x1=2048), True, False)
     """
 
@@ -371,7 +371,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     if min(xa, xb, ya, yb) < 1:
         raise refuse("the section is outside the frame: pixels count from 1")
     region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
-    return DirectedSection(region, flip_x=xa > xb, flip_y=ya > yb)
+    return DirectedSection(region, is_flipped_x=xa > xb, is_flipped_y=ya > yb)
 
 
 def _ends_of_range(text, length):

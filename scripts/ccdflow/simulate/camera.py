@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class SimulatedCamera:
         Number of overscan columns that hold leaked light, counted from the science pixels.
     overscan_side : {'right', 'left'}
         Side of the science pixels on which the overscan is.
-    sound_header : bool
-        Whether BIASSEC is the overscan that can be used. Where false (the LFC), it is one row
+    has_usable_biassec : bool
+        Whether BIASSEC names the overscan that can be used. Where false (the LFC), it is one row
         short of the frame and includes the leaked columns.
     gain : float
         Electrons per adu.
@@ -69,7 +69,7 @@ class SimulatedCamera:
     n_overscan: int = 32
     n_leaked: int = 7
     overscan_side: str = "right"
-    sound_header: bool = False
+    has_usable_biassec: bool = False
     gain: float = 1.1
     read_noise: float = 11.0
     level: float = 1140.0
@@ -181,10 +181,22 @@ class SimulatedCamera:
         """
         return f"[{columns.start + 1}:{columns.stop},1:{self.ny if rows is None else rows}]"
 
+    def parameters(self):
+        """Return the fields by the names that the truth of a simulated folder has for them.
+
+        Returns
+        -------
+        dict of str to object
+        """
+        return {
+            "sound_header" if name == "has_usable_biassec" else name: value
+            for name, value in asdict(self).items()
+        }
+
     @property
     def biassec(self):
         """The BIASSEC card, as wrong as the camera's headers are."""
-        if self.sound_header:
+        if self.has_usable_biassec:
             return self.section(self.usable_overscan_columns)
         return self.section(self.overscan_columns, rows=self.ny - 1)
 

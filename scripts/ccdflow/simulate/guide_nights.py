@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -164,7 +163,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
     parameters = {
         "simulator": truth.SIMULATOR_VERSION,
         "seed": seed,
-        "camera": asdict(camera),
+        "camera": camera.parameters(),
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
     truth.check_simulation_folder(folder, frames, parameters, overwrites=overwrites)
@@ -299,7 +298,7 @@ def simulate_archive(
 
 def _claim_archive(folder, camera, seed):
     """Write the parameters of the archive into its folder; refuse a folder of another content."""
-    parameters = {"simulator": truth.SIMULATOR_VERSION, "seed": seed, "camera": asdict(camera)}
+    parameters = {"simulator": truth.SIMULATOR_VERSION, "seed": seed, "camera": camera.parameters()}
     path = folder / _ARCHIVE_FILE
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")) != parameters:

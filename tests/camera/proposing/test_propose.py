@@ -80,7 +80,12 @@ def test_a_camera_without_filters_is_not_asked_for_one():
 @pytest.mark.parametrize("leaked", [0, 4])
 def test_a_sound_header_needs_no_profile(side, leaked):
     camera = replace(
-        LFC, nx=300, overscan_side=side, n_leaked=leaked, sound_header=True, instrument="PROBE"
+        LFC,
+        nx=300,
+        overscan_side=side,
+        n_leaked=leaked,
+        has_usable_biassec=True,
+        instrument="PROBE",
     )
     header, flat = simulate_frame(camera, FLAT)
     proposal = propose([header], [flat], file="a.fits")

@@ -322,13 +322,18 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
             raise detector_mismatch(draft, section, base, (by, bx), keyword, file=file)
         data, (ny, nx) = draft.data, draft.data.shape
         # Pixels of the section that lie before the data, as the detector counts them.
-        rows_before = base.y1 - data.y1 if section.flip_y else data.y0 - base.y0
-        columns_before = base.x1 - data.x1 if section.flip_x else data.x0 - base.x0
+        rows_before = base.y1 - data.y1 if section.is_flipped_y else data.y0 - base.y0
+        columns_before = base.x1 - data.x1 if section.is_flipped_x else data.x0 - base.x0
         y = section.region.y0 // by + rows_before
         x = section.region.x0 // bx + columns_before
         place = Region(y, y + ny, x, x + nx)
         placed_drafts.append(
-            replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y)
+            replace(
+                draft,
+                place=place,
+                is_flipped_x=section.is_flipped_x,
+                is_flipped_y=section.is_flipped_y,
+            )
         )
     dy = min(draft.place.y0 for draft in placed_drafts)
     dx = min(draft.place.x0 for draft in placed_drafts)
@@ -414,8 +419,8 @@ def _named_amplifiers(placed_drafts):
             overscan=draft.overscan,
             along=draft.along,
             place=draft.place,
-            flip_x=draft.flip_x,
-            flip_y=draft.flip_y,
+            is_flipped_x=draft.is_flipped_x,
+            is_flipped_y=draft.is_flipped_y,
             gain=draft.gain,
             read_noise=draft.read_noise,
             saturation=draft.saturation,

@@ -202,7 +202,9 @@ class HduReader:
         if not section.region.is_within(self.shape) and turned_region.is_within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))
-            section = DirectedSection(turned_region, flip_x=section.flip_y, flip_y=section.flip_x)
+            section = DirectedSection(
+                turned_region, is_flipped_x=section.is_flipped_y, is_flipped_y=section.is_flipped_x
+            )
         region_within(
             section.region,
             self.shape,
@@ -236,7 +238,7 @@ class HduReader:
         size = _SIZE.fullmatch(text.strip()) if keyword in _SIZE_CARDS else None
         if size:
             region = Region(0, int(size[2]), 0, int(size[1]))
-            return DirectedSection(region, flip_x=False, flip_y=False)
+            return DirectedSection(region, is_flipped_x=False, is_flipped_y=False)
         return parse_fits(
             text, shape=shape, file=self.file, keyword=keyword, remedy=AMPLIFIERS_REMEDY
         )

@@ -373,8 +373,8 @@ def _turned_sections(detector, own_section):
             name,
             replace(
                 section,
-                flip_x=section.flip_x != own_section.flip_x,
-                flip_y=section.flip_y != own_section.flip_y,
+                is_flipped_x=section.is_flipped_x != own_section.is_flipped_x,
+                is_flipped_y=section.is_flipped_y != own_section.is_flipped_y,
             ),
         )
         for name, section in detector

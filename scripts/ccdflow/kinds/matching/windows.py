@@ -149,7 +149,7 @@ def _sections_by_origin(row, origin, image, shape):
     shape : (int, int)
         (ny, nx) of the raw image.
     """
-    if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
+    if any(amplifier.is_flipped_x or amplifier.is_flipped_y for amplifier in image.amplifiers):
         return {}
     (amplifier, *_), moves = image.amplifiers, {axis_shifts(a) for a in image.amplifiers}
     if len(moves) > 1:
@@ -314,7 +314,9 @@ def _has_same_amplifiers(frame_place, master_place, region):
             amplifier.place.shift(region.y0, region.x0)
         ):
             return False
-        flips = [(each.flip_x, each.flip_y) for each in (amplifier, amplifier_of_master)]
+        flips = [
+            (each.is_flipped_x, each.is_flipped_y) for each in (amplifier, amplifier_of_master)
+        ]
         if flips[0] != flips[1]:
             return False
         gains = amplifier.gain, amplifier_of_master.gain

@@ -92,7 +92,7 @@ class ReadingHashes:
         """Return the hash of all by which a camera's pixels are read and reduced."""
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
-        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixels = [camera.amplifiers, camera.has_overscan, camera.layout, camera.size]
         pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
         # `outdated_files` asks each row for the model that the width of its strip decides.
