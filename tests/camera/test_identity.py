@@ -14,7 +14,7 @@ from ccdflow.camera.identity import (
     differing_cards_in_words,
     differing_keywords,
     setting_of,
-    value_of,
+    value_of_card_text,
 )
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.member_selection import Thresholds
@@ -233,8 +233,8 @@ def test_cards_between_two_kinds():
         "A (1 and 2)",
         "MYTEMP (20 to 20.5 and 31 to 31.5)",
     ]
-    assert value_of("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
-    assert value_of("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
+    assert value_of_card_text("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
+    assert value_of_card_text("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
 
 
 def test_frames_that_are_left_out_name_the_card_that_differs(tmp_path):

@@ -76,7 +76,7 @@ def test_examples_are_understood(name):
         for word in arguments:
             setting, is_setting, value = word.partition("=")
             if is_setting and name != "daily":
-                assert options.given[setting] == value
+                assert options.settings_given[setting] == value
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("daily", "batch")])

@@ -1,8 +1,8 @@
-"""Where the amplifiers of a frame lie: their science pixels, their overscan, their place.
+"""The geometry of a frame: science pixels, overscan and place of each amplifier.
 
-Two sources give the same `Draft` of each amplifier: a profile (`profilesections`, beside this) and
-the frame's own cards (`headersections`). `assembly` checks them and puts them together. "Draft" is
-a term here: docs/architecture.md, "Words".
+A `Draft` of each amplifier is made by a profile (`amplifiers/profilesections.py`) or by the frame's
+own cards (`amplifiers/headersections.py`). `amplifiers/assembly.py` checks the drafts and puts them
+together. "Draft" is a term: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Amplifier:
         `data`); 'columns': one for each column (strips above or below, each as wide as `data`);
         'frame': one level for all pixels (strips of any size); 'none': no overscan.
     place : Region
-        Where `data` go in the product image.
+        The region of the product image into which `data` go.
     is_flipped_x, is_flipped_y : bool
         Whether the columns, the rows are reversed in the product image.
     gain : float or None
@@ -47,7 +47,7 @@ class Amplifier:
     saturation : float or None
         Raw adu at which a pixel counts as saturated.
     linear : float or None
-        Raw adu above which the response is not linear any more.
+        Raw adu above which the response is no longer linear.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Amplifier:
     linear: float | None = None
 
     def canonical(self):
-        """Return a plain dict with all that products depend on."""
+        """Return a plain dict with every value that products depend on."""
         plain = {
             "along": self.along,
             "data": self.data.to_fits(),
@@ -83,7 +83,7 @@ class Amplifier:
     def from_canonical(cls, canonical):
         """Return the amplifier of a plain dict that `canonical` returned.
 
-        A value whose name is unknown is left out: another version wrote it.
+        A value whose name is unknown is left out: another version of ccdflow wrote it.
         """
         field_names = {each.name for each in fields(cls)} | {"flip"}
         values = {name: value for name, value in canonical.items() if name in field_names}
@@ -99,10 +99,9 @@ class Amplifier:
 
 
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
-"""Names of notes: no overscan is subtracted, as no card names one; or, by a card, the strip of the
-profile may hold data.
-
-Stored rows have the second text, which was its name when they were written.
+"""Marks of notes. The first: no overscan is subtracted, because no card names one. The second: a
+card shows that the strip of the profile may hold data; its text is a former name, which stored rows
+have.
 """
 
 
@@ -113,7 +112,7 @@ class Note(NamedTuple):
     ----------
     text : str
     topic : str
-        The card or the part that a warning is about, one line for each; '' of other notes.
+        The card or the part that a warning is about, which has one line; '' for other notes.
     mark : {'', 'no_overscan', 'doubted_strip'}
         `NO_OVERSCAN` or `LIT_STRIP_BY_CARD` where other code asks whether a frame has such a note.
     """
@@ -137,12 +136,12 @@ class Geometry:
     camera : str
         The camera's name.
     shape : (int, int)
-        (ny, nx) of the product image; with layout 'extensions' that of the first.
+        (ny, nx) of the product image; with layout 'extensions', of the first product image.
     amplifiers : tuple of Amplifier
         In the order of the profile or of the file.
     layout : str
-        'image': all amplifiers in one image; 'extensions': an image for each HDU, and each
-        amplifier's `place` is in that of its own HDU.
+        'image': all amplifiers in one image. 'extensions': an image for each HDU; the `place` of an
+        amplifier is a region in the image of its own HDU.
     source : str
         'profile' or 'header'.
     raw_shapes : tuple of (int, (int, int))
@@ -163,7 +162,7 @@ class Geometry:
     notes: tuple[Note, ...] = ()
 
     def canonical(self):
-        """Return a plain dict with all that products depend on: the notes are not among it."""
+        """Return a plain dict with every value that products depend on, without the notes."""
         return {
             "amplifiers": [amplifier.canonical() for amplifier in self.amplifiers],
             "camera": self.camera,
@@ -255,14 +254,14 @@ class Draft:
     along : str or None
         As in `Amplifier`; None where the place of the strips shows it.
     place : Region or None
-        In the product image, where the profile says it.
+        In the product image, where the profile gives it.
     detector : tuple of (str, DirectedSection)
         Sections of the unbinned detector by card, in order of preference.
     detector_of : Region or None
-        The pixels that `detector` is about; None for `data`.
+        The pixels of the frame that the sections in `detector` show; None for `data`.
     may_be_lengthened : bool
-        Whether a strip nearly as long as the data may be lengthened to them: the convention for
-        BIASSEC, whose length along the readout axis is that of TRIMSEC.
+        Whether a strip nearly as long as the data may be made as long as the data. This is the
+        convention for BIASSEC, whose length along the readout axis is that of TRIMSEC.
     """
 
     name: str

@@ -198,7 +198,7 @@ def cards_of(text):
     cards = dict(card.split("=", 1) for card in text.split("|")) if text else {}
     if _TWO_FACTORS.search(text):
         for keyword, value in cards.items():
-            if is_of(keyword, ("binning",)):
+            if has_meaning(keyword, ("binning",)):
                 cards[keyword] = _TWO_FACTORS.sub(r"=\1 \2", f"={value}")[1:]
     return cards
 
@@ -230,7 +230,7 @@ _KEY_OF_MEANING = {
 }  # fmt: skip
 
 
-def is_of(keyword, meanings):
+def has_meaning(keyword, meanings):
     """Return whether a card is of one of some meanings, such as ``temperature``.
 
     Parameters
@@ -316,7 +316,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
         names = [
             name
             for name in names
-            if tells_apart(name, group_by) and not is_of(name, ignored_meanings)
+            if tells_apart(name, group_by) and not has_meaning(name, ignored_meanings)
         ]
         if not names:
             rows_by_key[key] = rows
@@ -391,7 +391,7 @@ def differing_cards_in_words(one, other):
     return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
 
 
-def value_of(text):
+def value_of_card_text(text):
     """Return the value of a card's text as text, without quotes and comment."""
     value = text[10:80].strip() if text[8:9] == "=" else text.partition("=")[2][:70].strip()
     if value.startswith("'"):

@@ -260,7 +260,7 @@ def _first_telling_card(reader, spec):
 
     A blank card in the image gives way to the primary's, a filled one does not.
     """
-    order = reader.order("imagetyp")
+    order = reader.hdu_order("imagetyp")
     if spec.hdu is not None:
         order = hdu_indices(reader.headers, spec.hdu)
     for index in dict.fromkeys(order):

@@ -33,7 +33,7 @@ def settings_of(values_given):
     if Path(paths.CONFIG_FILE).is_file():
         settings.check_file(paths.CONFIG_FILE)
         written = yamltext.read_yaml(paths.CONFIG_FILE)
-    parts = {name: values_given[name] for name in settings.parts() if name in values_given}
+    parts = {name: values_given[name] for name in settings.block_names() if name in values_given}
     for name, text in parts.items():
         part = yamltext.parse_yaml(text, file=f"{name}=")
         if not isinstance(part, dict):

@@ -308,8 +308,8 @@ def test_pixels_are_not_changed():
     ],
 )
 def test_profiles_proposed_for_real_cameras_are_right(names, wanted):
-    headers, images = new_camera.read(DATA / names[0])
-    other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
+    headers, images = new_camera.read_hdus(DATA / names[0])
+    other = new_camera.read_hdus(DATA / names[1])[1] if len(names) == 2 else None
     (seen,) = propose(headers, images, other_arrays=other, file=names[0]).images_seen
     sections = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
     assert sections == wanted
@@ -603,7 +603,7 @@ def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
     assert made == ["probe.yaml", "probe_120x100.yaml"]
     both = load_cameras(cameras)
     for nx in (150, 120):
-        headers, _ = new_camera.read(tmp_path / f"{nx}.fits")
+        headers, _ = new_camera.read_hdus(tmp_path / f"{nx}.fits")
         camera = identify(headers, both, file="a")
         assert camera.geometry(headers, file="a").shape == (100, nx - 20)
 

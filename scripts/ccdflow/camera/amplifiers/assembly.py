@@ -13,11 +13,11 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-LEAST_SPANNED = 0.9
+LEAST_SPANNED_FRACTION = 0.9
 """A header's strip that spans at least this part of the data is lengthened to all of it; a shorter
 one is refused."""
 
-SPARSE_SHARE = 0.1
+SPARSE_FRACTION = 0.1
 """Amplifiers that fill less than this part of the detector get an image each."""
 
 
@@ -178,7 +178,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return full_strip
-    if draft.may_be_lengthened and shared >= LEAST_SPANNED * length:
+    if draft.may_be_lengthened and shared >= LEAST_SPANNED_FRACTION * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"
@@ -373,9 +373,9 @@ def _extent_of_drafts(placed_drafts):
 
 
 def _is_sparse(placed_drafts):
-    """Return whether the drafts fill less than `SPARSE_SHARE` of the image that holds them."""
+    """Return whether the drafts fill less than `SPARSE_FRACTION` of the image that holds them."""
     ny, nx = _extent_of_drafts(placed_drafts)
-    return sum(draft.place.size for draft in placed_drafts) < SPARSE_SHARE * ny * nx
+    return sum(draft.place.size for draft in placed_drafts) < SPARSE_FRACTION * ny * nx
 
 
 def _check_places(placed_drafts, shape, notes, *, file):

@@ -22,7 +22,7 @@ from ccdflow.files.cards import card_value
 
 # A strip with more than this fraction of its columns among the data of the header contradicts it:
 # of the 25 columns of the LFC, 2 may be data, which do not move a median.
-_SHARED_PART = 0.1
+_SHARED_FRACTION = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
@@ -167,7 +167,7 @@ def _claim_of_data(header, strip, *, is_alone):
             section = section[0] // factor, section[1] // factor
         first, last = _range_along_axis(strip.region, strip.axis)
         shared = min(last, section[1]) - max(first, section[0])
-        is_data = shared > _SHARED_PART * (last - first)
+        is_data = shared > _SHARED_FRACTION * (last - first)
         return _CardOnStrip("DATASEC", text, section[1] <= length) if is_data else None
     text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
     if section is not None:

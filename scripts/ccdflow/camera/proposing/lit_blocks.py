@@ -15,19 +15,19 @@ from ccdflow.camera.sections import Region
 
 # Data of an amplifier have at least this part of the columns. With a larger part narrow amplifiers
 # are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
-_LEAST_BLOCK_PART = 1 / 20
+_LEAST_BLOCK_FRACTION = 1 / 20
 # A section of the header is used if it has at least this part of the lit pixels. With a larger part
 # the bad rows that an observatory cuts off come back; with a smaller one a wrong section loses
 # data.
-_LEAST_KEPT_PART = 0.98
+_LEAST_KEPT_FRACTION = 0.98
 # Part of the dark columns that must agree with each other, or a sentence says that the level is not
 # sure. With a larger part the sentence comes for sound strips with a few trailing columns; with a
 # smaller one it never comes.
-_LEAST_AGREEING_PART = 0.5
+_LEAST_AGREEING_FRACTION = 0.5
 # Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
 # larger part a strip that lost columns to trailing light no longer counts; with a smaller one a few
 # dark columns are taken for the strip of an amplifier.
-_LEAST_WIDTH_PART = 0.7
+_LEAST_WIDTH_FRACTION = 0.7
 # A bias and the strips have the same step if the two steps differ by at most this part. A smaller
 # part refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias
 # for a step.
@@ -79,7 +79,7 @@ def find_amplifiers(columns, rows, dark, findings):
 
 def least_block(axis):
     """Return the least number of columns that count as the data of an amplifier."""
-    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_PART))
+    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_FRACTION))
 
 
 def with_header_section(amplifiers, claimed_sections):
@@ -107,7 +107,7 @@ def with_header_section(amplifiers, claimed_sections):
         if (
             section is not None
             and data.contains(section)
-            and section.size >= _LEAST_KEPT_PART * data.size
+            and section.size >= _LEAST_KEPT_FRACTION * data.size
         ):
             return ((name, section, strips),)
     return amplifiers
@@ -146,7 +146,7 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
         strip for strip in axis.strips if (strip.start >= block[1]) == (widest.start >= block[1])
     ]
     _note_trailing_light(same_side, axis, findings)
-    strips = [s for s in same_side if s.width >= _LEAST_WIDTH_PART * widest.width]
+    strips = [s for s in same_side if s.width >= _LEAST_WIDTH_FRACTION * widest.width]
     steps = np.diff([strip.level for strip in strips])
     if len(strips) < 2 or np.abs(steps).min() < axis.read_noise:
         return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
@@ -173,7 +173,7 @@ def _note_trailing_light(strips, axis, findings):
     """
     agreeing_columns = sum(strip.width for strip in strips)
     unlit_columns = agreeing_columns + sum(len(strip.left_out) for strip in strips)
-    if agreeing_columns < _LEAST_AGREEING_PART * unlit_columns:
+    if agreeing_columns < _LEAST_AGREEING_FRACTION * unlit_columns:
         findings.append(
             f"Only {agreeing_columns} of {unlit_columns} {axis.name} without light agree: light"
             " trails into them, and the level is not sure."

@@ -25,7 +25,7 @@ MOST_NOISE_RATIO = 1.3
 AGREEMENT_SIGMA = 5.0
 """Means that differ by fewer standard errors agree."""
 
-AGREEMENT_NOISE_PART = 0.35
+AGREEMENT_NOISE_FRACTION = 0.35
 """Means that differ by a smaller part of the read noise agree as well: in a few columns
 of a strip it does not move their median."""
 
@@ -46,7 +46,7 @@ LEAST_ERROR = 1e-3
 """Adu: the error of a mean is at least this, so that equal columns of a frame without noise agree.
 """
 
-LEAST_EDGE_PART = 0.5
+LEAST_EDGE_FRACTION = 0.5
 """At the edge of an overscan there is at least this part of the light 20 columns further in."""
 
 # Columns from the edge of an overscan to the place where the light inside is measured.
@@ -57,7 +57,7 @@ _CLIP_SIGMA = 5
 _NEIGHBOURING_COLUMNS = 5
 # An overscan begins within this part of the columns from an edge, or has its middle within this
 # part of the columns from the chip's middle.
-_EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
+_EDGE_FRACTION, _MIDDLE_FRACTION = 1 / 50, 0.1
 # Columns from an edge within which an overscan may begin at least, in small frames.
 _LEAST_MARGIN = 8
 
@@ -259,7 +259,7 @@ def tolerance_of_means(read_noise, error):
     -------
     float
     """
-    return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_PART * read_noise)
+    return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_FRACTION * read_noise)
 
 
 def _runs_of_true(flags):
@@ -298,8 +298,8 @@ def agreeing_ranges(levels, start, stop, tolerated_step):
 def _is_placed(edges, length):
     """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
-    margin = max(_LEAST_MARGIN, int(length * _EDGE_PART))
-    is_in_middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_PART * length
+    margin = max(_LEAST_MARGIN, int(length * _EDGE_FRACTION))
+    is_in_middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_FRACTION * length
     return start <= margin or stop >= length - margin or is_in_middle
 
 
@@ -347,12 +347,12 @@ def _leaked_columns(outward, level, least_light):
     light_before = np.concatenate([[0.0], light[:-1]])
     # The columns with at least half of the light further inside: at the edge of data it is the
     # first one, which light reaches at once.
-    lit_places = np.flatnonzero(light >= LEAST_EDGE_PART * light_inside)
+    lit_places = np.flatnonzero(light >= LEAST_EDGE_FRACTION * light_inside)
     if not len(lit_places):
         return None
     count = int(lit_places[0])
     rise = light[count] - light_before[count]
-    return count if rise >= LEAST_EDGE_PART * light[count] else None
+    return count if rise >= LEAST_EDGE_FRACTION * light[count] else None
 
 
 def strip_of(levels, group, edges, groups):

@@ -248,12 +248,14 @@ def cards_in_larger_window(cards, cards_of_larger):
     dict of str to str
     """
     other_cards = {
-        name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_MEANINGS)
+        name: value
+        for name, value in cards.items()
+        if not identity.has_meaning(name, _PLACE_MEANINGS)
     }
     places = {
         name: value
         for name, value in cards_of_larger.items()
-        if identity.is_of(name, _PLACE_MEANINGS)
+        if identity.has_meaning(name, _PLACE_MEANINGS)
     }
     return other_cards | places
 
