@@ -112,7 +112,7 @@ def remove_implied_arrows(needs):
         name: {
             need
             for need in needs_of_name
-            if not any(need in _boxes_above(other, needs) for other in needs_of_name - {need})
+            if not any(need in _boxes_above(box, needs) for box in needs_of_name - {need})
         }
         for name, needs_of_name in needs.items()
     }

@@ -54,8 +54,8 @@ _UNITS = "astropy.units"
 # module of a frame of the call stack.
 _INTROSPECTION = "astropy.utils.introspection"
 _FRAME_FUNCTION = "_get_module_from_frame"
-# Names of units that are replaced if the module imports these alone: in another version of astropy
-# the module may need more.
+# Names of units that are replaced if the module imports no other units. In another version of
+# astropy the module may need more.
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
 

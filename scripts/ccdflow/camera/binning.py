@@ -75,8 +75,8 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
         texts = [value_of_card(headers, spec, (index, 0)) for spec in specs]
         numbers = _integers(" ".join(str(text) for text in texts if text is not None))
         return (numbers[-1], numbers[0]) if numbers else default
-    by_two_numbers = _binning_of_header(headers[index]) or _binning_of_header(headers[0])
-    return by_two_numbers or _binning_of_one_number(headers, index) or default
+    binning = _binning_of_header(headers[index]) or _binning_of_header(headers[0])
+    return binning or _binning_of_one_number(headers, index) or default
 
 
 def _binning_of_header(header):

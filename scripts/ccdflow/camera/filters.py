@@ -23,8 +23,8 @@ _NO_FILTER_CARD = re.compile(
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
 # Matches the separator of several filters in one card: g,r or g; r or g & r.
 _FILTER_SEPARATOR = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
-# Matches a slash or a space, which separates filters only between names of bands (g/r, g r): the
-# names of other filters contain such characters.
+# Matches a slash or a space, which separates filters only between names of bands (g/r, g r): names
+# of other filters contain slashes and spaces.
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
 # Matches the name of a band: V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")

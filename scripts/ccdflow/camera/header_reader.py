@@ -266,7 +266,7 @@ class HeaderReader:
         return self.read("exptime", _seconds_of, problem, remedy=_EXPOSURE_REMEDY)
 
     def _seconds_of_doubtful_cards(self):
-        """Return the exposure as `seconds` does, with warnings on cards that are no plain numbers."""
+        """Return the exposure as `seconds` does, with warnings on cards that are not numbers."""
         reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
             written = f"the comma of {reading.content.value!r}"

@@ -1,4 +1,4 @@
-"""The geometry of a frame from the drafts of its amplifiers, which are checked and placed."""
+"""The geometry of a frame: the drafts of its amplifiers, checked and with their places."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
 LEAST_SPANNED_FRACTION = 0.9
-"""A header's strip that spans at least this part of the data is lengthened to all of it; a shorter
-one is refused."""
+"""A header's strip that spans at least this fraction of the data is lengthened to all of them; a
+shorter strip is refused."""
 
 SPARSE_FRACTION = 0.1
-"""Amplifiers that fill less than this part of the detector get an image each."""
+"""Amplifiers that fill less than this fraction of the image around them get an image each."""
 
 
 def geometry_of_drafts(
@@ -31,8 +31,8 @@ def geometry_of_drafts(
     drafts : list of ccdflow.camera.geometry.Draft
     headers : list of astropy.io.fits.Header
     camera, source, layout : str
-        As in `Geometry`; with layout 'image', a file with several images that does not say where
-        they lie is kept as extensions.
+        As in `Geometry`. The layout 'image' becomes 'extensions' for a file with several images
+        whose places on the detector no card gives.
     binning_cards : tuple of ccdflow.files.cards.CardSpec
         As `specs` of `binning_of_hdu`.
     notes : iterable of ccdflow.camera.geometry.Note
@@ -75,7 +75,7 @@ def geometry_of_drafts(
 
 
 def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
-    """Return the drafts with their places in one image; None, with a note, where each has its own.
+    """Return the drafts with their places in one image, or None and a note on the reason.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
     factors : dict of int to (int, int)
         Binning of rows and columns, by HDU.
     notes : list of Note
-        Gets the reason for which the extensions are kept.
+        Gets the reason for which each HDU keeps an image of its own.
     file : str
         Named in errors.
     """
@@ -110,7 +110,7 @@ def _drafts_in_extensions(drafts, hdus):
 
 
 def _missing_gains(drafts):
-    """Return [the warning] on amplifiers without a gain beside others that have one."""
+    """Return [the warning] on amplifiers without a gain, if other amplifiers have one; else []."""
     without_gain = [draft.name for draft in drafts if not draft.gain]
     if not without_gain or len(without_gain) == len(drafts):
         return []
@@ -155,7 +155,7 @@ def _with_strips(draft, notes, *, file):
 
 
 def _spanning_strip(draft, strip, along, notes, *, file):
-    """Return the strip, as long as the data along the axis that has one level for each step.
+    """Return the strip with the length of the data; refuse a strip that is much shorter.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         sections = [dict(draft.detector).get(keyword) for draft in drafts]
         if None in sections or not _are_places(drafts, sections):
             continue
-        # CCDSEC of another chip counts other pixels.
+        # On each chip CCDSEC counts pixels from 1: it gives no places for several chips.
         if keyword != "CCDSEC" or _count_chips(headers, drafts) <= 1:
             return _places_on_detector(drafts, sections, factors, keyword, file=file)
     has_one_hdu = len({draft.hdu for draft in drafts}) == 1
@@ -279,7 +279,7 @@ def _check_given_places(drafts, *, file):
 
 
 def _are_places(drafts, sections):
-    """Return whether each section is of one amplifier, or of a DATASEC that several share."""
+    """Return whether no section is of two amplifiers, unless these share a DATASEC."""
     owners = {}
     for draft, section in zip(drafts, sections, strict=True):
         owner_name = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
@@ -298,7 +298,7 @@ def _count_chips(headers, drafts):
 
 
 def _places_on_detector(drafts, sections, factors, keyword, *, file):
-    """Return the places from sections of the unbinned detector, in its orientation.
+    """Return the drafts with places by sections of the unbinned detector, in its orientation.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
 
 
 def _places_without_strips(drafts):
-    """Return the drafts with places in the order of their data, without the strips between them."""
+    """Return the drafts with places side by side in the order of their data, without the strips."""
     columns = _starts_without_gaps({(d.data.x0, d.data.x1) for d in drafts})
     rows = _starts_without_gaps({(d.data.y0, d.data.y1) for d in drafts})
     placed_drafts = []
@@ -353,7 +353,7 @@ def _places_without_strips(drafts):
 
 
 def _starts_without_gaps(ranges):
-    """Return {first: start} of ranges once the gaps that none of them covers are taken out."""
+    """Return {first pixel: its new position} of ranges from which all gaps are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):
         if end is None or first >= end:
