@@ -179,8 +179,8 @@ def _claim_of_data(header, strip, *, is_alone):
     for keyword in _CHIP_SECTIONS if is_alone else ():
         text, section = _read_stated(header, keyword, strip.axis, None)
         if section is not None:
-            spans_frame = (section[1] - section[0]) // factor == length
-            return _CardOnStrip(keyword, text, is_sure=False) if spans_frame else None
+            is_as_long = (section[1] - section[0]) // factor == length
+            return _CardOnStrip(keyword, text, is_sure=False) if is_as_long else None
     return None
 
 

@@ -32,7 +32,7 @@ _MIDNIGHT_DIGITS = 240000
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 # Matches 2016-01-28, 2016-01-28T07:42:26.5: the form of nearly all cards, which is tried first. No
-# other pattern reads more from such a text.
+# other pattern reads more from a text in this form.
 _USUAL_DAY = re.compile(r"((?:19|20)\d\d)-(\d\d)-(\d\d)([tT]\d\d:\d\d:\d\d(?:\.\d*)?)?", re.ASCII)
 # Matches a time of day in the usual form: 07:42:26, T07:42:26.5.
 _USUAL_CLOCK = re.compile(r"[tT]?(\d\d):(\d\d):(\d\d(?:\.\d*)?)", re.ASCII)
