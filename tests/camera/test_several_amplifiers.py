@@ -35,7 +35,7 @@ def test_a_trimsec_inside_datasec_keeps_its_place_in_a_flipped_amplifier():
     for made in headers[1:]:
         made["TRIMSEC"] = "[5:10,1:5]"
     image = rebuild_image(geometry(*headers), arrays)
-    # The first column read of each is dropped: that at the outer edge.
+    # The first column that each amplifier reads, at the outer edge, is dropped.
     np.testing.assert_array_equal(image, chip[:, 1:-1])
 
 
@@ -179,15 +179,16 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
         ),
         # All of it lies on the right one.
         ({"CRVAL1U": 520, "DNAXIS1": 1024}, ["[1:440,1:9]"]),
-        # In the middle, or of a chip that nobody knows: divided evenly, the latter with a warning.
+        # A window in the middle, or on a chip of unknown width, is divided evenly; the latter gets a
+        # warning.
         ({"CRVAL1U": 292, "DNAXIS1": 1024}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 0}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
     ],
 )
 def test_the_window_places_the_seam_of_its_amplifiers(cards, data):
-    made = header(504, 9, **(LICK | cards))
-    frame_geometry = geometry(made)
+    frame_header = header(504, 9, **(LICK | cards))
+    frame_geometry = geometry(frame_header)
     assert [a.data.to_fits() for a in frame_geometry.amplifiers] == data
     strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
     for amplifier in frame_geometry.amplifiers:
@@ -213,8 +214,8 @@ def test_one_entry_for_several_hdus(hdu, names, tmp_path):
     text = f"recognise: {{INSTRUME: PROBE}}\namplifiers: [{{name: A, hdu: {hdu}, {regions}}}]"
     camera = profile(tmp_path, text, "many")
     headers = [header(INSTRUME="PROBE"), *(header(12, 9, EXTNAME=f"im{i}") for i in (1, 2, 3))]
-    made = camera.geometry(headers, file="a", layout="extensions")
-    assert [a.name for a in made.amplifiers] == names
+    frame_geometry = camera.geometry(headers, file="a", layout="extensions")
+    assert [a.name for a in frame_geometry.amplifiers] == names
     with pytest.raises(FrameError, match="no image in the HDU"):
         camera.geometry([header(), header(EXTNAME="im9")], file="a")
 
