@@ -202,7 +202,7 @@ def test_two_kinds_are_seen_and_one_is_not():
     rng = np.random.default_rng(4)
     frames = rng.normal(0, 4, (9, 64, 96))
     assert split_populations(statistics(frames, [500.0] * 9)) is None
-    # A level that drifts is no setting: the frames stay in one group.
+    # Frames whose level drifts are of one kind.
     assert split_populations(statistics(frames, np.linspace(500, 700, 9))) is None
     assert split_populations(statistics(frames, [500, 620] * 4 + [501])) == (
         (0, 2, 4, 6, 8),

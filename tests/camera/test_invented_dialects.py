@@ -109,7 +109,7 @@ def test_a_place_in_a_wheel_is_one_filter_however_its_number_is_written():
 
 
 def test_a_name_of_a_filter_comes_before_its_place_in_the_wheel():
-    """After the wheel is refilled, the place has another filter: a flat must not fit by its place."""
+    """After the wheel is refilled the place has another filter: a flat must not fit by it."""
     osmos = (("FILTER1", 1), ("FILTID1", "Open"), ("FILTER2", 3), ("FILTID2", "g"))
     assert facts_of(*osmos).filter == "g"
     assert facts_of(("FILTER", 2), ("FILTERID", "V")).filter == "V"

@@ -90,7 +90,7 @@ def test_rows_are_the_same_with_and_without_memory(rows):
 
 
 def test_another_hdu_that_holds_the_image_gives_another_type(rows):
-    """Only the names of the extensions differ between the two files."""
+    """The files differ only in the names of their extensions."""
 
     def file_of(*names):
         parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]

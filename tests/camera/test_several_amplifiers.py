@@ -177,10 +177,10 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
             {"CRVAL1U": 100, "CDELT1U": 2, "CDELT2U": 1, "COVER": 64, "DNAXIS1": 2048},
             ["[1:440,1:9]"],
         ),
-        # All of it lies on the right one.
+        # The whole window lies on the right amplifier.
         ({"CRVAL1U": 520, "DNAXIS1": 1024}, ["[1:440,1:9]"]),
-        # A window in the middle, or on a chip of unknown width, is divided evenly; the latter gets a
-        # warning.
+        # A window in the middle, or on a chip of unknown width, is divided evenly; the latter with
+        # a warning.
         ({"CRVAL1U": 292, "DNAXIS1": 1024}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 0}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
