@@ -90,30 +90,30 @@ class Observer:
         with suppress(OSError):
             print(line, flush=True)
         self._lines.append(line)
-        self._is_new.set()
+        self._news_event.set()
 
     def show_round(self, watch_round):
         """Show the page of the last night with a new product."""
         if watch_round.nights:
             self._page = paths.night_page(watch_round.nights[-1])
             self._page_time_ns = time.time_ns()
-            self._is_new.set()
+            self._news_event.set()
 
     def show_problem(self, problem):
         """Show a problem in place of the state of the watch; '' shows that it has passed."""
         self._state = rendering.visible(problem) or live_page.WATCHING_STATE
-        self._is_new.set()
+        self._news_event.set()
 
     def end(self):
         """Show that the watch has ended."""
         self._state = live_page.ENDED_STATE
-        self._is_new.set()
+        self._news_event.set()
         self._thread.join(_BEAT_SECONDS)
 
     def _keep_showing(self):
         """Write the page and its script for each news, and every `_BEAT_SECONDS` without news."""
         while True:
-            self._is_new.clear()
+            self._news_event.clear()
             is_over = self._state == live_page.ENDED_STATE
             script = live_page.live_script(
                 self._page,
@@ -128,7 +128,7 @@ class Observer:
                 atomic_write.write_text(self._results / live_page.LIVE_SCRIPT, script)
             if is_over:
                 return
-            self._is_new.wait(_BEAT_SECONDS)
+            self._news_event.wait(_BEAT_SECONDS)
 
 
 def watch(options):
