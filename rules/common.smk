@@ -65,7 +65,7 @@ def all_kinds():
 result_or_stop(
     partial(
         ccdflow_settings.check_both_folders,
-        given=frozenset(config) if IS_MODULE else host.given_settings(workflow),
+        names_given=frozenset(config) if IS_MODULE else host.given_settings(workflow),
     ),
     SETTINGS,
 )

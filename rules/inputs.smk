@@ -98,13 +98,14 @@ def record_by_name(wildcards):
 def category_of(wildcards):
     """Return the category under which a report of Snakemake shows a product."""
     folder, *rest = Path(wildcards.product).parts
-    return rest[0] if folder == "nights" else "all nights"
+    return rest[0] if folder == paths.NIGHTS_FOLDER else "all nights"
 
 
 def published_files():
     """Return the pages, pictures and tables in the results folder."""
-    top = Path(RESULTS)
+    results = Path(RESULTS)
     files = (kind.path_prefix for kind in all_kinds() if not kind.path_prefix.endswith("/"))
-    outputs = [top / name for name in (paths.INVENTORY, *files)]
-    outputs += sorted(top.glob("nights/*/*.html")) + sorted(top.glob("nights/*/*.png"))
+    outputs = [results / name for name in (paths.INVENTORY, *files)]
+    nights = results / paths.NIGHTS_FOLDER
+    outputs += sorted(nights.glob("*/*.html")) + sorted(nights.glob("*/*.png"))
     return [str(path) for path in outputs if path.is_file()]

@@ -3,8 +3,8 @@
 python scripts/architecture.py out=FILE
 
 The kinds are those of `ccdflow.kinds.CHAIN`, as a plan of the guide's simulated night joins them;
-the layers are those of the table in docs/architecture.md. Arrows that follow from others are left
-out. Example:
+the layers are those of the table in docs/architecture.md. No arrow is drawn between two boxes that
+a path of other arrows joins. Example:
 
 python scripts/architecture.py out=docs/architecture.svg
 """
@@ -25,7 +25,9 @@ from ccdflow.run import session
 from ccdflow.run.run_start import DRY_RUN
 
 RAW, RULES, SCRIPTS = "raw frames", "rules", "scripts"
-WIDTH, BOX_HEIGHT, GAP, ROW = 1000, 44, 18, 84
+# Units of the drawing: its width, the height of a box, the gap between two boxes, the distance from
+# one row of boxes to the next.
+WIDTH, BOX_HEIGHT, GAP, ROW_STEP = 1000, 44, 18, 84
 _STYLE = """
 text { font: 13px sans-serif; text-anchor: middle; fill: #1d2733; }
 .small { font-size: 11px; fill: #51606f; }
@@ -80,49 +82,60 @@ def imports_of_layers(text):
     table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
     needs_of_packages = {}
     for line in table.splitlines()[2:]:
-        names, _, allowed = line.strip("| ").split(" | ")
-        first, *_ = names = re.findall(r"`(\w+)/?`", names)
-        # The ground floor is one row of single modules.
-        row_name = "errors, paths, settings ..." if len(names) > 1 else first
-        needs_of_packages[row_name] = set(re.findall(r"`(\w+)/?`", allowed))
-    ground_floor = next(iter(needs_of_packages))
-    needs_of_rows = {
-        name: {name_allowed for name_allowed in needs if name_allowed in needs_of_packages}
-        | {ground_floor}
+        names_cell, _, imports_cell = line.strip("| ").split(" | ")
+        names = re.findall(r"`(\w+)/?`", names_cell)
+        # The single modules, which stand in one row of the table, are one box.
+        box_name = "errors, paths, settings ..." if len(names) > 1 else names[0]
+        needs_of_packages[box_name] = set(re.findall(r"`(\w+)/?`", imports_cell))
+    single_modules = next(iter(needs_of_packages))
+    needs_of_boxes = {
+        name: {need for need in needs if need in needs_of_packages} | {single_modules}
         for name, needs in needs_of_packages.items()
     }
-    needs_of_rows[ground_floor] = set()
-    return {**needs_of_rows, SCRIPTS: set(needs_of_rows), RULES: {"kinds", "run"}}
+    needs_of_boxes[single_modules] = set()
+    return {**needs_of_boxes, SCRIPTS: set(needs_of_boxes), RULES: {"kinds", "run"}}
 
 
 def remove_implied_arrows(needs):
-    """Return a graph without the arrows that follow from others."""
+    """Return a graph without the arrows between boxes that a path of other arrows joins.
 
-    def reach(name):
-        return set().union(*({needed} | reach(needed) for needed in needs[name]))
+    Parameters
+    ----------
+    needs : dict of str to set of str
+        By the name of each box, the boxes from which an arrow leads to it.
 
+    Returns
+    -------
+    dict of str to set of str
+    """
     return {
         name: {
-            needed
-            for needed in needs_of_name
-            if not any(needed in reach(other_need) for other_need in needs_of_name - {needed})
+            need
+            for need in needs_of_name
+            if not any(need in _boxes_above(box, needs) for box in needs_of_name - {need})
         }
         for name, needs_of_name in needs.items()
     }
 
 
+def _boxes_above(name, needs):
+    """Return the names of all boxes from which a path of arrows leads to a box."""
+    return set().union(*({need} | _boxes_above(need, needs) for need in needs[name]))
+
+
 def rows_of(needs):
-    """Return the names in rows: each is below all that it needs."""
-    depth = {}
+    """Return the names of boxes in rows: each is in a row below those of its needs."""
+    row_numbers = {}
 
-    def depth_of(name):
-        if name not in depth:
-            depth[name] = 1 + max(map(depth_of, needs[name]), default=-1)
-        return depth[name]
+    def row_number(name):
+        """Return the number of the row of a box, from 0."""
+        if name not in row_numbers:
+            row_numbers[name] = 1 + max(map(row_number, needs[name]), default=-1)
+        return row_numbers[name]
 
-    rows = [[] for _ in range(1 + max(map(depth_of, needs)))]
+    rows = [[] for _ in range(1 + max(map(row_number, needs)))]
     for name in needs:
-        rows[depth[name]].append(name)
+        rows[row_numbers[name]].append(name)
     return rows
 
 
@@ -146,7 +159,7 @@ def graph_elements(needs, labels, *, top):
         width = min(172, (WIDTH - GAP) / len(row) - GAP)
         start = (WIDTH - len(row) * (width + GAP) + GAP) / 2
         for column, name in enumerate(row):
-            places[name] = (start + column * (width + GAP), top + number * ROW, width)
+            places[name] = (start + column * (width + GAP), top + number * ROW_STEP, width)
     arrows, boxes = [], []
     for name, (x, y, width) in places.items():
         arrows += [arrow(rows, places, source, name) for source in sorted(needs[name])]
@@ -158,7 +171,7 @@ def graph_elements(needs, labels, *, top):
             f'<text x="{x + width / 2:.0f}" y="{name_y}">{escape(name)}</text>'
             f'<text class="small" x="{x + width / 2:.0f}" y="{y + 35}">{escape(second_line)}</text>'
         )
-    return arrows + boxes, len(rows) * ROW
+    return arrows + boxes, len(rows) * ROW_STEP
 
 
 def arrow(rows, places, source, name):
@@ -211,19 +224,21 @@ def svg(text):
     kind_elements, kind_height = graph_elements(
         remove_implied_arrows(sources_of_kinds()), labels_of_kinds(), top=60
     )
-    layers = remove_implied_arrows(imports_of_layers(text))
+    needs_of_layers = remove_implied_arrows(imports_of_layers(text))
     labels_of_layers = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
-    layer_elements, layer_height = graph_elements(layers, labels_of_layers, top=kind_height + 110)
-    total = kind_height + layer_height + 110
+    layer_elements, layer_height = graph_elements(
+        needs_of_layers, labels_of_layers, top=kind_height + 110
+    )
+    height = kind_height + layer_height + 110
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
             "<title>ccdflow: kinds of products and layers of the code</title>",
             f"<style>{_STYLE}</style>",
             '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
             ' markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" style="fill:#7d8b99;'
             'stroke:none;marker-end:none"/></marker></defs>',
-            f'<rect width="{WIDTH}" height="{total}" fill="#fff"/>',
+            f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
             '<text class="title" x="20" y="34">What is made of what: ccdflow.kinds.CHAIN</text>',
             *kind_elements,
             f'<text class="title" x="20" y="{kind_height + 84}">Who imports whom:'
@@ -237,7 +252,7 @@ def svg(text):
 def run(options):
     """Write the drawing and return the line that names it."""
     drawing_path = commandline.path(options, "out", placeholder="FILE")
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     atomic_write.write_text(
         drawing_path, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
     )

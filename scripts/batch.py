@@ -2,8 +2,8 @@
 
 python scripts/batch.py BATCH [--cores N]
 
-The run that wrote the batch starts this, as a process of its own or as a cluster's job; by hand it
-does the same. Example:
+The run that wrote the batch starts this script, as a process of its own or as a cluster's job. It
+can be started by hand as well. Example:
 
 python scripts/batch.py results/.ccdflow/batches/2016-01-15.0123456789abcdef.json --cores 4
 

@@ -87,8 +87,8 @@ def parse(arguments=None):
     commandline.add_cores(parser, "--threads")
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTER_KINDS:
-        if kind in options.given:
-            setattr(options, kind, Path(options.given[kind]))
+        if kind in options.settings_given:
+            setattr(options, kind, Path(options.settings_given[kind]))
     return options
 
 
@@ -167,15 +167,15 @@ def masters_for(hdu, path, options, store):
             exposure = card_value(hdu.header, "EXPTIME")
             scale = dark_scale(as_number(exposure), image, file=path, card_value=exposure)
             masters[kind] = AppliedMaster(
-                image, scale, degrees=degrees_of(hdu.header, file), cut=cut
+                image, scale, degrees=temperature_difference(hdu.header, file), cut=cut
             )
     return FrameMasters(**masters), cuts
 
 
-def degrees_of(header, dark):
-    """Return a dark's temperature minus a frame's; None where a header has no temperature.
+def temperature_difference(header, dark):
+    """Return a dark's temperature minus a frame's, degrees C; None if a header has none.
 
-    Set points are compared with set points, sensors with sensors.
+    A set point is compared with a set point, a sensor's temperature with a sensor's.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def readout_of(hdu, options):
 
 
 def run(options):
-    """Calibrate the files and return the line on them, with status 1 if one could not be.
+    """Calibrate the frames; return the line on them, or '' and status 1 if one has failed.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def run(options):
             lambda path: calibrate(path, folder, options, store), paths, options.cores
         )
     finally:
-        # Temporary files of a process that was killed, now or in an earlier call.
+        # A process that was killed, now or in an earlier call, leaves temporary files.
         for path in folder.iterdir():
             atomic_write.remove_abandoned(path)
     lines = lines_of_errors(

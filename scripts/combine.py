@@ -79,7 +79,8 @@ def run(options):
     Raises
     ------
     UserError
-        If no frame is given, one is given twice, or the product is there already or one of them.
+        If no frame is given, a frame is given twice, or the product exists already or is one of
+        the frames.
     """
     product = commandline.path(options, "out", placeholder="FILE", may_lack_name=True)
     if not all(options.words or [""]):

@@ -4,7 +4,7 @@ python scripts/daily.py raw=FOLDER results=FOLDER --cores 4
 
 Takes the arguments of snakemake; settings need no --config before them. Prints nothing if there is
 nothing new, otherwise one line. Exit status 0: all is well, or the last run is still at work (one
-line reports that); 3: frames were newly set aside (rejected), everything else is made; 1: the run
+line reports this); 3: frames were newly set aside (rejected), everything else is made; 1: the run
 failed, its last lines are printed.
 
 Example, after `make demo`:
@@ -37,8 +37,8 @@ from ccdflow.wording import count
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
-# The file with the frames reported so far. The inventory does not show these: runs by hand update
-# it as well.
+# The file with the frames reported so far. The inventory does not show which frames were reported,
+# because runs by hand update it as well.
 REPORTED_FILE = f"{paths.STATE}/reported.json"
 # Older results: statuses of their tables, by their present names.
 _STATUS_NOW = {"orphan": RAW_MISSING}
@@ -80,12 +80,12 @@ def run(arguments, *, log, folder):
     arguments : list of str
     log : file object
     folder : path-like
-        Where the run leaves its `ccdflow.run.lines.summary`.
+        The folder into which the run writes its `ccdflow.run.lines.summary`.
 
     Returns
     -------
     int
-        Its exit status; negative if it was killed.
+        The exit status of snakemake; negative if it was killed.
     """
     process = subprocess.Popen(
         [*COMMAND, *arguments],
@@ -94,7 +94,7 @@ def run(arguments, *, log, folder):
         stdout=log,
         stderr=subprocess.STDOUT,
     )
-    # A terminal's Ctrl-C reaches both; `kill` only this program.
+    # Ctrl-C in a terminal reaches snakemake as well; `kill` reaches this program alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
     return process.wait()
@@ -106,7 +106,8 @@ def news(run_counts, reported, troubled, seconds):
     Parameters
     ----------
     run_counts : dict of str to object
-        Frames done and set aside, other products made, and the plural of these (``what``).
+        Numbers of frames done and set aside, and of other products made, with the plural noun for
+        these (``what``).
     reported : dict of str to str
         Status by file as reported before, see `reported_frames`.
     troubled : dict of str to (str, str)
@@ -137,7 +138,7 @@ def news(run_counts, reported, troubled, seconds):
 
 
 def others_made(run_counts):
-    """Return the number of products other than frames, with the words that the run had for them."""
+    """Return the number of products other than frames, with the noun of the run's summary."""
     return count(
         run_counts["other_products"], "other product", run_counts.get("what") or "other products"
     )
@@ -177,7 +178,7 @@ def reported_frames(results):
 
 
 def remember_reported(results, troubled):
-    """Remember the reported frames, so that each is reported once.
+    """Write the file of reported frames, so that each frame is reported once.
 
     Parameters
     ----------
@@ -260,9 +261,9 @@ def daily(arguments):
         closing = f"ccdflow failed; the whole log: {log_path}" if log_path else "ccdflow failed"
         text = "\n".join(filter(None, [text, *last_lines, closing]))
     else:
-        is_worse = bool(text and new_troubles(SET_ASIDE, reported, troubled))
-        exit_status = NEWLY_SET_ASIDE_STATUS if is_worse else 0
-    # A run that was cut off has no end: the next report names its frames.
+        has_newly_set_aside = bool(text and new_troubles(SET_ASIDE, reported, troubled))
+        exit_status = NEWLY_SET_ASIDE_STATUS if has_newly_set_aside else 0
+    # The summary of a run that was killed has no end: the next report names its frames.
     return DailyReport(text, exit_status, run_summary.results if end else None, troubled)
 
 

@@ -44,7 +44,7 @@ def parse(arguments=None):
 
 
 def products(results):
-    """Return a run's products as (path, description), in the order of interest to a reader.
+    """Return a run's products as (path, description), in the order in which to look at them.
 
     Parameters
     ----------
@@ -70,33 +70,34 @@ def products(results):
     text = f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}"
     if n_set_aside := int((frames["status"] == SET_ASIDE).sum()):
         text += f"; {n_set_aside} set aside, each with its reason"
-    lines = [(table, text)]
-    lines += _lines_on_frames(results / "reduced")
-    lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
-    lines += _calibrated_frames(results / "calibrated")
-    lines += _detector_products(results / "detector")
-    entries = [(results / name, text) for name, text in _TABLES.items()]
+    entries = [(table, text)]
+    entries += _reduced_frames(results / paths.REDUCED_FOLDER)
+    masters = sorted((results / paths.COMBINED_FOLDER).glob("*/*.fits"))
+    entries += [(path, _line_on_master(path)) for path in masters]
+    entries += _calibrated_frames(results / paths.CALIBRATED_FOLDER)
+    entries += _detector_products(results / paths.DETECTOR_FOLDER)
+    table_and_page_entries = [(results / name, text) for name, text in _TABLES.items()]
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
-        entries += [
+        table_and_page_entries += [
             (picture, "raw beside reduced, a frame of each type"),
             (
                 results / paths.night_page(night),
                 f"the page of the night of {night}: open it in a browser",
             ),
         ]
-    entries.append((results / paths.REPORT_PAGE, "the overview of all nights"))
-    return lines + [(path, text) for path, text in entries if path.is_file()]
+    table_and_page_entries.append((results / paths.REPORT_PAGE, "the overview of all nights"))
+    return entries + [(path, text) for path, text in table_and_page_entries if path.is_file()]
 
 
 def _counts_of_types(frames):
-    """Return how many frames of the inventory have each type, in words."""
+    """Return the number of frames of each type in the inventory, in words."""
     counts = Counter(frames["type"])
-    return ", ".join(f"{count} {kind or 'unreadable'}" for kind, count in sorted(counts.items()))
+    return ", ".join(f"{count} {type_ or 'unreadable'}" for type_, count in sorted(counts.items()))
 
 
-def _lines_on_frames(folder):
-    """Return [(folder, words on its reduced frames)], [] where there are none."""
+def _reduced_frames(folder):
+    """Return [(folder, words on its reduced frames)], [] without reduced frames."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         return []
@@ -124,12 +125,12 @@ def _detector_products(folder):
     """Return [(path, words)] of tables of bad pixels, each night's and of all, and of shutters."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
-        kind, text = path.name.partition("_")[0], "a map made of the detector's measurements"
-        if kind == "pixels":
+        text = "a map made of the detector's measurements"
+        if path.name.startswith(paths.PIXELS_START):
             text = f"the bad pixels that the night of {path.parent.name} shows"
-        elif kind == "bad":
+        elif path.name.startswith(paths.BAD_PIXELS_START):
             text = "the bad pixels of all nights, with the nights in which each was bad"
-        elif kind == "shutter":
+        elif path.name.startswith(paths.SHUTTER_START):
             text = f"the shutter's dead time by the flats of {path.parent.name}"
         entries.append((path, text))
     return entries
@@ -193,12 +194,12 @@ def _environment_folder():
 def run(options):
     """Return the closing message for the folders of the command line."""
     raw, results = (commandline.path(options, name, may_lack_name=True) for name in options.names)
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     return f"\n{message(raw, results)}"
 
 
 def offer(index):
-    """Ask whether to open the overview, where somebody sits at a terminal with a browser.
+    """Ask at a terminal with a browser whether to open the overview, and open it after a yes.
 
     Parameters
     ----------
@@ -208,10 +209,10 @@ def offer(index):
     Returns
     -------
     bool
-        Whether it was opened: never by itself, and never in CI.
+        Whether the page was opened: never without the question, which is not asked in CI.
     """
-    is_asked = sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI")
-    if not is_asked or not index.is_file():
+    can_ask = sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI")
+    if not can_ask or not index.is_file():
         return False
     try:
         commandline.allow_interrupts()

@@ -28,7 +28,7 @@ from ccdflow.kinds.explaining import product_explanation, raw_products
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext
 
-NAMES = ("raw", "results", "picture", "cameras", *settings.parts())
+NAMES = ("raw", "results", "picture", "cameras", *settings.block_names())
 
 
 def parse(arguments=None):
@@ -50,7 +50,7 @@ def run(options):
     UserError
         If not one file of the results folder is given.
     """
-    settings_given, files = dict(options.given), options.words
+    settings_given, files = dict(options.settings_given), options.words
     picture = Path(settings_given.pop("picture", "what_if.png"))
     if len(files) != 1:
         raise UserError(
@@ -91,7 +91,7 @@ def product_of(file, results):
     Raises
     ------
     UserError
-        If it is neither.
+        If the path is neither that of a product nor that of a raw frame.
     """
     is_below_results = not file.is_absolute() and (
         (results / file).exists() or file.parts[:1] in [(name,) for name in paths.PRODUCT_FOLDERS]
@@ -107,7 +107,9 @@ def product_of(file, results):
 
 
 def what_if(context, results, product, master, picture):
-    """Return the three numbers and the verdict of the rule on the master, and draw the picture.
+    """Write the picture of another master's effect; return the lines on it and on the rule.
+
+    The lines have the three numbers of the effect, and the verdict of the rule on the master.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def what_if(context, results, product, master, picture):
     master : str
         The other master: a file, or its path relative to the results folder.
     picture : pathlib.Path
-        Written anew.
+        The file to write; an existing file is replaced.
 
     Returns
     -------
@@ -144,7 +146,7 @@ def what_if(context, results, product, master, picture):
             allowed="a name that ends in .png, outside the results folder",
             remedy="write picture=FILE.png",
         )
-    # Imported here, because it draws: the story alone does not wait for that.
+    # Imported here, because matplotlib takes time to import, and other explanations do not need it.
     from ccdflow.kinds.explaining.what_if import picture_of_change as picture_of
     from ccdflow.kinds.explaining.what_if import rule_line, try_master
 

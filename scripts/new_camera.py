@@ -35,8 +35,8 @@ from ccdflow.pages.pictures.camera_proposal import proposal_picture
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
 
-def read(path):
-    """Return headers and pixels of all HDUs of a file.
+def read_hdus(path):
+    """Return the headers and the pixels of all HDUs of a file; None for an HDU without an image.
 
     Raises
     ------
@@ -89,11 +89,12 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     ----------
     first_frame : pathlib.Path
     second_frame : pathlib.Path or None
-        A second frame: of the two the brighter counts as the flat, the other as the bias.
+        A second frame. The brighter of the two counts as the flat, the other as the bias.
     profile_path, picture_path : pathlib.Path or None
-        Where the profile and the picture go; beside each other in the working folder if None.
+        The files to write. None for a profile in the current folder, and a picture beside the
+        profile.
     cameras : pathlib.Path
-        The folder of the profiles there are.
+        The folder of existing profiles.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     Raises
     ------
     UserError
-        If the profile is there already, or the files cannot be read or used.
+        If the profile exists already, or the frames cannot be read or used.
     """
     headers, images, second_images = _read_raw_frames(first_frame, second_frame)
     proposal = propose(headers, images, other_arrays=second_images, file=first_frame.name)
@@ -142,10 +143,10 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
 
 def _read_raw_frames(first_frame, second_frame):
     """Return the headers of the first frame, its images, and those of the second one or None."""
-    headers, images = read(first_frame)
+    headers, images = read_hdus(first_frame)
     second_images = None
     if second_frame is not None:
-        second_headers, second_images = read(second_frame)
+        second_headers, second_images = read_hdus(second_frame)
         if len(second_images) != len(images):
             raise UserError(
                 "the two files do not have the same HDUs",
@@ -158,14 +159,14 @@ def _read_raw_frames(first_frame, second_frame):
 
 
 def _lines_on_use(headers, cameras, profile_path, file):
-    """Return the lines on the next step: move the profile, or correct the one that there is.
+    """Return the lines on the next step: to move the profile, or to correct an existing one.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU of the frame.
     cameras : pathlib.Path
-        The folder of the profiles there are.
+        The folder of existing profiles.
     profile_path : pathlib.Path
         The new profile.
     file : str
@@ -218,7 +219,7 @@ def parse(arguments=None):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     options = commandline.parse_arguments(parser, arguments)
     for name in options.names:
-        value = options.given.get(name, getattr(options, name))
+        value = options.settings_given.get(name, getattr(options, name))
         setattr(options, name, value and Path(value))
     return options
 

@@ -2,8 +2,8 @@
 
 python scripts/night.py results=FOLDER [night=NIGHT]
 
-Without NIGHT it prints the last one. Everything is read from the tables in the results folder, so
-it works where there is no browser, and while a run is at work.
+Without NIGHT it prints the last night. Everything is read from the tables in the results folder,
+so the script works without a browser, and while a run is at work.
 
 Example, after `make demo`:
 
@@ -40,18 +40,17 @@ def parse(arguments=None):
 
 
 def tables_of(results, night):
-    """Return the night that is meant, its rows in all tables, and the other nights.
+    """Return the night to print, its rows in all tables, and the other nights.
 
     Parameters
     ----------
     results : pathlib.Path
     night : str or None
-        None for the last one that has a date, if any has.
+        None for the last night with a date, or the last of all if none has a date.
 
     Returns
     -------
     night : str
-        The night that is meant.
     tables : ccdflow.pages.terminal.Tables
         The rows of this night.
     other_nights : list of str
@@ -63,19 +62,8 @@ def tables_of(results, night):
     """
     rows = {name: table_rows(results / file) for name, file in _TABLES.items()}
     nights = sorted({row["night"] for row in rows["frames"] if row["night"]})
-    if night is None and nights:
-        # Frames without a date have the name of their folder, which may come behind all dates.
-        night = max(filter(is_dated, nights), default=nights[-1])
-    if night not in nights:
-        raise UserError(
-            "there is no such night",
-            file=str(results / paths.INVENTORY),
-            keyword="night",
-            value=night,
-            allowed=nights_in_words(nights) or "there are none yet",
-            remedy="give night=NIGHT" if nights else "run the workflow first",
-        )
-    # Older results: the table has no such column.
+    night = _existing_night(night, nights, file=str(results / paths.INVENTORY))
+    # Older results: the table has no column with this name.
     if any("calibrated" not in row for row in rows["steps"][:1]):
         raise UserError(
             "the table lacks the column calibrated: an older ccdflow wrote it",
@@ -88,8 +76,34 @@ def tables_of(results, night):
     return night, terminal.Tables(**rows_of_night), [each for each in nights if each != night]
 
 
+def _existing_night(night, nights, *, file):
+    """Return the night, or the last one for None; raise `UserError` for an unknown night.
+
+    Parameters
+    ----------
+    night : str or None
+    nights : list of str
+        All nights of the inventory, sorted.
+    file : str
+        The inventory; named in the error.
+    """
+    if night is None and nights:
+        # A frame without a date has the name of its folder, which may be sorted behind all dates.
+        night = max(filter(is_dated, nights), default=nights[-1])
+    if night not in nights:
+        raise UserError(
+            "there is no such night",
+            file=file,
+            keyword="night",
+            value=night,
+            allowed=nights_in_words(nights) or "there are none yet",
+            remedy="give night=NIGHT" if nights else "run the workflow first",
+        )
+    return night
+
+
 def show(options):
-    """Return the text on the night that is asked for.
+    """Return the text on the night of the command line.
 
     Raises
     ------
@@ -103,10 +117,10 @@ def show(options):
             file=str(results),
             remedy="run snakemake with this results folder first",
         )
-    night_wanted = options.given.get("night")
+    night_wanted = options.settings_given.get("night")
     if night_wanted is None and options.words:
         night_wanted = options.words.pop(0)
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     night, tables, other_nights = tables_of(results, night_wanted)
     page = results / paths.night_page(night)
     size = shutil.get_terminal_size()

@@ -2,7 +2,7 @@
 
 python scripts/release.py VERSION
 
-Example, which changes nothing and reports whether a release of this version could be made:
+Example, which changes nothing and reports whether this version can be released:
 
 python scripts/release.py 0.1.0 --check
 
@@ -108,7 +108,7 @@ def replace_version(text, pattern, version, *, name):
     text : str
         Text of the file.
     pattern : str
-        A regular expression with a group before and one behind the version.
+        A regular expression with a group before the version and a group behind it.
     version : str
     name : str
         The file, named in the error.
@@ -163,7 +163,7 @@ def texts(root, version, day):
 
 
 def release(options, *, root=ROOT, day=None):
-    """Make the release, or say that it could be made; return the text to print.
+    """Make the release, or with ``--check`` only its checks; return the text to print.
 
     Parameters
     ----------
@@ -180,10 +180,10 @@ def release(options, *, root=ROOT, day=None):
     Raises
     ------
     UserError
-        If the version is none, or is there already, or if changes are not committed.
+        If the version is not one, or has a tag already, or if changes are not committed.
     """
     version = options.words.pop(0) if options.words else ""
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     if not re.fullmatch(_VERSION, version):
         raise UserError(
             "is not a version" if version else "is not given",

@@ -4,7 +4,7 @@ python scripts/simulate.py raw=FOLDER                 the guide's night
 python scripts/simulate.py raw=FOLDER --biases 200    LFC biases
 python scripts/simulate.py raw=FOLDER --nights 100    an archive of tiny frames
 
-The folder is made; frames that are there are not written again. Example, 2 MB:
+The folder is made; existing frames are not written again. Example, 2 MB:
 
 python scripts/simulate.py raw=demo/small --scale 0.0625
 """
@@ -62,7 +62,7 @@ def parse(arguments=None):
 def run(options):
     """Write the requested frames and return the line that names them."""
     folder = commandline.path(options, "raw", may_lack_name=True)
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     camera_settings = {"instrument": options.instrument, "overscan_side": options.overscan_side}
     shared_options = {"seed": options.seed, "workers": options.cores}
     if options.nights is not None:

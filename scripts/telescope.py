@@ -32,7 +32,7 @@ def run(options):
     """Let the frames arrive; return the last line, and the exit status where it is not 0."""
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     number, is_complete = 0, True
     try:
         for _ in observe(source, raw, every=options.every):

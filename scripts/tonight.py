@@ -24,7 +24,7 @@ from ccdflow.pages import terminal
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext
 
-NAMES = ("raw", "results", "night", "cameras", *settings.parts())
+NAMES = ("raw", "results", "night", "cameras", *settings.block_names())
 
 
 def parse(arguments=None):
@@ -35,9 +35,9 @@ def parse(arguments=None):
 
 def run(options):
     """Return the lines on a night."""
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     commandline.path(options, "raw")
-    settings_given = dict(options.given)
+    settings_given = dict(options.settings_given)
     night = settings_given.pop("night", None)
     context = PlanContext.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
     lines = lacking_frames.lines_on_night(context, night or lacking_frames.last_night(context))

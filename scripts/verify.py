@@ -1,4 +1,4 @@
-"""Make products again by ccdproc and astropy, from their headers alone, and compare them.
+"""Make products again with ccdproc and astropy, from their headers alone, and compare them.
 
 python scripts/verify.py raw=FOLDER results=FOLDER [PRODUCT ...] [--all] [--whole] [--expected WORD]
 

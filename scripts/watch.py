@@ -30,7 +30,7 @@ from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
 from ccdflow.wording import count
 
-NAMES = ("raw", "results", "cameras", *settings.parts())
+NAMES = ("raw", "results", "cameras", *settings.block_names())
 # The page shows this many lines. Chosen: a screen full.
 _MOST_LINES = 40
 # Seconds between two signs of life of the page. Chosen: an observer notices a watch that has ended.
@@ -75,8 +75,8 @@ class Observer:
     def __init__(self, results):
         self._results = results
         self._lines = deque(maxlen=_MOST_LINES)
-        self._page, self._time, self._state = "", 0, live_page.WATCHING_STATE
-        self._is_new = threading.Event()
+        self._page, self._page_time_ns, self._state = "", 0, live_page.WATCHING_STATE
+        self._news_event = threading.Event()
         self._thread = threading.Thread(target=self._keep_showing, daemon=True)
 
     def begin(self):
@@ -86,56 +86,61 @@ class Observer:
     def say(self, text):
         """Print a line with the time, and show it on the page."""
         line = f"{time.strftime('%H:%M:%S')}  {rendering.escape_unprintable(text)}"
-        # A terminal that is gone, or a full disk of its log: the page still shows it.
+        # The terminal may be gone, or the disk of its log full: the page still shows the line.
         with suppress(OSError):
             print(line, flush=True)
         self._lines.append(line)
-        self._is_new.set()
+        self._news_event.set()
 
     def show_round(self, watch_round):
         """Show the page of the last night with a new product."""
         if watch_round.nights:
-            self._page, self._time = paths.night_page(watch_round.nights[-1]), time.time_ns()
-            self._is_new.set()
+            self._page = paths.night_page(watch_round.nights[-1])
+            self._page_time_ns = time.time_ns()
+            self._news_event.set()
 
     def show_problem(self, problem):
-        """Show a problem, or that it has passed."""
+        """Show a problem in place of the state of the watch; '' shows that it has passed."""
         self._state = rendering.escape_unprintable(problem) or live_page.WATCHING_STATE
-        self._is_new.set()
+        self._news_event.set()
 
     def end(self):
         """Show that the watch has ended."""
         self._state = live_page.ENDED_STATE
-        self._is_new.set()
+        self._news_event.set()
         self._thread.join(_BEAT_SECONDS)
 
     def _keep_showing(self):
-        """Write the script of an open page: when there is news, and as a sign of life."""
+        """Write the page and its script for each news, and every `_BEAT_SECONDS` without news."""
         while True:
-            self._is_new.clear()
+            self._news_event.clear()
             is_over = self._state == live_page.ENDED_STATE
             script = live_page.live_script(
-                self._page, self._time, lines=self._lines, state=self._state, beat=int(time.time())
+                self._page,
+                self._page_time_ns,
+                lines=self._lines,
+                state=self._state,
+                beat=int(time.time()),
             )
-            # A full disk gets no page; a line reports it.
+            # On a full disk no page is written; a line of the watch reports the disk.
             with suppress(OSError):
                 notes.write_if_changed(self._results / live_page.LIVE_PAGE, live_page.live_page())
                 atomic_write.write_text(self._results / live_page.LIVE_SCRIPT, script)
             if is_over:
                 return
-            self._is_new.wait(_BEAT_SECONDS)
+            self._news_event.wait(_BEAT_SECONDS)
 
 
 def watch(options):
-    """Watch until told to end; return the last line, and the exit status where it is not 0."""
+    """Watch until a signal ends it; return the last line, and the exit status where it is not 0."""
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
-    commandline.no_more_words(options)
+    commandline.refuse_further_words(options)
     if options.verbose:
         debug_lines.DebugLines(observer.say)
-    values = read_only_plan.settings_of(options.given)
+    watch_settings = read_only_plan.settings_of(options.settings_given)
     raw_watch = watching.Watch(
-        values,
+        watch_settings,
         chain=CHAIN,
         cores=options.cores,
         listener=watching.WatchListener(observer.say, observer.show_round, observer.show_problem),
@@ -150,12 +155,12 @@ def watch(options):
             problem = f"{count(last_round.n_failed, 'job')} failed, see the lines above"
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Below `nohup` the end of the terminal ends nothing.
+        # `nohup` ignores SIGHUP, so that the watch outlives its terminal: this stays so.
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: raw_watch.end())
-    # The lock first, then the page: another watch may be writing that.
+    # The lock is taken before the page is written, because another watch may be writing the page.
     raw_watch.claim.take_within_limit()
-    observer.say(f"watching {values['raw']}; Ctrl-C ends")
+    observer.say(f"watching {watch_settings['raw']}; Ctrl-C ends")
     observer.begin()
     try:
         raw_watch.run()

@@ -67,12 +67,12 @@ def test_the_file_gives_the_defaults():
 
 
 def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
-    given = {"bias": {"minimum": 5}}
-    before = copy.deepcopy(given)
+    user_settings = {"bias": {"minimum": 5}}
+    before = copy.deepcopy(user_settings)
     expected = copy.deepcopy(DEFAULTS)
     expected["bias"]["minimum"] = 5
-    assert settings.load_settings(given) == expected
-    assert given == before
+    assert settings.load_settings(user_settings) == expected
+    assert user_settings == before
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_values_as_snakemake_parses_them_are_understood(given, key, expected):
 def test_a_folder_that_became_a_number_is_reported():
     # --config raw=2016_01_16 arrives as 20160116.
     line = r"a folder's name that looks like a number arrives as a number \(found 20160116\);"
-    rest = r"allowed: a folder's name as text; write ./ before it: raw=./"
-    with pytest.raises(UserError, match=rf"raw: {line} {rest}"):
+    remedy = r"allowed: a folder's name as text; write ./ before it: raw=./"
+    with pytest.raises(UserError, match=rf"raw: {line} {remedy}"):
         settings.load_settings({"raw": 20160116})
 
 
@@ -237,8 +237,8 @@ def test_raw_frames_where_products_are_written_are_refused(tmp_path, folder):
 
 
 def test_raw_beside_the_products_is_allowed(tmp_path):
-    given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path)}
-    assert settings.load_settings(given)["raw"] == given["raw"]
+    folders = {"raw": str(tmp_path / "raw"), "results": str(tmp_path)}
+    assert settings.load_settings(folders)["raw"] == folders["raw"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
@@ -304,8 +304,8 @@ def test_the_former_name_of_a_number_is_understood_with_a_warning():
 
 def test_the_former_name_of_a_block_is_understood():
     """`combine:` became `bias:`, and its memory a limit of all that is combined."""
-    given = {"combine": {"minimum": 4, "memory": 500}, "limits": {"settle": 5}}
-    loaded = settings.load_settings(given)
+    user_settings = {"combine": {"minimum": 4, "memory": 500}, "limits": {"settle": 5}}
+    loaded = settings.load_settings(user_settings)
     assert loaded == settings.load_settings(
         {"bias": {"minimum": 4}, "limits": {"settle": 5, "combine_memory": 500}}
     )

@@ -97,3 +97,48 @@ def test_a_path_that_is_no_record_is_refused(path):
         ValueError, match=f"^{re.escape(str(PurePosixPath(path)))} is not the path of a record$"
     ):
         paths.parse_done(PurePosixPath(path))
+
+
+@pytest.mark.parametrize("night", ["2024-03-01", "dark run"])
+def test_the_night_of_each_product_of_a_night_is_read_from_its_path(night):
+    products = [
+        paths.combined_master(night, "bias_lfc"),
+        paths.measured_detector("lfc", night, "64x48"),
+        paths.shutter_map("lfc", night, "64x48"),
+        paths.night_page(night),
+    ]
+    assert {paths.night_of_product(product) for product in products} == {paths.segment(night)}
+    others = [
+        paths.reduced_frame(f"{night}/a.fits"),
+        paths.calibrated_frame(f"{night}/a.fits"),
+        paths.bad_pixels("lfc", "64x48", ""),
+        paths.REPORT_PAGE,
+    ]
+    assert {paths.night_of_product(product) for product in others} == {None}
+
+
+def test_the_folder_of_each_product_is_one_of_the_list():
+    products = [
+        paths.reduced_frame("n/a.fits"),
+        paths.combined_master("n", "bias_lfc"),
+        paths.measured_detector("lfc", "n", "64x48"),
+        paths.calibrated_frame("n/a.fits"),
+        paths.night_page("n"),
+    ]
+    assert tuple(map(paths.top_folder, products)) == paths.PRODUCT_FOLDERS
+    assert paths.top_folder(paths.INVENTORY) == ""
+
+
+@pytest.mark.parametrize(
+    ("product", "is_page"),
+    [
+        ("nights/2024-03-01/report.html", True),
+        ("nights/2024-03-01/frames/report.html", False),
+        ("nights/2024-03-01/my_report.html", False),
+        ("nights/report.html", False),
+        ("reduced/2024-03-01/report.html", False),
+        ("report.html", False),
+    ],
+)
+def test_a_file_of_a_night_lies_in_the_nights_folder_itself(product, is_page):
+    assert paths.is_file_of_night(product, paths.REPORT_PAGE) is is_page

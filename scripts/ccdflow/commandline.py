@@ -1,10 +1,10 @@
-"""The command lines of `scripts/`: the same words for the same things, and one way to end.
+"""The command lines of `scripts/`: the words and options that they share, and their errors.
 
 Folders and files are given as ``NAME=VALUE`` (``raw=FOLDER results=FOLDER``), as in Snakemake's
 ``--config``; numbers and choices are options.
 
-Each script imports this module before anything that takes time: from then on Ctrl-C ends it with
-one line, and not with a traceback of whatever is being imported.
+Each script imports this module before all imports that take time. From then on Ctrl-C ends the
+script with one line instead of a traceback from an import.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of, line_o
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
-# Longest pause that an option may ask for, seconds: a day. A longer one is a mistake.
+# Longest pause that an option may ask for, seconds: a day. A longer pause is a mistake.
 _LONGEST_PAUSE = 86400.0
-# Largest number of an option: none needs a larger one, in whatever unit.
+# Largest number of an option: no option needs a larger number, in any unit.
 _LARGEST_NUMBER = 1e15
 _ENDED_TEXT = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
@@ -42,8 +42,8 @@ def _end_process(number, frame):
 def end_at_once():
     """Let Ctrl-C end a script with one line while nothing can be left half done.
 
-    This is so until `allow_interrupts`. Programs that only import its modules keep their own
-    answer to Ctrl-C.
+    Ctrl-C does so until `allow_interrupts` is called. A program that is not one of the scripts, and
+    imports this module, keeps its own handler of Ctrl-C.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if (
@@ -56,14 +56,15 @@ def end_at_once():
 
 
 def allow_interrupts():
-    """Let Ctrl-C be a `KeyboardInterrupt` again: the work begins."""
+    """Let Ctrl-C raise `KeyboardInterrupt` again: the work begins, and cleans up when it ends."""
     if signal.getsignal(signal.SIGINT) is _end_process:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 end_at_once()
 
-# Imported below `end_at_once`, because this takes a tenth of a second, in which Ctrl-C may come.
+# Imported after the call of `end_at_once`: an import takes a tenth of a second, in which Ctrl-C may
+# come.
 import ccdflow.lean_imports  # noqa: E402, F401
 from ccdflow import paths  # noqa: E402
 
@@ -99,7 +100,7 @@ def number_type(name, *, above=None, allowed, number_class=float):
     name : str
         Name of the option, as the line on a wrong value shows it.
     above : float, optional
-        The number has to be larger; without it 0 or more.
+        The number has to be larger than this; without it, 0 or more.
     allowed : str
         These numbers in words.
     number_class : {float, int}
@@ -134,7 +135,7 @@ def seconds_type(name, *, least):
 
 
 def _number_parser(number_class, name, *, least, allowed, most=math.inf):
-    """Return a function that reads a number from a word; `UserError` if it is not in range.
+    """Return a function that reads a number from a word, and refuses a number out of range.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
     """
 
     def read(word):
-        """Return the number of a word of the command; `UserError` for one that is not allowed."""
+        """Return the number of a word; raise `UserError` if the number is not allowed."""
         try:
             value = number_class(word)
         except ValueError:
@@ -168,13 +169,13 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
 
 
 def help_text(doc, width=None):
-    """Return a script's docstring in the width of the terminal; commands keep their lines.
+    """Return a script's docstring in lines of the terminal's width; commands keep their lines.
 
     Parameters
     ----------
     doc : str
     width : int, optional
-        Letters in a line; those of the terminal if absent.
+        Characters in a line; those of the terminal if absent.
 
     Returns
     -------
@@ -207,7 +208,7 @@ def parser(doc, *, words, names=None):
     words : str
         The words after the script's name, as the usage shows them.
     names : sequence of str, optional
-        Names that ``NAME=VALUE`` may have. Without them the script takes no such words.
+        Names that ``NAME=VALUE`` may have. Without them the script takes no words ``NAME=VALUE``.
 
     Returns
     -------
@@ -228,7 +229,7 @@ def parser(doc, *, words, names=None):
 
 
 def parse_arguments(argument_parser, arguments=None):
-    """Parse a command line, and split its words into settings and the rest.
+    """Parse a command line, and split its words into settings and other words.
 
     Parameters
     ----------
@@ -240,7 +241,8 @@ def parse_arguments(argument_parser, arguments=None):
     Returns
     -------
     argparse.Namespace
-        With ``given``, the settings by their names, and ``words``, the other words.
+        With ``settings_given``, the values of settings by their names, and ``words``, the other
+        words.
 
     Raises
     ------
@@ -248,7 +250,7 @@ def parse_arguments(argument_parser, arguments=None):
         If a setting is unknown, given twice or empty.
     """
     options = argument_parser.parse_intermixed_args(arguments)
-    options.given, options.words = split_words(options.words, allowed=options.names)
+    options.settings_given, options.words = split_words(options.words, allowed=options.names)
     return options
 
 
@@ -264,19 +266,19 @@ def split_words(words, *, allowed):
 
     Returns
     -------
-    given : dict of str to str
-    rest : list of str
+    settings_given : dict of str to str
+    other_words : list of str
 
     Raises
     ------
     UserError
         If a setting is unknown, given twice or empty.
     """
-    given, rest = {}, []
+    settings_given, other_words = {}, []
     for word in words:
-        name, is_setting, value = word.partition("=")
-        if not is_setting or (name not in allowed and (not name.isidentifier() or _is_file(word))):
-            rest.append(word)
+        name, sign, value = word.partition("=")
+        if not sign or (name not in allowed and (not name.isidentifier() or _is_file(word))):
+            other_words.append(word)
         elif name not in allowed:
             raise UserError(
                 "the setting is unknown",
@@ -284,16 +286,16 @@ def split_words(words, *, allowed):
                 allowed=_as_words(allowed),
                 remedy="correct its name",
             )
-        elif not value or name in given:
+        elif not value or name in settings_given:
             problem = "the setting is given twice" if value else "the setting has no value"
             raise UserError(problem, keyword=name, remedy=f"write {name}=VALUE once")
         else:
-            given[name] = value
-    return given, rest
+            settings_given[name] = value
+    return settings_given, other_words
 
 
 def _is_file(word):
-    """Return whether a word is the path of a file or folder that is there."""
+    """Return whether a word is the path of an existing file or folder."""
     try:
         return Path(word).exists()
     except (OSError, ValueError):
@@ -311,14 +313,14 @@ def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist
     Parameters
     ----------
     options : argparse.Namespace
-        As `parse_arguments` returns it. A word that is used up is taken out of ``words``.
+        As `parse_arguments` returns it. A word that is used as the path is taken out of ``words``.
     name : str
     placeholder : str
         The word for the value in the remedy.
     may_lack_name : bool
-        Whether the first other word may take its place.
+        Whether the first of ``words`` is the path if the setting is not given.
     must_exist : bool
-        Whether it has to be a folder that exists.
+        Whether the path has to be that of an existing folder.
 
     Returns
     -------
@@ -327,9 +329,9 @@ def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist
     Raises
     ------
     UserError
-        If it is not given, or is not a folder.
+        If the path is not given, or is not that of a folder.
     """
-    value = options.given.get(name)
+    value = options.settings_given.get(name)
     # Older results: the commands that made them gave a folder without its name.
     if value is None and may_lack_name and options.words:
         value = options.words.pop(0)
@@ -343,7 +345,7 @@ def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist
 
 
 def check_products(products, sources, *, may_replace_files):
-    """Check that no product takes the place of a file: neither of one given nor of another product.
+    """Check that no product would replace a file that is read, another product or an old file.
 
     Parameters
     ----------
@@ -351,19 +353,18 @@ def check_products(products, sources, *, may_replace_files):
     sources : sequence of path-like
         The files that are read.
     may_replace_files : bool
-        Whether products may take the place of files that are not given.
+        Whether products may replace existing files that are not among the sources.
 
     Raises
     ------
     UserError
-        For the first that would.
+        For the first product that would.
     """
-    read = {_device_and_number(source): source for source in sources}
-    read.pop(None, None)
+    source_identities = {_device_and_number(source) for source in sources} - {None}
     checked_products = set()
     for product in products:
         identity = _device_and_number(product)
-        if identity in read:
+        if identity in source_identities:
             raise UserError(
                 "the product would take the place of a file that is read",
                 file=product,
@@ -384,7 +385,7 @@ def check_products(products, sources, *, may_replace_files):
 
 
 def _device_and_number(file):
-    """Return device and number of a file, the same for all its names; None if there is none."""
+    """Return device and inode of a file, the same for all its names; None without a file."""
     try:
         status = os.stat(file)  # noqa: PTH116
     except (OSError, ValueError):
@@ -392,13 +393,13 @@ def _device_and_number(file):
     return status.st_dev, status.st_ino
 
 
-def no_more_words(options):
+def refuse_further_words(options):
     """Refuse words of the command that the script does not use.
 
     Raises
     ------
     UserError
-        For the first of them.
+        For the first of the words.
     """
     if options.words:
         raise UserError(
@@ -415,7 +416,7 @@ def check_current_folder():
     Raises
     ------
     UserError
-        If it was removed.
+        If the folder was removed.
     """
     try:
         os.getcwd()  # noqa: PTH109
@@ -426,7 +427,7 @@ def check_current_folder():
 
 
 def error_line(error):
-    """Return the line on an error; for an error of the system, its text behind the file, if known.
+    """Return the line on an error; the line on an error of the system begins with its file.
 
     Parameters
     ----------
@@ -465,7 +466,7 @@ def run(work, parse_all, arguments=None):
     def parse_and_work():
         """Parse the command line, note the names given there, and do the work."""
         options = parse_all(arguments)
-        names_given.update(getattr(options, "given", ()))
+        names_given.update(getattr(options, "settings_given", ()))
         return work(options)
 
     return run_parsed(parse_and_work, names_given)
@@ -479,8 +480,8 @@ def run_parsed(work, names_given=()):
     work : callable
         Takes nothing; returns the text to print, or (text, exit status).
     names_given : collection of str, optional
-        Names of the settings given on the command line; the work may add some. An error on one of
-        them has no configuration file.
+        Names of the settings given on the command line; the work may add some. The line of an error
+        on one of these settings does not name the configuration file.
 
     Returns
     -------
@@ -504,22 +505,22 @@ def run_parsed(work, names_given=()):
     finally:
         end_at_once()
     text, status = output if isinstance(output, tuple) else (output, 0)
-    # Where the output was closed before the start, Python has None for it.
+    # Python has None for an output that was closed before the start.
     if text and sys.stdout is not None and not _print_text(text):
         return status or 1
     return status
 
 
 def _print_text(text):
-    """Print a text; return whether it is not lost to a full disk."""
-    # A letter that the encoding of the terminal lacks becomes a question mark.
-    letters = sys.stdout.encoding or "utf-8"
-    text = text.encode(letters, "replace").decode(letters)
+    """Print a text; return False if a full disk has lost it."""
+    # A character that the encoding of the terminal lacks becomes a question mark.
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "replace").decode(encoding)
     try:
         print(text, flush=True)
     except OSError as error:
-        # The reader, `head` for one, has seen enough, or the terminal is gone, or its disk is full.
-        # Without this line Python would print an error of its own when it ends.
+        # The reader of a pipe has ended, as `head` does, the terminal is gone, or the disk is full.
+        # Without the next line Python would print an error of its own when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno in FULL_DISK:
             print(f"ccdflow: the output cannot be written: {error.strerror}", file=sys.stderr)

@@ -23,7 +23,7 @@ ACTIONS = {
 """The user's action against an error of the system, by its number."""
 
 RUN_AGAIN = ", and run again"
-"""The end of a line of a run whose remedy needs another run; a watch has its own."""
+"""The end of a line of a run whose remedy needs another run; the lines of a watch end otherwise."""
 
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
@@ -40,7 +40,7 @@ class CcdflowError(Exception):
     problem : str
         The problem, in plain words.
     file : str or path-like, optional
-        The file the problem is in.
+        The file with the problem.
     keyword : str, optional
         The header card or configuration key.
     value : object, optional
@@ -50,7 +50,7 @@ class CcdflowError(Exception):
     remedy : str, optional
         The remedy.
     needs_run : bool, optional
-        Whether another run is needed after it: the line of a run says so (`RUN_AGAIN`).
+        Whether another run is needed after the remedy: the line of a run adds `RUN_AGAIN`.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class CcdflowError(Exception):
         return " ".join(text.split())
 
     def _reason(self, after_remedy):
-        """Return the line without the file's name, with an end for a remedy that needs a run."""
+        """Return the line without the file's name; ``after_remedy`` as for `line`."""
         text = self.reason_without_remedy
         if self.remedy is not None:
             text += f"; {self.remedy}{after_remedy if self.needs_run else ''}"
         return " ".join(text.split())
 
     def line(self, after_remedy=RUN_AGAIN):
-        """Return the line, with the words behind a remedy that needs another run."""
+        """Return the line; ``after_remedy`` follows a remedy that needs another run."""
         reason = self._reason(after_remedy)
         return f"{self.file}: {reason}" if self.file is not None else reason
 
@@ -150,11 +150,11 @@ def action_of(error):
 
 
 def one_line(error):
-    """Return an exception's class and text in one printable line, also where its text fails."""
-    # This function of Python does not fail if the text of the error cannot be made.
+    """Return an exception's class and text in one printable line, even if its `str` raises."""
+    # `format_exception_only` does not raise if the `str` of the error does.
     text = " ".join("".join(traceback.format_exception_only(error)).split())
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown.removeprefix(f"{type(error).__module__}.")
+    printable_text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable_text.removeprefix(f"{type(error).__module__}.")
 
 
 def raising_line(error):
@@ -163,16 +163,16 @@ def raising_line(error):
 
 
 def is_own_fault(error):
-    """Return whether a line of ccdflow raised an error, rather than one of astropy or the like.
+    """Return whether a line of ccdflow raised an error, and not a line of another library.
 
-    The class of an error does not tell: of 5000 files with changed bytes astropy refused 138 with a
-    KeyError, TypeError or AttributeError. A name that astropy does not have, and arguments that it
-    does not take, count as faults of ccdflow.
+    The class of an error does not decide this: of 5000 files with changed bytes astropy refused 138
+    with a KeyError, TypeError or AttributeError. If ccdflow uses a name that astropy does not have,
+    or arguments that astropy does not take, a line of ccdflow raises the error.
 
     Parameters
     ----------
     error : BaseException
-        As it was caught, with its traceback.
+        The error as it was caught, with its traceback.
 
     Returns
     -------

@@ -1,25 +1,25 @@
 """Imports of other libraries without the parts that ccdflow does not use.
 
-The start of Python is a large part of a short run. So programs import this module before all else
-that takes time. It leaves out five things, 0.6 s of processor time at the start, and more with
-cosmic rays:
+The start of Python is a large part of a short run. Programs therefore import this module before all
+modules that take time. It avoids five costs: 0.6 s of processor time at the start, and more where
+cosmic rays are looked for.
 
-- OpenBLAS starts a thread a core with numpy, each of which turns for 60 ms until it sleeps. The
-  products of matrices here are small, and frames have threads of their own, from which those of
-  OpenBLAS take the processor. A number that the environment gives holds, and other programs
-  that are started later do not see ours. Where numpy is there already (Snakemake imports it with
-  its plugin of Slurm), its threads go on sleeping.
-- OpenMP, by which astroscrappy looks for cosmic rays, starts a thread a core as well, in each of
-  our threads; those that wait take processor time (20 s of the tests instead of 1.6). OpenMP looks
-  at the environment when its library is loaded, so its number stays there.
-- astropy.io.fits takes the base class of its codecs from numcodecs where that is installed, and
-  does as well without it. Whatever else imports numcodecs gets it.
-- astropy.utils.data, which astropy.io.fits imports, takes two names from astropy.units for its
-  annotations alone: 0.35 s of processor time. It gets two empty classes; whatever else imports
-  astropy.units gets it.
-- astropy's settings ask for the module that defines them by the name of its file, for which Python
-  looks for the files of all modules: 0.1 s of processor time after Snakemake's. The module's own
-  name says as much.
+- With numpy OpenBLAS starts a thread for each core, and each thread uses its core for 60 ms before
+  it sleeps. The matrices that ccdflow multiplies are small, and the threads of OpenBLAS would slow
+  down those of the frames. So numpy gets one thread, unless the environment has another number.
+  Programs that are started later do not see ours. Where numpy was imported already (Snakemake
+  imports numpy with its plugin of Slurm), its threads stay asleep.
+- OpenMP, which astroscrappy uses, starts a thread for each core in each of our threads. Threads
+  that wait take processor time: 20 s of the tests instead of 1.6. OpenMP reads the environment when
+  its library is loaded, so our number stays in the environment.
+- astropy.io.fits takes the base class of its codecs from numcodecs where numcodecs is installed,
+  and works without it as well. All other importers of numcodecs get the package.
+- astropy.utils.data, which astropy.io.fits imports, uses two names of astropy.units in annotations
+  alone: 0.35 s of processor time. It gets two empty classes. All other importers of astropy.units
+  get the package.
+- astropy's settings look for the module that defines them by the name of its file. For this Python
+  looks at the files of all modules: 0.1 s of processor time after Snakemake's imports. The module's
+  own name gives the same answer.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from types import SimpleNamespace
 # The variables of the environment that limit the threads of OpenBLAS and of OpenMP.
 _OPENBLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
-# numpy's module for products of matrices, and OpenBLAS's function that sets the number of its
-# threads: by its names in numpy's own library, and in others.
+# numpy's module for products of matrices, and the names of OpenBLAS's function that sets the number
+# of its threads: first those in numpy's own library, then those in other libraries.
 _MATRIX_MODULE = "numpy._core._multiarray_umath"
 _THREADS_FUNCTIONS = (
     "scipy_openblas_set_num_threads64_",
@@ -50,17 +50,17 @@ _CODECS = "astropy.io.fits.hdu.compressed._codecs"
 # A module of astropy that needs the units only for annotations, and the module of the units.
 _ANNOTATED_MODULE = "astropy.utils.data"
 _UNITS = "astropy.units"
-# A module of astropy that finds other modules by their files, and its function that finds the
-# module of a frame of the stack.
+# A module of astropy that finds other modules by their files, and its function that returns the
+# module of a frame of the call stack.
 _INTROSPECTION = "astropy.utils.introspection"
 _FRAME_FUNCTION = "_get_module_from_frame"
-# Names of units that are replaced, where the module imports no others: in another version of
-# astropy it may need more.
+# Names of units that are replaced if the module imports no other units. In another version of
+# astropy the module may need more.
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
 
 class _LeanLoader:
-    """A loader that leaves everything but the run of the module's code to another one.
+    """A loader that wraps another loader; its subclasses change how the module's code is run.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class _LeanLoader:
 class _UnitlessLoader(_LeanLoader):
     """A loader whose module gets empty classes in the place of astropy's units.
 
-    The module has an ``__import__`` of its own: other threads import what there is.
+    The ``__import__`` of this module alone is replaced: other threads import the units themselves.
     """
 
     def exec_module(self, module):
@@ -96,7 +96,7 @@ class _UnitlessLoader(_LeanLoader):
 
 
 class _FrameByNameLoader(_LeanLoader):
-    """A loader whose module finds the module of a frame of the stack by name, not by file."""
+    """A loader whose module finds the module of a frame of the call stack by name, not by file."""
 
     def exec_module(self, module):
         """Run the module's code."""
@@ -119,8 +119,8 @@ class _OptionalModuleFinder:
         Returns
         -------
         importlib.machinery.ModuleSpec or None
-            Of the module that has names of units in annotations alone, and of the module that looks
-            for modules; None for all others.
+            The spec with a lean loader for `_ANNOTATED_MODULE` and `_INTROSPECTION`; None for all
+            other modules.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class _OptionalModuleFinder:
 
 
 def _module_of_frame(module_by_file, frame):
-    """Return the module whose code a frame runs, by its name; by its file if it has none."""
+    """Return the module whose code a frame of the call stack runs, by name, else by file."""
     names = {} if frame is None else frame.f_globals
     module = sys.modules.get(names.get("__name__"))
     return module if module is not None and vars(module) is names else module_by_file(frame)
@@ -181,12 +181,12 @@ def _import_numpy():
 
 
 def _take_one_thread(library):
-    """Let the OpenBLAS of a loaded library take one thread; another library is left as it is.
+    """Set the number of OpenBLAS's threads in a loaded library to one, if the library has OpenBLAS.
 
     Parameters
     ----------
     library : str
-        Path of the library, which is linked to OpenBLAS.
+        Path of the library.
     """
     functions = ctypes.CDLL(library)
     for name in _THREADS_FUNCTIONS:

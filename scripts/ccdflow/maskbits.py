@@ -30,7 +30,7 @@ UNLIT = 128
 """In a part of the flat without light."""
 
 UNLIT_BELOW = 0.2
-"""A pixel of a flat is unlit if it has less than this part of the mean light."""
+"""A pixel of a flat is unlit if it has less than this fraction of the mean light."""
 
 UNCALIBRATED = 256
 """A master is missing or extrapolated here."""
@@ -70,7 +70,7 @@ MEANINGS = {
 
 
 def flagged_indices(mask):
-    """Return `numpy.flatnonzero` of a mask of few set pixels, looking at four pixels at once.
+    """Return `numpy.flatnonzero` of a mask with few set pixels; four pixels are tested at once.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ def flagged_indices(mask):
     >>> print(flagged_indices(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
     [1 5]
     """
-    flat = mask.reshape(-1)
-    size_of_fours = flat.size // 4 * 4
+    bits = mask.reshape(-1)
+    size_of_fours = bits.size // 4 * 4
     # `flatnonzero` takes five times as long for whole numbers as for booleans.
-    flagged_fours = np.flatnonzero(flat[:size_of_fours].view(np.uint64) != 0)
+    flagged_fours = np.flatnonzero(bits[:size_of_fours].view(np.uint64) != 0)
     candidates = (4 * flagged_fours[:, np.newaxis] + np.arange(4)).reshape(-1)
-    last_indices = np.flatnonzero(flat[size_of_fours:]) + size_of_fours
-    return np.concatenate([candidates[flat[candidates] != 0], last_indices])
+    last_indices = np.flatnonzero(bits[size_of_fours:]) + size_of_fours
+    return np.concatenate([candidates[bits[candidates] != 0], last_indices])

@@ -1,4 +1,4 @@
-"""The paths of all files that ccdflow writes, the parsers of them, and the settings' file."""
+"""The paths of all files that ccdflow writes, functions that parse them, and the settings' file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 """Suffixes of packings that are read."""
 
-# The endings of most of a million names: a name with such an ending needs no further look.
+# The endings of most raw files: `is_fits` compares a name with them first, which saves time.
 _USUAL_ENDINGS = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
 """Suffixes of packings that are not read: a warning names the files."""
 
 NAMELESS_PACKINGS = (".fz", ".ftz")
-"""Suffixes of packed FITS files: a name with such a suffix and no FITS ending is not read."""
+"""Suffixes of packed FITS files: a file with such a suffix and no FITS ending before it is not
+read."""
 
 INVENTORY = "inventory.csv"
 """The table of raw frames."""
@@ -65,13 +66,43 @@ SHEET_FILE = "frames.json"
 """The list of a night's small pictures, in the night's folder."""
 
 FROM_NIGHT = "../.."
-"""The results folder, as a link on the page of a night names it."""
+"""The results folder, as the links on a night's page write it."""
 
 SMALL_PICTURES_FOLDER = "frames"
 """The folder of a night's small pictures, in the night's folder."""
 
-PRODUCT_FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
+REDUCED_FOLDER = "reduced"
+"""The folder of reduced frames, with the folders of the raw frames below it."""
+
+COMBINED_FOLDER = "combined"
+"""The folder of combined biases, darks and flats, with a folder for each night."""
+
+DETECTOR_FOLDER = "detector"
+"""The folder of measured detectors, with a folder for each camera and, in it, for each night."""
+
+CALIBRATED_FOLDER = "calibrated"
+"""The folder of calibrated frames, with the folders of the raw frames below it."""
+
+NIGHTS_FOLDER = "nights"
+"""The folder of pages and pictures, with a folder for each night."""
+
+PRODUCT_FOLDERS = (
+    REDUCED_FOLDER,
+    COMBINED_FOLDER,
+    DETECTOR_FOLDER,
+    CALIBRATED_FOLDER,
+    NIGHTS_FOLDER,
+)
 """The folders of the products of each kind, in the order of `ccdflow.kinds.CHAIN`."""
+
+PIXELS_START = "pixels_"
+"""The first letters of the names of a night's tables of odd pixels."""
+
+SHUTTER_START = "shutter_"
+"""The first letters of the names of a night's maps of the shutter's dead time."""
+
+BAD_PIXELS_START = "bad_pixels_"
+"""The first letters of the names of maps of bad pixels."""
 
 SET_ASIDE_FOLDER = "set_aside"
 """The folder of products whose raw frames were set aside."""
@@ -157,7 +188,7 @@ def is_fits(name):
 def is_shown_only(product):
     """Return whether a product is a page, picture or table: made only of other products.
 
-    A name of unknown kind is none: the file may be the last copy of a raw frame.
+    A file with a name of unknown kind does not count: it may be the last copy of a raw frame.
 
     Examples
     --------
@@ -165,7 +196,7 @@ def is_shown_only(product):
     (True, False)
     """
     path = PurePosixPath(product)
-    if path.parts[0] == "nights":
+    if path.parts[0] == NIGHTS_FOLDER:
         return path.suffix in (".html", ".png", ".csv") or path.name == SHEET_FILE
     tables = (
         INVENTORY,
@@ -180,7 +211,7 @@ def is_shown_only(product):
 
 
 def lacks_ending(name):
-    """Return whether a file name has a packing of FITS files, but not their ending before it.
+    """Return whether a name has the suffix of a packed FITS file, but no FITS ending before it.
 
     Examples
     --------
@@ -191,18 +222,19 @@ def lacks_ending(name):
 
 
 def is_passed_over(name):
-    """Return whether a file looks like a raw frame, and its name alone keeps it from being read.
+    """Return whether a file looks like a raw frame, but is not read because of its name.
 
-    It is hidden, packed in a way that is not read, or packed without the ending of FITS files.
+    The file is hidden, packed in a way that is not read, or packed without a FITS ending.
     """
     if not name.startswith(".") and lacks_ending(name):
         return True
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
         return False
-    shown = name.lstrip(".")
-    lower = shown.lower()
+    visible_name = name.lstrip(".")
+    lower = visible_name.lower()
     packing = next((end for end in OTHER_PACKINGS if lower.endswith(end)), "")
-    return (shown != name or bool(packing)) and is_raw_name(shown[: len(shown) - len(packing)])
+    unpacked_name = visible_name[: len(visible_name) - len(packing)]
+    return unpacked_name != name and is_raw_name(unpacked_name)
 
 
 def stem(product):
@@ -227,8 +259,8 @@ def reduced_frame(frame):
     lower = frame.lower()
     if lower.endswith(PACKINGS):
         packing = next(end for end in PACKINGS if lower.endswith(end))
-        return f"reduced/{frame[: -len(packing)]}"
-    return f"reduced/{frame}"
+        return f"{REDUCED_FOLDER}/{frame[: -len(packing)]}"
+    return f"{REDUCED_FOLDER}/{frame}"
 
 
 def calibrated_frame(frame):
@@ -244,11 +276,22 @@ def calibrated_frame(frame):
 
 def calibrated_of_reduced(product):
     """Return the path of the calibrated frame that a reduced frame becomes."""
-    return "calibrated/" + product.removeprefix("reduced/")
+    return f"{CALIBRATED_FOLDER}/" + product.removeprefix(f"{REDUCED_FOLDER}/")
+
+
+def top_folder(product):
+    """Return the first folder of a product's path: one of `PRODUCT_FOLDERS`, '' for a table.
+
+    Examples
+    --------
+    >>> top_folder("combined/2020-03-01/bias.fits"), top_folder("report.html")
+    ('combined', '')
+    """
+    return product[: max(product.find("/"), 0)]
 
 
 def home_of(folder):
-    """Return the folder to which a folder belongs: that of raw frames, or a night's folder.
+    """Return the folder of raw frames, or the night, whose products a folder holds.
 
     Parameters
     ----------
@@ -258,9 +301,9 @@ def home_of(folder):
     Returns
     -------
     raw_folder : str or None
-        None where its products are not of single raw frames.
+        None where the products are not of single raw frames.
     segment : str or None
-        As `segment` returns it of the night; None where its products are not of one night.
+        The night, as `segment` writes it; None where the products are not of one night.
 
     Examples
     --------
@@ -270,13 +313,37 @@ def home_of(folder):
     ((None, '2020-03-01'), (None, '2020-03-01'))
     """
     top, _, rest = folder.partition("/")
-    if top in ("reduced", "calibrated"):
+    if top in (REDUCED_FOLDER, CALIBRATED_FOLDER):
         return rest, None
-    if top in ("combined", "nights"):
+    if top in (COMBINED_FOLDER, NIGHTS_FOLDER):
         return None, rest.partition("/")[0]
-    if top == "detector" and rest.count("/") == 1:
+    if top == DETECTOR_FOLDER and rest.count("/") == 1:
         return None, rest.partition("/")[2]
     return None, None
+
+
+def night_of_product(product):
+    """Return the night in a product's path, as `segment` writes it; None where there is none.
+
+    Examples
+    --------
+    >>> night_of_product("combined/2020-03-01/bias.fits"), night_of_product("reduced/a.fits")
+    ('2020-03-01', None)
+    >>> night_of_product("detector/LFC/2020-03-01/pixels_64x48.fits")
+    '2020-03-01'
+    """
+    return home_of(product.rpartition("/")[0])[1]
+
+
+def is_of_all_nights(folder):
+    """Return whether a folder of products is that of a camera's detectors, or the one above it.
+
+    Examples
+    --------
+    >>> is_of_all_nights("detector/LFC"), is_of_all_nights("detector/LFC/2020-03-01")
+    (True, False)
+    """
+    return folder.partition("/")[0] == DETECTOR_FOLDER and folder.count("/") < 2
 
 
 def combined_master(night, group):
@@ -298,11 +365,11 @@ def combined_master(night, group):
     >>> combined_master("2016-01-15", "bias_lfc_2048x4128_1x1_g1.1")
     'combined/2016-01-15/bias_lfc_2048x4128_1x1_g1.1.fits'
     """
-    return f"combined/{segment(night)}/{plain_name(group)}.fits"
+    return f"{COMBINED_FOLDER}/{segment(night)}/{plain_name(group)}.fits"
 
 
 def measured_detector(camera, night, group):
-    """Return the path of the measurements of a detector by a night.
+    """Return the path of a night's table of odd pixels of a detector.
 
     Parameters
     ----------
@@ -321,11 +388,11 @@ def measured_detector(camera, night, group):
     >>> measured_detector("lfc", "2016-01-15", "2048x4128_1x1_g1.1")
     'detector/lfc/2016-01-15/pixels_2048x4128_1x1_g1.1.fits'
     """
-    return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain_name(group)}.fits"
+    return _measurement_of_night(camera, night, f"{PIXELS_START}{plain_name(group)}")
 
 
 def counted_pixels(product):
-    """Return the path of the counts that a map of bad pixels goes on from.
+    """Return the path of the counts of earlier nights, to which a map of bad pixels adds new ones.
 
     Examples
     --------
@@ -355,7 +422,12 @@ def shutter_map(camera, night, group):
     >>> shutter_map("lfc", "2016-01-15", "2048x4128_1x1_g1.1")
     'detector/lfc/2016-01-15/shutter_2048x4128_1x1_g1.1.fits'
     """
-    return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain_name(group)}.fits"
+    return _measurement_of_night(camera, night, f"{SHUTTER_START}{plain_name(group)}")
+
+
+def _measurement_of_night(camera, night, name):
+    """Return the path of the product of a name that a night measures of a camera's detectors."""
+    return f"{DETECTOR_FOLDER}/{segment(camera)}/{segment(night)}/{name}.fits"
 
 
 def is_measurement_of_night(product, start):
@@ -366,7 +438,7 @@ def is_measurement_of_night(product, start):
     product : str
         Path relative to the results folder.
     start : str
-        ``pixels_`` or ``shutter_``.
+        `PIXELS_START` or `SHUTTER_START`.
 
     Returns
     -------
@@ -374,11 +446,11 @@ def is_measurement_of_night(product, start):
 
     Examples
     --------
-    >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
+    >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", PIXELS_START)
     True
     """
     parts = product.split("/")
-    return len(parts) == 4 and parts[0] == "detector" and parts[3].startswith(start)
+    return len(parts) == 4 and parts[0] == DETECTOR_FOLDER and parts[3].startswith(start)
 
 
 def bad_pixels(camera, group, epoch):
@@ -390,7 +462,7 @@ def bad_pixels(camera, group, epoch):
     group : str
         Name of the group.
     epoch : str
-        The night with which it began; '' for the only one.
+        The night with which the epoch began; '' if the detector has no epochs.
 
     Returns
     -------
@@ -401,12 +473,36 @@ def bad_pixels(camera, group, epoch):
     >>> bad_pixels("lfc", "2048x4128_1x1", "")
     'detector/lfc/bad_pixels_all_2048x4128_1x1.fits'
     """
-    return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain_name(group)}.fits"
+    name = f"{BAD_PIXELS_START}{epoch or 'all'}_{plain_name(group)}"
+    return f"{DETECTOR_FOLDER}/{segment(camera)}/{name}.fits"
 
 
 def night_folder(night):
     """Return the folder of a night's page, pictures and figures."""
-    return f"nights/{segment(night)}"
+    return f"{NIGHTS_FOLDER}/{segment(night)}"
+
+
+def is_file_of_night(product, name):
+    """Return whether a path is that of a file of this name in the folder of any night.
+
+    Parameters
+    ----------
+    product : str
+        Path relative to the results folder.
+    name : str
+        Name of the file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_file_of_night("nights/2016-01-15/report.html", REPORT_PAGE)
+    True
+    """
+    parts = product.split("/")
+    return len(parts) == 3 and parts[0] == NIGHTS_FOLDER and parts[2] == name
 
 
 def night_page(night):
@@ -417,7 +513,7 @@ def night_page(night):
     >>> night_page("2016-01-15")
     'nights/2016-01-15/report.html'
     """
-    return f"{night_folder(night)}/report.html"
+    return f"{night_folder(night)}/{REPORT_PAGE}"
 
 
 def small_picture(night, product):
@@ -462,7 +558,7 @@ def is_of_small_pictures(folder):
     (True, False)
     """
     parts = PurePosixPath(folder).parts
-    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL_PICTURES_FOLDER
+    return len(parts) == 3 and parts[0] == NIGHTS_FOLDER and parts[2] == SMALL_PICTURES_FOLDER
 
 
 def set_aside(product):
@@ -552,8 +648,11 @@ def log(product, key):
 
 
 def names_of_record(frame):
-    """Return the folders' and the file's name of the record of a raw frame's product."""
-    # A key has 16 digits; of attempts no more than 99 are reckoned with.
+    """Return the names of the folders and of the file in the path of a reduced frame's record.
+
+    The names are as long as they can be: a test of their length holds for every record.
+    """
+    # A key has 16 digits. No job is tried more than 99 times.
     return PurePosixPath(done_record(reduced_frame(frame), "0" * 16, 99)).parts
 
 
@@ -582,7 +681,7 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# A folder's name is shortened to this many characters: file systems allow 255 bytes.
+# A folder's name is shortened to this many characters: file systems allow `NAME_MAX` bytes.
 _LONGEST_FOLDER_NAME = 96
 # A group's name is shortened to this many characters; an ending follows it.
 _LONGEST_GROUP_NAME = 120
@@ -647,7 +746,8 @@ def temporary_name(path):
     """
     path = Path(path)
     owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_native_id()}"
-    # File systems allow 255 bytes; the product's own name only helps a reader.
+    # The product's own name only helps a reader: it is cut to what `NAME_MAX` leaves beside the
+    # owner, the points and ".part".
     name = path.name.encode()[: 240 - len(owner)].decode("utf-8", "ignore")
     return path.with_name(f".{name}.{owner}.part")
 

@@ -12,11 +12,12 @@ MAD_TO_SIGMA = 1.482602218505602
 """Standard deviation of a normal distribution over its MAD (as in `astropy.stats.mad_std`)."""
 
 MAD_TO_SIGMA_SHORT = 1.4826
-"""`MAD_TO_SIGMA` to four digits, for limits that decide which pixels count: more digits might
-decide otherwise for one of them, and so change the bytes of products."""
+"""`MAD_TO_SIGMA` to four decimals, for limits that decide which pixels count: with more decimals a
+pixel near its limit could be decided otherwise, which would change the bytes of products."""
 
 FWHM_OVER_SIGMA = 2.3548
-"""Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
+"""Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2), to five digits: for limits.
+"""
 
 MEDIAN_VARIANCE = np.pi / 2
 """Variance of the median over the variance of the mean, for many values of a normal
@@ -27,18 +28,18 @@ MEDIAN_OVER_MEAN = np.sqrt(MEDIAN_VARIANCE)
 distribution."""
 
 MEDIAN_OVER_MEAN_SHORT = 1.25
-"""`MEDIAN_OVER_MEAN` to three digits, for limits: more digits might decide otherwise, and so change
-the bytes of products."""
+"""`MEDIAN_OVER_MEAN` to three digits, for limits: with more digits a value near its limit could be
+decided otherwise, which would change the bytes of products."""
 
 # Quantiles of chi^2 are valid between these two probabilities: a test compares them with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
-# Up to this many lines are sorted by minima and maxima of whole lines, which is faster than pixel
-# by pixel: three lines take a fifth of the time.
+# Up to this many lines are sorted by minima and maxima of whole lines, which is faster than to sort
+# pixel by pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
-# The size of a sample of many values, and a number of places in the sorted sample. A value of the
-# whole lies between two values of the sample, this many places below and above its own place there:
-# for the median these are 5 sigma of its place, for other values more. 4 % of all values lie
-# between the two.
+# The size of a sample of many values, and a distance in places of the sorted sample. The two values
+# of the sample that are this far below and above the expected place of a quantile enclose the
+# quantile of all values. The distance is 5 sigma of the place of the median, and more for other
+# quantiles. 4 % of all values lie between the two.
 _SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
 # With fewer values than this, a sample does not make the median faster.
 _MANY_VALUES = 1 << 18
@@ -49,10 +50,10 @@ _VALUES_AT_ONCE = 1 << 16
 def median(values):
     """Return `numpy.median` of all values of an array, ten times as fast.
 
-    `numpy.median` selects three values at once, for which numpy has no vector code; one at a time
-    takes 22 us instead of 200 for 20,000 numbers. Of an image, two values of a sample enclose the
-    median, and it is selected from the few values between them: 8 ms instead of 60 for 8 million
-    numbers, and not 600 where half of them are equal.
+    `numpy.median` selects three values at once, for which numpy has no vector code. To select one
+    value takes 22 us instead of 200 for 20,000 numbers. In an image, two values of a sample enclose
+    the median, which is selected from the few values between the two: 8 ms instead of 60 for
+    8 million numbers, and instead of 600 where half of the numbers are equal.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def median(values):
 
 
 def percentile(values, percent):
-    """Return `numpy.percentile` of all values of an array; of an image in a fifth of the time.
+    """Return `numpy.percentile` of all values of an array, for an image in a fifth of the time.
 
     Parameters
     ----------
@@ -115,9 +116,9 @@ def percentile(values, percent):
     if np.isnan(partitioned[index_of_next:].max()):
         return flat.dtype.type(np.nan)
     before, after = partitioned[:index_of_next].max(), partitioned[index_of_next]
-    # numpy, too, goes from the nearer of the two values: the results have the same bits.
-    part, step = place - index, after - before
-    return after - step * (1 - part) if part >= 0.5 else before + step * part
+    # numpy also interpolates from the nearer of the two values: the results have the same bits.
+    fraction, step = place - index, after - before
+    return after - step * (1 - fraction) if fraction >= 0.5 else before + step * fraction
 
 
 def _select_candidates(values, index):
@@ -138,29 +139,29 @@ def _select_candidates(values, index):
     """
     if values.size < _MANY_VALUES:
         return values, index
-    # An even step would take every other column of most images. Where the columns of the sample
-    # differ from the others, all values are returned in the end.
+    # An even step would sample every other column of most images. If the sampled columns are unlike
+    # all others, the sample does not enclose the value, and all values are returned below.
     sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
     places = index * len(sample) // values.size + np.array([-_PLACES_APART, _PLACES_APART])
     low, high = sample[places.clip(0, len(sample) - 1)]
-    up_to_low, between = _values_between(values, low, high)
+    n_up_to_low, between = _values_between(values, low, high)
     candidates = np.concatenate([[low, low], between, [high, high]])
-    new_index = index - up_to_low + 2
+    new_index = index - n_up_to_low + 2
     if new_index < 2:
-        # Most values may be equal, such as errors of pixels without light.
+        # Most values may be equal, as the errors of pixels without light are.
         is_enclosed, new_index = np.count_nonzero(values < low) < index, 1
     elif new_index > len(between) + 2:
         is_enclosed, new_index = np.count_nonzero(values <= high) > index, len(between) + 3
     else:
         is_enclosed = low != high
-    # Where the order of the values makes the sample unlike the whole, all values are candidates.
+    # A sample that is unlike the whole array does not enclose the value: all values are candidates.
     return (candidates, new_index) if is_enclosed else (values, index)
 
 
 def _values_between(values, low, high):
-    """Return the number of values up to a low one, and the values between it and a high one.
+    """Return the number of values up to a low value, and the values between a low and a high one.
 
-    NaN counts as between them.
+    NaN counts as a value between the two.
 
     Parameters
     ----------
@@ -171,14 +172,14 @@ def _values_between(values, low, high):
     -------
     (int, numpy.ndarray of shape (k,))
     """
-    up_to_low, parts_between = 0, []
+    n_up_to_low, blocks_between = 0, []
     for first in range(0, len(values), _VALUES_AT_ONCE):
-        part = values[first : first + _VALUES_AT_ONCE]
-        is_outside = part <= low
-        up_to_low += np.count_nonzero(is_outside)
-        is_outside |= part >= high
-        parts_between.append(part[~is_outside])
-    return up_to_low, np.concatenate(parts_between)
+        block = values[first : first + _VALUES_AT_ONCE]
+        is_outside = block <= low
+        n_up_to_low += np.count_nonzero(is_outside)
+        is_outside |= block >= high
+        blocks_between.append(block[~is_outside])
+    return n_up_to_low, np.concatenate(blocks_between)
 
 
 def median_of_numbers(values):
@@ -204,7 +205,7 @@ def median_of_numbers(values):
 
 
 def is_median_at_least(values, limit):
-    """Return whether the median of all values reaches a limit; mostly the highest value decides.
+    """Return whether the median of all values reaches a limit, quickly where no value does.
 
     Parameters
     ----------
@@ -231,8 +232,7 @@ def column_medians(lines):
     Returns
     -------
     numpy.ndarray of shape (m,), the type of the lines
-        NaN where one of the values is, or if there is
-        no line.
+        NaN where a value of the column is NaN, or if there is no line.
 
     Examples
     --------
@@ -259,13 +259,12 @@ def row_medians(rows):
     Parameters
     ----------
     rows : numpy.ndarray of shape (m, n), floats
-        Not changed. The rows should be short: all of one is sorted.
+        Not changed. The rows should be short, because each whole row is sorted.
 
     Returns
     -------
     numpy.ndarray of shape (m,), the type of the rows
-        NaN where one of the values is, or if rows have no
-        values.
+        NaN where a value of the row is NaN, or if the rows have no values.
 
     Examples
     --------
@@ -286,14 +285,15 @@ def row_medians(rows):
 
 
 def median_of_each_pixel(frames, *, median_function=np.nanmedian):
-    """Return the median of each pixel of some frames, fast where all values are finite.
+    """Return the median over the frames of each pixel, fast where all values are finite.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, ny, nx), floats
         Not changed.
     median_function : callable
-        The function for values that are not all finite: `numpy.nanmedian` or `numpy.median`.
+        The function for frames with values that are not finite: `numpy.nanmedian` or
+        `numpy.median`.
 
     Returns
     -------
@@ -321,18 +321,18 @@ def median_of_each_pixel(frames, *, median_function=np.nanmedian):
     return medians
 
 
-# Every strip of an image asks for the same few limits.
+# All strips of an image need the same few limits.
 @lru_cache(maxsize=64)
-def chi_square_limit(freedom, probability):
+def chi_square_limit(degrees_of_freedom, probability):
     """Return the chi^2 that is exceeded with a probability, as `scipy.special.chdtri` does.
 
-    Importing scipy.special for it would cost 0.3 s of processor time, in a night that needs nothing
-    else of scipy.
+    The import of scipy.special would take 0.3 s of processor time, and most nights need no other
+    function of scipy.
 
     Parameters
     ----------
-    freedom : int
-        Degrees of freedom, from 1.
+    degrees_of_freedom : int
+        From 1.
     probability : float
         From 1e-12 to 0.9.
 
@@ -343,33 +343,35 @@ def chi_square_limit(freedom, probability):
     Raises
     ------
     ValueError
-        If a number is out of these ranges.
+        If an argument is outside its range.
 
     Examples
     --------
     >>> round(chi_square_limit(1, 0.5), 6), round(chi_square_limit(7, 1e-6), 6)
     (0.454936, 40.521831)
     """
-    if freedom < 1 or not _LEAST_PROBABILITY <= probability <= _MOST_PROBABILITY:
-        raise ValueError(f"no chi^2 of {freedom} degrees of freedom and probability {probability}")
-    low, high = 0.0, freedom + 100.0
-    while _chi_square_excess(high, freedom) > probability:
+    if degrees_of_freedom < 1 or not _LEAST_PROBABILITY <= probability <= _MOST_PROBABILITY:
+        raise ValueError(
+            f"no chi^2 of {degrees_of_freedom} degrees of freedom and probability {probability}"
+        )
+    low, high = 0.0, degrees_of_freedom + 100.0
+    while _survival_probability(high, degrees_of_freedom) > probability:
         low, high = high, 2 * high
     # Bisection until the two are neighbouring numbers: it ends whatever the first two are.
     while low < (middle := (low + high) / 2) < high:
-        if _chi_square_excess(middle, freedom) > probability:
+        if _survival_probability(middle, degrees_of_freedom) > probability:
             low = middle
         else:
             high = middle
     return high
 
 
-def _chi_square_excess(value, freedom):
+def _survival_probability(value, degrees_of_freedom):
     """Return the probability that chi^2 exceeds a value (Abramowitz and Stegun 26.4.4, 26.4.5)."""
-    half, is_odd = value / 2, freedom % 2
+    half, is_odd = value / 2, degrees_of_freedom % 2
     total = math.erfc(math.sqrt(half)) if is_odd else 0.0
     if half > 0:
-        for k in range(freedom // 2):
+        for k in range(degrees_of_freedom // 2):
             power = k + 0.5 if is_odd else k
             total += math.exp(power * math.log(half) - half - math.lgamma(power + 1))
     elif not is_odd:
@@ -377,15 +379,15 @@ def _chi_square_excess(value, freedom):
     return total
 
 
-def normal_deviate(t, freedom):
-    """Return a number of standard errors as that of a normal distribution which is as rare.
+def normal_deviate(t, degrees_of_freedom):
+    """Return the normal deviate that is exceeded as rarely as a value of Student's t.
 
     Parameters
     ----------
     t : float
-        A value over its standard error, which follows from a scatter.
-    freedom : float
-        Degrees of freedom of that scatter.
+        A value over its standard error, where the error was measured by a scatter.
+    degrees_of_freedom : float
+        Those of that scatter.
 
     Returns
     -------
@@ -393,11 +395,15 @@ def normal_deviate(t, freedom):
 
     Notes
     -----
-    Student's t to a normal deviate by Wallace (1959, Ann. Math. Stat. 30, 1121).
+    The approximation is that of Wallace (1959, Ann. Math. Stat. 30, 1121).
 
     Examples
     --------
     >>> round(normal_deviate(5.0, 1), 1), round(normal_deviate(5.0, 1000), 2)
     (1.5, 4.97)
     """
-    return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t**2 / freedom))
+    return (
+        (8 * degrees_of_freedom + 1)
+        / (8 * degrees_of_freedom + 3)
+        * math.sqrt(degrees_of_freedom * math.log1p(t**2 / degrees_of_freedom))
+    )

@@ -1,7 +1,7 @@
 """Checks of a YAML file's values against a JSON schema; errors name file, key, value, allowed.
 
-Nearly all values are valid, which `is_match` shows; jsonschema is imported for those that are not,
-to say why. Its import and checks would take a tenth of a second of each start.
+`is_match` shows quickly that values are valid, as nearly all are. Only the errors of other values
+need jsonschema, whose import and checks would take a tenth of a second of each start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_values(values, schema, *, file, words=None):
     file : str or path-like
         File of the values.
     words : dict of str to (str, str), optional
-        For parts of the schema, by title: the words for the fault and for the allowed values.
+        The words for the fault and for the allowed values, by the title of a part of the schema.
 
     Raises
     ------
@@ -46,11 +46,11 @@ def check_values(values, schema, *, file, words=None):
         _schema_validator(schema).iter_errors(values), key=lambda e: list(map(str, e.path))
     )
     if errors:
-        raise violation(errors[0], file=file, words=words or {})
+        raise error_of_violation(errors[0], file=file, words=words or {})
 
 
 def _refuse_infinite_numbers(values, file, key_path):
-    """Raise `UserError` for YAML's .nan and .inf: they pass every comparison of a schema."""
+    """Raise `UserError` for YAML's .nan and .inf, which a schema cannot refuse."""
     if isinstance(values, dict):
         for key, value in values.items():
             _refuse_infinite_numbers(value, file, f"{key_path}.{key}" if key_path else str(key))
@@ -72,8 +72,8 @@ def _refuse_infinite_numbers(values, file, key_path):
 def read_schema(schema):
     """Return a schema of ``config/schemas``; callers must not change it.
 
-    A part that refers to one of the file's ``$defs`` has the keys defined there; its own keys go
-    before them, its properties beside those defined there.
+    A part that refers to one of the file's ``$defs`` gets the keys defined there. Where both have a
+    key, the part's own counts; its properties are added to those defined there.
     """
     values = json.loads((SCHEMA_FOLDER / schema).read_text(encoding="utf-8"))
     return _part_without_references(values, values.get("$defs", {}))
@@ -97,7 +97,7 @@ def _part_without_references(part, definitions):
 @cache
 def _schema_validator(schema):
     """Return the validator of jsonschema for a schema."""
-    # Imported here, as nearly all values are valid, and jsonschema words only errors.
+    # Imported here, because nearly all values are valid, and only errors need jsonschema.
     import jsonschema
 
     return jsonschema.Draft202012Validator(read_schema(schema))
@@ -107,7 +107,7 @@ def _schema_validator(schema):
 
 
 def _is_number(value):
-    """Return whether a value is a number; True and False are none."""
+    """Return whether a value is a number; True and False do not count."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -138,37 +138,37 @@ def _is_equal(one, other):
     return one == other
 
 
-def _is_of_then_or_else(value, condition, schema):
-    """Return whether a value is as ``then`` says if it meets ``if``, else as ``else`` says."""
+def _is_match_of_branch(value, condition, schema):
+    """Return whether a value that meets ``if`` matches ``then``, and any other value ``else``."""
     return is_match(value, schema.get("then" if is_match(value, condition) else "else", True))
 
 
-def _has_only(value, schema_of_others, schema):
+def _has_valid_other_keys(value, schema_of_others, schema):
     """Return whether the values of all keys that ``properties`` does not name match a schema."""
     known_keys = schema.get("properties", {})
     return all(is_match(value[key], schema_of_others) for key in value if key not in known_keys)
 
 
 def _are_different(values, is_wanted, _):
-    """Return whether all values of a list differ, where ``uniqueItems`` wants that."""
+    """Return whether all values of a list differ; True if ``uniqueItems`` does not ask for it."""
     return not is_wanted or not any(_is_equal(*pair) for pair in combinations(values, 2))
 
 
 def _check_if(is_concerned, check):
-    """Return a check of the values that a keyword concerns; all other values pass."""
+    """Return a check of the values of one type; values of other types pass."""
     return lambda value, keyword_value, schema: (
         not is_concerned(value) or check(value, keyword_value, schema)
     )
 
 
 def _is_always_valid(value, keyword_value, schema):
-    """Return True: this key of a schema limits no value."""
+    """Return True: the keyword is one that limits no value."""
     return True
 
 
 _is_array, _is_object, _is_string = map(_TYPES.get, ("array", "object", "string"))
 
-# The checks of the keywords: each gets the value, the keyword's content, and the schema.
+# The checks of the keywords: each gets the value, the keyword's content and the whole schema.
 _CHECKS = {
     **dict.fromkeys(
         ("$schema", "title", "description", "default", "then", "else"), _is_always_valid
@@ -177,7 +177,7 @@ _CHECKS = {
     "enum": lambda value, keyword_value, _: any(_is_equal(value, each) for each in keyword_value),
     "const": lambda value, keyword_value, _: _is_equal(value, keyword_value),
     "anyOf": lambda value, keyword_value, _: any(is_match(value, each) for each in keyword_value),
-    "if": _is_of_then_or_else,
+    "if": _is_match_of_branch,
     "minimum": _check_if(_is_number, lambda value, keyword_value, _: value >= keyword_value),
     "maximum": _check_if(_is_number, lambda value, keyword_value, _: value <= keyword_value),
     "exclusiveMinimum": _check_if(
@@ -209,7 +209,7 @@ _CHECKS = {
             is_match(value[k], keyword_value[k]) for k in keyword_value if k in value
         ),
     ),
-    "additionalProperties": _check_if(_is_object, _has_only),
+    "additionalProperties": _check_if(_is_object, _has_valid_other_keys),
     "propertyNames": _check_if(
         _is_object,
         lambda value, keyword_value, _: all(is_match(key, keyword_value) for key in value),
@@ -218,7 +218,7 @@ _CHECKS = {
 
 
 def is_match(value, schema):
-    """Return whether a value is valid by a schema, as jsonschema's Draft 2020-12 says.
+    """Return whether a value is valid by a schema, as by jsonschema's Draft 2020-12.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def is_match(value, schema):
 # -- the words of an error -------------------------------------------------------------------------
 
 
-def violation(error, *, file, words):
+def error_of_violation(error, *, file, words):
     """Return the `UserError` for a violation that jsonschema found.
 
     Parameters
@@ -273,43 +273,43 @@ def violation(error, *, file, words):
         allowed_values(schema, error),
     )
     keyword_value = value if isinstance(value, str) else ""
-    close = difflib.get_close_matches(keyword_value, list(map(str, schema.get("enum", ()))), n=1)
+    similar = difflib.get_close_matches(keyword_value, list(map(str, schema.get("enum", ()))), n=1)
     return UserError(
         problem,
         file=file,
         keyword=key_path,
         value="null" if value is None else value,
         allowed=choices,
-        remedy=f"did you mean {close[0]!r}?" if close else "write an allowed value",
+        remedy=f"did you mean {similar[0]!r}?" if similar else "write an allowed value",
     )
 
 
 def _unknown_key(schema, value, key_path, file):
-    """Return the `UserError` for the first key that a schema has not.
+    """Return the `UserError` for the first key that a schema does not have.
 
     Parameters
     ----------
     schema : dict of str to object
     value : dict of str to object
-        The keys and values that violate it.
+        The keys and values that violate the schema.
     key_path : str or None
-        Where they are in the file.
+        The key in the file below which they are; None for the file itself.
     file : path-like
     """
     known_keys = sorted(schema["properties"])
-    unknown = next(key for key in value if key not in known_keys)
-    close = difflib.get_close_matches(str(unknown), known_keys, n=1)
+    unknown_key = next(key for key in value if key not in known_keys)
+    similar = difflib.get_close_matches(str(unknown_key), known_keys, n=1)
     return UserError(
         "unknown key",
         file=file,
-        keyword=f"{key_path}.{unknown}" if key_path else unknown,
+        keyword=f"{key_path}.{unknown_key}" if key_path else unknown_key,
         allowed=", ".join(known_keys),
-        remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
+        remedy=f"did you mean {similar[0]!r}?" if similar else "remove it, or correct its name",
     )
 
 
 def _missing_key(schema, value, key_path, file):
-    """Return the `UserError` for the first required key that is not there.
+    """Return the `UserError` for the first required key that is absent.
 
     Parameters
     ----------

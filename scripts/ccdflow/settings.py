@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
-# Older results: settings of earlier versions, each with the setting that took its place.
+# Older results: settings of earlier versions, each with the setting that replaced it.
 _FORMER_BATCH_SIZE = "frames_per_order"
 _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
@@ -39,7 +39,7 @@ def check_file(path):
     Raises
     ------
     UserError
-        If it cannot be read, or holds anything else.
+        If the file cannot be read, or holds anything but keys with values.
     """
     values = yamltext.read_yaml(path)
     if not isinstance(values, dict):
@@ -57,8 +57,8 @@ def _schema_defaults():
     return _defaults_of(schemas.read_schema(CONFIG_SCHEMA))
 
 
-def parts():
-    """Return the names of the groups of settings, such as ``calibrate``."""
+def block_names():
+    """Return the names of the settings that are blocks of settings, such as ``calibrate``."""
     return tuple(name for name, part in _schema_defaults().items() if isinstance(part, dict))
 
 
@@ -76,8 +76,8 @@ def load_settings(config, *, folders=()):
     Parameters
     ----------
     config : dict of str to object
-        The values of the configuration file and the command line, as Snakemake passes them. Not
-        changed.
+        The values of the configuration file and the command line, as Snakemake passes them. The
+        dictionary is not changed.
     folders : sequence of str
         The folders of products in the results folder, in which raw frames may not lie:
         `ccdflow.paths.PRODUCT_FOLDERS`.
@@ -90,7 +90,7 @@ def load_settings(config, *, folders=()):
     Raises
     ------
     UserError
-        For an unknown key or a value that is not allowed, or results inside raw.
+        For an unknown key, a value that is not allowed, or folders that cannot be used together.
     """
     yamltext.check_amount(config, file="--config or --configfile")
     user_settings = {key: _plain_value(value) for key, value in config.items()}
@@ -107,28 +107,29 @@ def load_settings(config, *, folders=()):
     return settings
 
 
-def check_both_folders(settings, given):
-    """Check that not one folder alone is the user's, and the other the demonstration's.
+def check_both_folders(settings, names_given):
+    """Check that raw and results folder are both the user's, or both those of the demonstration.
 
-    Such a run would put the frames of the demonstration among the user's products, or the reverse.
+    Otherwise products of the demonstration's frames would be written among the user's products, or
+    the reverse.
 
     Parameters
     ----------
     settings : dict of str to object
         As `load_settings` returns them.
-    given : collection of str
+    names_given : collection of str
         Names of the settings that the command line gives.
 
     Raises
     ------
     UserError
-        For the folder that is the demonstration's and was not given.
+        For the folder that is the demonstration's, and that the command line does not give.
     """
     defaults = _schema_defaults()
     demonstration_folders = [
         name for name in ("raw", "results") if settings[name] == defaults[name]
     ]
-    if len(demonstration_folders) != 1 or demonstration_folders[0] in given:
+    if len(demonstration_folders) != 1 or demonstration_folders[0] in names_given:
         return
     (name,) = demonstration_folders
     other = "results" if name == "raw" else "raw"
@@ -163,29 +164,29 @@ def notices(config):
 def _with_new_names(user_settings):
     """Return settings with former names replaced.
 
-    A value under a former name wins over the same key under its new name: the configuration file
-    has every key, and a former name can only be the user's own.
+    A value under a former name replaces the value under the new name. The configuration file has
+    every new name, so that a former name can only have been written by the user.
     """
     new_settings = dict(user_settings)
     if _FORMER_BATCH_SIZE in new_settings:
         new_settings["frames_per_batch"] = new_settings.pop(_FORMER_BATCH_SIZE)
     if not isinstance(new_settings.get("combine"), dict):
-        # The value is no block: the schema reports the unknown key.
+        # The value is not a block: the schema reports `combine` as an unknown key.
         return new_settings
     blocks = {"bias": dict(new_settings.pop("combine"))}
     if "memory" in blocks["bias"]:
         blocks["limits"] = {"combine_memory": blocks["bias"].pop("memory")}
     for name, block in blocks.items():
-        block_before = new_settings.get(name, {})
-        if isinstance(block_before, dict):
-            new_settings[name] = {**block_before, **block}
+        present_block = new_settings.get(name, {})
+        if isinstance(present_block, dict):
+            new_settings[name] = {**present_block, **block}
     return new_settings
 
 
 def _plain_value(value, *, is_nested=False):
     """Return a value from ``--config`` with strings turned into numbers, booleans and null.
 
-    Snakemake converts numbers at the top level only; in blocks all values are strings.
+    Snakemake converts numbers at the top level only; within blocks all its values are strings.
     """
     if isinstance(value, dict):
         return {key: _plain_value(item, is_nested=True) for key, item in value.items()}
@@ -214,7 +215,7 @@ def _expanded_folder(name, value):
 
 
 def _merged_settings(defaults, user_settings):
-    """Return a copy of the defaults with the values given in their places, block by block."""
+    """Return a copy of the defaults in which the user's values replace them, block by block."""
     merged = copy.deepcopy(defaults)
     for key, value in user_settings.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
@@ -225,7 +226,7 @@ def _merged_settings(defaults, user_settings):
 
 
 def _check_folders(settings, folders):
-    """Raise `UserError` where the folders of raw frames and results cannot be these."""
+    """Raise `UserError` if the folders of raw frames and results cannot be used together."""
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",
@@ -261,6 +262,6 @@ def _check_folders(settings, folders):
 
 
 def cameras_folder(settings):
-    """Return the folder of camera profiles: of the current folder, else of the project."""
+    """Return the folder of camera profiles: that in the current folder, else that of ccdflow."""
     folder = Path(settings["cameras"])
     return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder

@@ -1,10 +1,10 @@
 """Parts of English sentences that lines, pages and tables share."""
 
 SET_ASIDE = "set aside"
-"""The word for a raw frame that cannot be reduced: in its row, in its record and on pages."""
+"""The words for a raw frame that cannot be reduced: in its row, in its record and on pages."""
 
 LEFT_FOR_NEXT_RUN = "left for the next run"
-"""The word for a frame or product that this run could not make, and that the next one tries."""
+"""The words for a frame or product that this run could not make, and that the next run tries."""
 
 
 def count(number, one, many=None):
@@ -16,7 +16,7 @@ def count(number, one, many=None):
     one : str
         The noun in the singular.
     many : str, optional
-        In the plural; with an s if absent.
+        The noun in the plural; the singular with an s if absent.
 
     Returns
     -------
@@ -31,14 +31,14 @@ def count(number, one, many=None):
 
 
 def amplifier_prefix(name, *, has_others):
-    """Return the beginning of a sentence on an amplifier; '' where there is no other one.
+    """Return the beginning of a sentence on an amplifier; '' for a detector with one amplifier.
 
     Parameters
     ----------
     name : str
         Name of the amplifier.
     has_others : bool
-        Whether the detector has several.
+        Whether the detector has several amplifiers.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def amplifier_prefix(name, *, has_others):
 
 
 def listing(names):
-    """Write names as a sentence has them.
+    """Return names in one text, with commas and an "and" before the last.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def listing(names):
 
 
 def first_named(names, most):
-    """Return the first of some names with commas, and the number of the others.
+    """Return the first names of a list with commas, and the number of all further names.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def first_named(names, most):
 
 
 def first_lines(lines, most, rest="more"):
-    """Return the first of some lines, and a line with the number of the others: ``... and 3 more``.
+    """Return the first lines of a list, and a line with the number of all further lines.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def first_lines(lines, most, rest="more"):
     most : int
         Number of lines that are returned as they are.
     rest : str, optional
-        The words behind the number of the others.
+        The words behind that number: ``... and 3 more``.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """YAML as configuration and profiles need it: plain values, bounded, each key once.
 
-Aliases can make a few bytes into gigabytes, tags name types of a program, and nesting without end
-ends Python: none of them is needed to set a value, and all are refused in one line.
+Aliases can turn a few bytes into gigabytes, tags can name classes of a program, and unlimited
+nesting exhausts the stack of Python. No setting needs one of these; each is refused with one line.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ name's byte that is not UTF-8."""
 
 
 class _PlainValues:
-    """The values of YAML's safe loaders, but for a key given twice and a number too large."""
+    """The values of YAML's safe loaders, with errors for a repeated key and for a huge number."""
 
     def construct_mapping(self, node, deep=False):
-        """Return a mapping; an error for a key given twice, of which one would be lost.
+        """Return a mapping; refuse a key given twice, because one of its values would be lost.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class _PlainValues:
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node):
-        """Return a whole number; an error for one that does not fit into 64 bits.
+        """Return a whole number; refuse a number that does not fit into 64 bits.
 
         Raises
         ------
@@ -65,11 +65,11 @@ class _PlainValues:
 
 
 class _Loader(_PlainValues, yaml.SafeLoader):
-    """A loader that uses PyYAML's parser in Python, which words the errors."""
+    """A loader that uses PyYAML's parser in Python, whose errors are worded better."""
 
 
 class _FastLoader(_PlainValues, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """A loader that uses PyYAML's C parser, where there is one: it takes a tenth of the time."""
+    """A loader that uses PyYAML's C parser, if installed: it takes a tenth of the time."""
 
 
 for _each in (_Loader, _FastLoader):
@@ -83,7 +83,7 @@ def parse_yaml(text, *, file):
     ----------
     text : str
     file : str or path-like
-        Where it comes from; named in the error.
+        The file or option with the text; named in the error.
 
     Returns
     -------
@@ -92,7 +92,8 @@ def parse_yaml(text, *, file):
     Raises
     ------
     UserError
-        If it is not YAML, or has aliases, tags, keys that stand twice or too much of anything.
+        If the text is not YAML, has aliases, tags or a key twice, or has more bytes, levels or
+        values than allowed.
     """
     if len(text) > _MOST_BYTES:
         raise UserError(
@@ -104,7 +105,7 @@ def parse_yaml(text, *, file):
     try:
         return _load_values(text, file, _FastLoader)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
-        # The parser in Python words the problem, or reads the text.
+        # The parser in Python is tried next: it reads the text, or words the problem better.
         pass
     try:
         return _load_values(text, file, _Loader)
@@ -118,24 +119,24 @@ def parse_yaml(text, *, file):
             remedy="correct this line or the one above",
         ) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        # Some values are none: an impossible date, a number of 5000 digits, a list as a key.
+        # Some texts of values have no value: an impossible date, a number of 5000 digits.
         raise UserError(
             f"not valid YAML: {error}", file=file, remedy="correct this value, or put it in quotes"
         ) from None
 
 
 def read_yaml(path):
-    """Return the value of a YAML file; the errors are as in `read_text` and `parse_yaml`."""
+    """Return the value of a YAML file; errors are raised as by `read_text` and `parse_yaml`."""
     return parse_yaml(read_text(path), file=path)
 
 
 def read_text(path):
-    """Return the text of a YAML file, or the first part of one that `parse_yaml` refuses.
+    """Return the text of a YAML file; of a file that is too long, only enough to be refused.
 
     Raises
     ------
     UserError
-        If it cannot be read.
+        If the file cannot be read.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -149,20 +150,20 @@ def read_text(path):
 
 
 def check_amount(values, *, file):
-    """Check that values which another program has read are bounded as in `parse_yaml`.
+    """Check the depth and number of values that another program has read, as `parse_yaml` does.
 
-    Aliases make the same list appear many times, or inside itself: each appearance counts.
+    By aliases a list can appear many times, or inside itself: each appearance counts.
 
     Parameters
     ----------
     values : dict or list
     file : str
-        Where they come from; named in the error.
+        The source of the values; named in the error.
 
     Raises
     ------
     UserError
-        If they are nested too deep, or too many.
+        If the values are nested too deep, or are too many.
     """
     count, remaining = 0, [(values, 1)]
     while remaining:
@@ -182,34 +183,37 @@ def check_amount(values, *, file):
 
 
 def _load_values(text, file, loader):
-    """Return the values of a YAML text; raise `UserError` for one with more than values."""
-    _refuse_more_than_values(text, file, loader)
+    """Return the values of a YAML text; raise `UserError` for a text that is not plain."""
+    _refuse_special_yaml(text, file, loader)
     return yaml.load(text, Loader=loader)
 
 
-def _refuse_more_than_values(text, file, loader):
-    """Refuse anchors, tags and depths that no value needs; nothing is built of it yet."""
+def _refuse_special_yaml(text, file, loader):
+    """Raise `UserError` for aliases, tags and excess in a YAML text, before a value is built."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        problem, remedy = "", "write single values, lists and keys, as config/config.yaml does"
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            problem = "an alias or anchor (* or &)"
-            remedy = "write the value out, or put it in quotes"
-        elif getattr(event, "tag", None):
-            problem, remedy = f"a tag ({event.tag})", "write the value alone, or put it in quotes"
-        elif depth > _MOST_DEPTH:
+        problem, remedy = _problem_of_event(event)
+        if not problem and depth > _MOST_DEPTH:
             problem = f"nested deeper than {_MOST_DEPTH} levels"
-        elif count > _MOST_VALUES:
+        elif not problem and count > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES} values"
-        elif SURROGATE.search(getattr(event, "value", "")):
-            problem = "a character that cannot be written as UTF-8"
-            remedy = "write another character"
         if problem:
             line = event.start_mark.line + 1
             raise UserError(
                 f"not a plain value in line {line}: {problem}", file=file, remedy=remedy
             )
+
+
+def _problem_of_event(event):
+    """Return the problem of one event of a YAML parser, '' for none, and the remedy."""
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "an alias or anchor (* or &)", "write the value out, or put it in quotes"
+    if getattr(event, "tag", None):
+        return f"a tag ({event.tag})", "write the value alone, or put it in quotes"
+    if SURROGATE.search(getattr(event, "value", "")):
+        return "a character that cannot be written as UTF-8", "write another character"
+    return "", "write single values, lists and keys, as config/config.yaml does"

@@ -26,17 +26,17 @@ from ccdflow.camera.times import nights
     ],
 )  # fmt: skip
 def test_the_usual_image_types(written, understood):
-    made = header(12, 9, IMAGETYP=written)
-    facts = generic_camera([made]).describe([made], file="a.fits")
+    frame_header = header(12, 9, IMAGETYP=written)
+    facts = generic_camera([frame_header]).describe([frame_header], file="a.fits")
     assert (facts.imagetyp, facts.type, facts.reason) == (written, understood, "")
 
 
 def test_an_unknown_image_type_has_a_warning():
-    made = header(12, 9, IMAGETYP="florp")
-    facts = generic_camera([made]).describe([made], file="a.fits")
+    frame_header = header(12, 9, IMAGETYP="florp")
+    facts = generic_camera([frame_header]).describe([frame_header], file="a.fits")
     assert (facts.imagetyp, facts.type) == ("florp", "")
     assert "unknown image type 'florp'" in facts.reason
-    facts = generic_camera([made]).describe([header(12, 9)], file="a.fits")
+    facts = generic_camera([frame_header]).describe([header(12, 9)], file="a.fits")
     assert "no card says the image type" in facts.reason
 
 
@@ -47,8 +47,8 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
     """The frame counts as a bias until the profile names its type."""
 
     def describe_frame(text, seconds, kind="BIAS"):
-        made = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)
-        facts = profile(tmp_path, text).describe([made], file="a.fits")
+        frame_header = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)
+        facts = profile(tmp_path, text).describe([frame_header], file="a.fits")
         return facts.type, tuple(text for text in facts.warnings if "date" not in text)
 
     for seconds in (0.0, 1e-5, 0.3, 1.0):
@@ -63,7 +63,7 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
     )
     assert describe_frame(PROBE + rule, 600.0) == ("dark", ())
     assert describe_frame(PROBE + rule.replace("dark", "bias"), 600.0) == ("bias", ())
-    # A rule without an exposure leaves it open.
+    # A rule without bounds of the exposure holds for every exposure.
     whole = PROBE + "types: [{type: bias, imagetyp: ZED}]"
     assert describe_frame(whole, 0.0, "ZED") == ("bias", ())
     assert "imagetyp: ZED, exptime: {min: 1}" in describe_frame(whole, 600.0, "ZED")[1][0]
@@ -83,13 +83,13 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
 def test_the_gain_of_the_profile_is_the_remedy_for_a_header_without_one(
     tmp_path, setting, lines, is_warned_of, gain
 ):
-    """A setting of the readout, and 0: the lines stayed where the profile had the gain."""
-    made = header(12, 9, INSTRUME="PROBE", GAIN=setting, OFFSET=10)
+    """A setting of the readout, and 0, get no warning if the profile has the gain."""
+    frame_header = header(12, 9, INSTRUME="PROBE", GAIN=setting, OFFSET=10)
     camera = profile(tmp_path, PROBE + lines)
-    facts = camera.describe([made], file="a.fits")
+    facts = camera.describe([frame_header], file="a.fits")
     remedies = [text for text in facts.warnings if "write gain into the camera's profile" in text]
     assert (len(remedies), facts.gain) == (int(is_warned_of), None)
-    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    (amplifier,) = camera.geometry([frame_header], file="a.fits").amplifiers
     assert amplifier.gain == gain
 
 
@@ -106,7 +106,7 @@ def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
     assert text.startswith("EXPTIME: no exposure of a dark whose DARKTIME is 60 s (found 0);")
     assert "keywords: {exptime: DARKTIME}" in text
     assert describe_frame(PROBE + "keywords: {exptime: DARKTIME}\n", 60.0) == ("dark", 60.0, [])
-    # The readout counts as dark time: a bias has some seconds.
+    # DARKTIME includes the readout, so that of a bias is some seconds.
     kind, seconds, (text,) = describe_frame(PROBE, 3.2)
     assert (kind, "taken for a bias" in text) == ("bias", True)
 
@@ -164,7 +164,7 @@ types:
         ({"DATE_OBS": "2016-01-16", "MJD_OBS": 57403.0}, "2016-01-16", "2016-01-16"),
         ({"DATE_OBS": "2016-01-16 04:00:60"}, "2016-01-16T04:01:00", "2016-01-15"),
         ({"DATE_OBS": "0000-00-00"}, "", "archive/run7"),
-        # The header counts west positive: the sidereal time, 05:33:59 there, tells.
+        # The header counts west positive, as the sidereal time at the site, 05:33:59, shows.
         (
             {"DATE_OBS": "2016-01-16T05:20:00", "LONGITUD": 111.6, "ST": "05:33:59"},
             "2016-01-16T05:20:00",
@@ -173,8 +173,8 @@ types:
     ],
 )  # fmt: skip
 def test_the_night_of_a_frame(cards, date_obs, night):
-    made = header(12, 9, **cards)
-    facts = generic_camera([made]).describe([made], file="archive/run7/a.fits")
+    frame_header = header(12, 9, **cards)
+    facts = generic_camera([frame_header]).describe([frame_header], file="archive/run7/a.fits")
     assert (facts.date_obs, facts.night) == (date_obs, night)
 
 
@@ -189,8 +189,8 @@ def test_the_night_of_a_frame(cards, date_obs, night):
     ],
 )
 def test_the_folder_stands_in_for_the_night(file, night):
-    made = header(12, 9)
-    assert generic_camera([made]).describe([made], file=file).night == night
+    frame_header = header(12, 9)
+    assert generic_camera([frame_header]).describe([frame_header], file=file).night == night
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_the_folder_stands_in_for_the_night(file, night):
     ],
 )  # fmt: skip
 def test_the_longitude_of_real_headers(cards, longitude, off):
-    made = header(12, 9, **cards)
-    camera = generic_camera([made])
-    reader = HeaderReader([made], dict(camera.cards), file="a.fits")
+    frame_header = header(12, 9, **cards)
+    camera = generic_camera([frame_header])
+    reader = HeaderReader([frame_header], dict(camera.cards), file="a.fits")
     degrees_east = nights.site_longitude(reader, nights.moment_of(reader).time)
     assert degrees_east == pytest.approx(longitude, abs=off)
     assert reader.warnings == []
@@ -221,13 +221,13 @@ def test_the_longitude_of_real_headers(cards, longitude, off):
 
 def test_headers_are_not_changed_and_unreadable_cards_count_as_absent():
     text = "FILTER  = 1800 l/mm / not valid FITS"
-    made = fits.Header.fromstring(
+    frame_header = fits.Header.fromstring(
         "".join(card.ljust(80) for card in ("NAXIS   = 2", "NAXIS1  = 12", "NAXIS2  = 9", text))
     )
-    camera = generic_camera([made])
-    assert camera.describe([made], file="a.fits").filter == ""
-    camera.geometry([made], file="a.fits")
-    assert made.cards[-1]._image.strip() == text
+    camera = generic_camera([frame_header])
+    assert camera.describe([frame_header], file="a.fits").filter == ""
+    camera.geometry([frame_header], file="a.fits")
+    assert frame_header.cards[-1]._image.strip() == text
 
 
 def test_binning_however_it_is_written():
@@ -235,7 +235,7 @@ def test_binning_however_it_is_written():
         {"CCDSUM": "2 1"}, {"CCDSUM": "2x1"}, {"BINNING": "2,1"}, {"CCDBIN1": 2, "CCDBIN2": 1},
         {"XBINNING": 2, "YBINNING": 1},
     ):  # fmt: skip
-        made = header(12, 9, **cards)
-        assert generic_camera([made]).describe([made], file="a").ccdsum == "2 1"
-    made = header(12, 9)
-    assert generic_camera([made]).describe([made], file="a").ccdsum == ""
+        frame_header = header(12, 9, **cards)
+        assert generic_camera([frame_header]).describe([frame_header], file="a").ccdsum == "2 1"
+    frame_header = header(12, 9)
+    assert generic_camera([frame_header]).describe([frame_header], file="a").ccdsum == ""

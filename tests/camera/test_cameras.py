@@ -18,29 +18,32 @@ def test_the_most_specific_profile_wins(tmp_path):
     exact = profile(tmp_path, "recognise: {INSTRUME: PROBE}", "exact")
     small = profile(tmp_path, 'recognise: {INSTRUME: "Pro*", NAXIS1: 12}', "small")
     twin = profile(tmp_path, "recognise: {DETECTOR: E2V}", "twin")
-    made = header(12, 9, INSTRUME="PROBE", DETECTOR="e2v")
-    assert identify([header(), made], [wide, exact], file="a").name == "exact"
-    assert identify([header(), made], [wide, small, exact], file="a").name == "small"
+    frame_header = header(12, 9, INSTRUME="PROBE", DETECTOR="e2v")
+    assert identify([header(), frame_header], [wide, exact], file="a").name == "exact"
+    assert identify([header(), frame_header], [wide, small, exact], file="a").name == "small"
     with pytest.raises(
         FrameError, match=r"recognise this frame equally well.*exact.*twin.*; allowed: one profile"
     ):
-        identify([made], [exact, twin], file="a.fits")
-    # Windows of one camera: the size decides between profiles that are recognised alike.
+        identify([frame_header], [exact, twin], file="a.fits")
+    # Windows of one camera: the size decides between profiles with the same cards.
     sized = replace(twin, name="sized", size=(12, 9))
     narrow = replace(twin, name="narrow", size=(10, None))
-    assert identify([made], [exact, twin, sized, narrow], file="a.fits").name == "sized"
+    assert identify([frame_header], [exact, twin, sized, narrow], file="a.fits").name == "sized"
     assert identify([header(10, 9, DETECTOR="e2v")], [narrow, sized], file="a").name == "narrow"
     with pytest.raises(FrameError, match="or the `size` that each is for"):
         identify([header(11, 9, DETECTOR="e2v")], [narrow, sized], file="a")
 
 
 def test_recognition_by_number_list_hdu_and_occurrence(tmp_path):
-    made = header(12, 9, PORTS=2.0)
-    made.append(("OBSTYPE", "OBJECT"))
-    made.append(("OBSTYPE", 1))
+    frame_header = header(12, 9, PORTS=2.0)
+    frame_header.append(("OBSTYPE", "OBJECT"))
+    frame_header.append(("OBSTYPE", 1))
     text = "recognise: {PORTS: [1, 2], OBSTYPE: {value: 1, occurrence: last, hdu: %d}}"
-    assert identify([made], [profile(tmp_path, text % 0)], file="a").name == "probe"
-    assert identify([made, made], [profile(tmp_path, text % 3)], file="a").name == "unknown"
+    assert identify([frame_header], [profile(tmp_path, text % 0)], file="a").name == "probe"
+    assert (
+        identify([frame_header, frame_header], [profile(tmp_path, text % 3)], file="a").name
+        == "unknown"
+    )
 
 
 def test_generic_cameras_have_speaking_names(tmp_path):
@@ -52,7 +55,7 @@ def test_generic_cameras_have_speaking_names(tmp_path):
 
 
 def test_two_instruments_never_share_a_name():
-    """Blanks, slashes, a name as of a profile's, none: each is a camera of its own."""
+    """Each text is the name of another camera: with blanks, slashes, a profile's name, or empty."""
     texts = [
         "TEST CAM", "TEST/CAM", "TEST-CAM", "TEST_CAM", "TEST  CAM", "TEST.CAM", "TESTCAM", "???",
         "!!!", "unknown", "lfc-generic", "test-cam-cb6dde66",

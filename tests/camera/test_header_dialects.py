@@ -57,17 +57,17 @@ def rows_of(tmp_path):
 
 
 def cards_without(keywords, **options):
-    """The cards of a sound frame without some of them."""
+    """Return the cards of a sound frame without those of some keywords."""
     return [one for one in usual(**options) if one[:8].rstrip() not in keywords]
 
 
 def cards_of_day(*cards):
-    """The cards of a frame of which these are all that tell its time, in Arizona."""
+    """Return the cards of a frame in Arizona in which only these cards give the time."""
     return [*cards_without(("DATE-OBS",)), *cards]
 
 
 def warnings_of(row):
-    """The warnings of a row."""
+    """Return the warnings of a row."""
     return row.warnings
 
 
@@ -174,7 +174,7 @@ CLOCKS = {
 
 @pytest.mark.parametrize("midnight", [False, True])
 def test_times_of_day_beside_a_date_without(midnight, rows_of):
-    """A date at midnight to the second is one without a time of day."""
+    """A date at midnight to the second counts as a date without a time of day."""
     day = card("DATE-OBS", quote("2023-06-01T00:00:00" if midnight else "2023-06-01"))
     rows = rows_of({name: cards_of_day(day, *cards) for name, cards in CLOCKS.items()})
     times = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
@@ -298,7 +298,7 @@ def test_a_longitude_and_its_sign(rows_of):
 
 
 def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
-    """The clock is 05:33:59 at longitude -111.6; off by a degree it decides nothing."""
+    """The sidereal time is 05:33:59 at longitude -111.6; a degree off it does not decide."""
     date = card("DATE-OBS", quote("2016-01-16T05:20:00"))
     base = [*cards_without(("DATE-OBS", "LONGITUD")), date, card("LONGITUD", "111.6")]
     rows = rows_of(
@@ -315,8 +315,8 @@ def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
     assert warnings_of(rows["agrees"]) == warnings_of(rows["seconds"]) == ""
     # 17:00:00 is the time at longitude 59.9, nearer to 111.6 than to -111.6.
     for name, degrees in (("off", 1.0), ("other", 51.7)):
-        words = f"agrees with neither sign of LONGITUD ({degrees} degrees off)"
-        assert words in warnings_of(rows[name])
+        warning_words = f"agrees with neither sign of LONGITUD ({degrees} degrees off)"
+        assert warning_words in warnings_of(rows[name])
 
 
 def test_the_row_warns_of_an_uncertain_night(rows_of, tmp_path):
@@ -490,9 +490,9 @@ def test_scaling_or_structure_that_is_no_number_sets_the_frame_aside(tmp_path):
     raw.mkdir()
     for name, (cards, _) in STRUCTURES.items():
         names = {one[:8].rstrip() for one in cards} | {"BSCALE"}
-        kept = [one for one in top() if one[:8].rstrip() not in names]
-        made = [*kept[:4], *cards, *kept[4:]]
-        (raw / f"{name}.fits").write_bytes(frame(pixels(1), usual(), structure=made))
+        other_cards = [one for one in top() if one[:8].rstrip() not in names]
+        header_cards = [*other_cards[:4], *cards, *other_cards[4:]]
+        (raw / f"{name}.fits").write_bytes(frame(pixels(1), usual(), structure=header_cards))
     (raw / "sound.fits").write_bytes(frame(pixels(2), usual()))
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
     rows = run.context.store.rows
@@ -511,8 +511,8 @@ def test_scaling_or_structure_that_is_no_number_sets_the_frame_aside(tmp_path):
 def test_scaling_is_a_number_however_it_is_written(scaling, tmp_path):
     (tmp_path / "raw").mkdir()
     structure = [*top()[:5], *scaling]
-    made = frame(pixels(1), usual(), structure=structure)
-    (tmp_path / "raw" / "a.fits").write_bytes(made)
+    frame_bytes = frame(pixels(1), usual(), structure=structure)
+    (tmp_path / "raw" / "a.fits").write_bytes(frame_bytes)
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",))
     with run.open("reduced/a.fits") as hdus:
         assert np.array_equal(hdus[0].data, reduce_by_numpy(pixels(1)))
@@ -551,7 +551,7 @@ def test_blocks_of_a_header_as_they_should_not_be(tmp_path):
         row = run.context.store.rows[f"{name}.fits"]
         assert (row.status, row.facts["type"], row.facts["exptime"]) == ("ok", "science", 5.0), name
         with warnings.catch_warnings():
-            # The raw cards stay as they are, whether FITS or not.
+            # The product has the raw cards unchanged, even those that are not valid FITS.
             warnings.simplefilter("ignore")
             product = fits.getdata(run.results / "reduced" / f"{name}.fits")
         assert np.array_equal(product, reduce_by_numpy(pixels(1)))
@@ -573,8 +573,10 @@ def test_a_broken_extension_costs_its_own_file_alone(new, tmp_path):
     assert rows["m1.fits"].reason.startswith("XTENSION")
     for number in (0, 2):
         with run.open(f"reduced/m{number}.fits") as hdus:
-            wanted = np.hstack([reduce_by_numpy(pixels(number + i, light=0)) for i in (0, 1)])
-            assert np.array_equal(hdus[0].data, wanted)
+            expected_image = np.hstack(
+                [reduce_by_numpy(pixels(number + i, light=0)) for i in (0, 1)]
+            )
+            assert np.array_equal(hdus[0].data, expected_image)
 
 
 # -- types and filters -----------------------------------------------------------------------------
@@ -633,8 +635,8 @@ def test_a_dark_of_no_time_is_a_bias_with_a_warning(rows_of, tmp_path):
         "zero": "bias", "long": "dark", "not sure": "dark", "unknown": "dark",
     }  # fmt: skip
     assert "types: [{type: dark, imagetyp: DARK}]" in warnings_of(rows["zero"])
-    kept = "recognise: {INSTRUME: PROBE}\ntypes: [{type: dark, imagetyp: DARK}]\n"
-    assert rows_of(cases, profile=kept)["zero"].facts["type"] == "dark"
+    profile_text = "recognise: {INSTRUME: PROBE}\ntypes: [{type: dark, imagetyp: DARK}]\n"
+    assert rows_of(cases, profile=profile_text)["zero"].facts["type"] == "dark"
 
 
 def test_science_whose_object_is_a_flat_has_a_warning_with_its_remedy(rows_of):
@@ -740,22 +742,22 @@ def test_marks_of_a_reduction_set_aside_unless_the_profile_says_raw(rows_of):
     assert {MARKS[int(n)]: r.reason for n, r in rows.items() if r.status != "set aside"} == {}
     assert all("reduced already" in row.reason for row in rows.values())
     assert all("raw: true" in row.reason for row in rows.values())
-    kept = rows_of(cases, profile="recognise: {INSTRUME: PROBE}\nraw: true\n")
-    assert {row.status for row in kept.values()} == {"ok"}
+    rows_of_raw_camera = rows_of(cases, profile="recognise: {INSTRUME: PROBE}\nraw: true\n")
+    assert {row.status for row in rows_of_raw_camera.values()} == {"ok"}
 
 
 def _floats(path, image):
-    made = fits.PrimaryHDU(image.astype(np.float32))
-    made.header["INSTRUME"], made.header["IMAGETYP"] = "PROBE", "bias"
-    made.header["BIASSEC"] = f"[{NX + 1}:{NX + STRIP},1:{NY}]"
-    made.header["TRIMSEC"] = f"[1:{NX},1:{NY}]"
+    reduced_hdu = fits.PrimaryHDU(image.astype(np.float32))
+    reduced_hdu.header["INSTRUME"], reduced_hdu.header["IMAGETYP"] = "PROBE", "bias"
+    reduced_hdu.header["BIASSEC"] = f"[{NX + 1}:{NX + STRIP},1:{NY}]"
+    reduced_hdu.header["TRIMSEC"] = f"[1:{NX},1:{NY}]"
     path.parent.mkdir(parents=True, exist_ok=True)
-    made.writeto(path)
+    reduced_hdu.writeto(path)
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_floats_below_0_are_a_mark_of_a_reduction(several, tmp_path):
-    """A second of its kind is reduced while it is read: both ways judge alike."""
+    """A frame alone is read whole, the second of a kind is streamed: both ways give one verdict."""
     raw = pixels(3, light=0).astype(float)
     if several:
         _floats(tmp_path / "raw" / "a.fits", raw)
@@ -792,8 +794,8 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
         " camera's profile"
     ]
     table = read_inventory(tmp_path / "results" / "inventory.csv").set_index("file")
-    wanted = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"
-    assert wanted in table.loc["g3.fits", "reason"].split("; ")
+    expected_warning = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"
+    assert expected_warning in table.loc["g3.fits", "reason"].split("; ")
     (why,) = [line for line in run.lines if line.startswith("no combined bias")]
     assert "no frame is of type bias (5 science)" in why
 

@@ -25,14 +25,14 @@ from header_fuzz import (
 
 from ccdflow.run import job_records
 
-# Of the bits of the headers, and of keywords and values, every so many in the fast tests.
+# The fast tests take one bit of the headers, keyword or value out of this many.
 BITS = int(os.environ.get("CCDFLOW_BITS", "397"))
 CARDS = int(os.environ.get("CCDFLOW_CARDS", "31"))
 SOUND_FRAMES = 3
 
 
 def _frame_with_card(keyword, value):
-    """The bytes of a sound frame with this card: in the place of its own, or behind all."""
+    """Return the bytes of a sound frame with this card, which replaces its own or is appended."""
     new, structure, cards = card(keyword, value), top(), usual()
     changed = [
         [new if one[:8].rstrip() == keyword else one for one in part] for part in (structure, cards)
@@ -49,16 +49,16 @@ def _check(tmp_path, files):
         (raw / name).write_bytes(content)
     for number in range(SOUND_FRAMES):
         (raw / f"sound{number}.fits").write_bytes(frame(pixels(9000 + number), usual()))
-    made = outcome_of(raw, tmp_path / "results")
-    assert made.raised == {}
-    assert set(made.status.values()) <= ALLOWED_STATUSES
-    for file, status in made.status.items():
+    outcome = outcome_of(raw, tmp_path / "results")
+    assert outcome.raised == {}
+    assert set(outcome.status.values()) <= ALLOWED_STATUSES
+    for file, status in outcome.status.items():
         if status == "ok":
             assert (tmp_path / "results" / "reduced" / file).exists(), file
     for number in range(SOUND_FRAMES):
         product = fits.getdata(tmp_path / "results" / "reduced" / f"sound{number}.fits")
         assert np.array_equal(product, reduce_by_numpy(pixels(9000 + number)))
-    return made
+    return outcome
 
 
 def _cards(step):
@@ -88,8 +88,8 @@ def test_flipped_bits_in_the_headers_of_three_hdus(tmp_path):
 
 @pytest.mark.torture
 def test_no_odd_value_of_a_card_stops_a_run(tmp_path):
-    made = _check(tmp_path, _cards(1))
-    assert len(made.status) == 120 * 18 + SOUND_FRAMES
+    outcome = _check(tmp_path, _cards(1))
+    assert len(outcome.status) == 120 * 18 + SOUND_FRAMES
 
 
 @pytest.mark.torture

@@ -51,7 +51,7 @@ def test_overscan_above_gives_a_level_a_column():
 
 
 def test_a_biassec_at_the_corner_is_its_columns_beside_the_data():
-    """Las Campanas' cameras name the corner; IRAF takes its columns, from all rows of the data."""
+    """Las Campanas' cameras name the corner; IRAF takes its columns from all rows of the data."""
     frame_geometry = geometry(
         header(80, 82, BIASSEC="[49:80,51:82]", DATASEC="[1:48,1:50]", TRIMSEC="[3:48,2:50]")
     )
@@ -151,7 +151,7 @@ def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
     ]
     frame_geometry = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
     assert (frame_geometry.layout, frame_geometry.shape) == ("image", (5, 16))
-    places = {a.name: (a.place.to_fits(), a.flip_x) for a in frame_geometry.amplifiers}
+    places = {a.name: (a.place.to_fits(), a.is_flipped_x) for a in frame_geometry.amplifiers}
     assert places == {
         "A1": ("[13:16,1:5]", True), "B1": ("[9:12,1:5]", True),
         "A2": ("[1:4,1:5]", False), "B2": ("[5:8,1:5]", False),
@@ -283,25 +283,34 @@ def test_keck_prescan_and_overscan_in_each_extension():
     assert [a.name for a in frame_geometry.amplifiers] == ["VidInp1", "VidInp2"]
     assert {a.overscan[0].to_fits() for a in frame_geometry.amplifiers} == {"[11:14,1:7]"}
     assert frame_geometry.amplifiers[1].place.to_fits() == "[9:16,1:7]"
-    assert frame_geometry.amplifiers[1].flip_x
+    assert frame_geometry.amplifiers[1].is_flipped_x
 
 
 # -- HIERARCH ---------------------------------------------------------------------------------
 
 
 def eso(nx, ny, *outputs, **cards):
-    made = header(nx, ny, INSTRUME="FORS2", **cards)
+    frame_header = header(nx, ny, INSTRUME="FORS2", **cards)
     for number, values in enumerate(outputs, 1):
         for key, value in values.items():
-            made[f"HIERARCH ESO DET OUT{number} {key}"] = value
-    return made
+            frame_header[f"HIERARCH ESO DET OUT{number} {key}"] = value
+    return frame_header
 
 
 def test_eso_output_at_the_right_has_its_prescan_there():
     """As EFOSC2: the output is at X = 2048, so its 6 columns of prescan are the last ones."""
-    out = {"NX": 24, "NY": 18, "X": 48, "Y": 1, "PRSCX": 6, "OVSCX": 0, "PRSCY": 0, "OVSCY": 4}
-    out |= {"CONAD": 1.1, "GAIN": 0.91, "RON": 7.8}
-    amplifier = only_amplifier(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
+    counts = {
+        "NX": 24,
+        "NY": 18,
+        "X": 48,
+        "Y": 1,
+        "PRSCX": 6,
+        "OVSCX": 0,
+        "PRSCY": 0,
+        "OVSCY": 4,
+    }
+    counts |= {"CONAD": 1.1, "GAIN": 0.91, "RON": 7.8}
+    amplifier = only_amplifier(eso(30, 22, counts, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
     assert amplifier.data.to_fits() == "[1:24,1:18]"
     assert amplifier.overscan[0].to_fits() == "[25:30,1:18]"
     assert amplifier.along == "rows"
@@ -309,8 +318,17 @@ def test_eso_output_at_the_right_has_its_prescan_there():
 
 
 def test_eso_strips_above_and_below():
-    out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 0, "OVSCX": 0, "PRSCY": 2, "OVSCY": 3}
-    amplifier = only_amplifier(eso(20, 15, out))
+    counts = {
+        "NX": 20,
+        "NY": 10,
+        "X": 1,
+        "Y": 1,
+        "PRSCX": 0,
+        "OVSCX": 0,
+        "PRSCY": 2,
+        "OVSCY": 3,
+    }
+    amplifier = only_amplifier(eso(20, 15, counts))
     assert (amplifier.data.to_fits(), amplifier.along) == ("[1:20,3:12]", "columns")
     assert amplifier.overscan[0].to_fits() == "[1:20,13:15]"
 
@@ -331,16 +349,25 @@ def test_eso_four_outputs_read_towards_the_corners():
 
 
 def test_eso_numbers_that_do_not_add_up_are_refused():
-    out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 2, "OVSCX": 2, "PRSCY": 0, "OVSCY": 0}
+    counts = {
+        "NX": 20,
+        "NY": 10,
+        "X": 1,
+        "Y": 1,
+        "PRSCX": 2,
+        "OVSCX": 2,
+        "PRSCY": 0,
+        "OVSCY": 0,
+    }
     with pytest.raises(FrameError, match=r"do not add up.*OUT1 NX|OUT1 NX.*do not add up"):
-        geometry(eso(22, 10, out))
+        geometry(eso(22, 10, counts))
 
 
 def test_facts_from_hierarch_cards_alone():
-    made = eso(20, 10, ESO__DPR__TYPE="FLAT,LAMP", MJD_OBS=59000.25, EXPTIME=3.5)
-    made["HIERARCH ESO TEL GEOLON"] = -70.4
-    made["HIERARCH ESO INS FILT1 NAME"] = "v_HIGH"
-    facts = generic_camera([made]).describe([made], file="a.fits")
+    frame_header = eso(20, 10, ESO__DPR__TYPE="FLAT,LAMP", MJD_OBS=59000.25, EXPTIME=3.5)
+    frame_header["HIERARCH ESO TEL GEOLON"] = -70.4
+    frame_header["HIERARCH ESO INS FILT1 NAME"] = "v_HIGH"
+    facts = generic_camera([frame_header]).describe([frame_header], file="a.fits")
     assert (facts.imagetyp, facts.type, facts.filter) == ("FLAT,LAMP", "flat", "v_HIGH")
     assert (facts.date_obs, facts.night) == ("2020-05-31T06:00:00", "2020-05-30")
 

@@ -14,7 +14,7 @@ from ccdflow.camera.identity import (
     differing_cards_in_words,
     differing_keywords,
     setting_of,
-    value_of,
+    value_of_card_text,
 )
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.member_selection import Thresholds
@@ -183,10 +183,10 @@ def test_the_setting_of_many_images_is_short_and_tells_them_apart():
         images = [fits.Header({"NAXIS": 2, "LTV1": -(100 * i + shift)}) for i in range(64)]
         return [fits.Header({"NAXIS": 0, "TELESCOP": "A"}), *images]
 
-    one, other = (setting_of(headers(shift), range(1, 65)) for shift in (0, 1))
-    assert len(one) < 60
-    assert differing_keywords([one, other]) == ["LTV1"]
-    assert differing_keywords([one, one]) == []
+    first_headers, other = (setting_of(headers(shift), range(1, 65)) for shift in (0, 1))
+    assert len(first_headers) < 60
+    assert differing_keywords([first_headers, other]) == ["LTV1"]
+    assert differing_keywords([first_headers, first_headers]) == []
 
 
 # -- two kinds by their pixels -----------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_two_kinds_are_seen_and_one_is_not():
     rng = np.random.default_rng(4)
     frames = rng.normal(0, 4, (9, 64, 96))
     assert split_populations(statistics(frames, [500.0] * 9)) is None
-    # A level that drifts is one kind.
+    # Frames whose level drifts are of one kind.
     assert split_populations(statistics(frames, np.linspace(500, 700, 9))) is None
     assert split_populations(statistics(frames, [500, 620] * 4 + [501])) == (
         (0, 2, 4, 6, 8),
@@ -233,8 +233,8 @@ def test_cards_between_two_kinds():
         "A (1 and 2)",
         "MYTEMP (20 to 20.5 and 31 to 31.5)",
     ]
-    assert value_of("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
-    assert value_of("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
+    assert value_of_card_text("MODE    = 'it''s   '           / a comment".ljust(80)) == "it"
+    assert value_of_card_text("HIERARCH ESO DET X = 12 / twelve".ljust(80)) == "12"
 
 
 def test_frames_that_are_left_out_name_the_card_that_differs(tmp_path):
@@ -293,7 +293,7 @@ def test_cards_that_masters_are_not_grouped_by_keep_none_from_a_frame():
 
 
 def test_a_setting_of_a_million_keeps_its_digits():
-    """'1.1e+06' would be that of 1,100,000 and of 1,100,049."""
+    """The text '1.1e+06' would be that of 1,100,000 and of 1,100,049 alike."""
     texts = [
         setting_of([fits.Header({"INSTRUME": "PROBE", "GAIN": value})], [0])
         for value in (999_999, 1_100_000, 1_100_049)

@@ -19,7 +19,7 @@ CARDS = Cards(**{name: default_cards()[name] for name in ("gain", "read_noise", 
 
 
 def header_of(*cards, nx=64, ny=48):
-    """A primary header with an image and these cards, (keyword, value, comment)."""
+    """Return a primary header with an image and these cards, (keyword, value, comment)."""
     header = fits.Header()
     for keyword, value in (("SIMPLE", True), ("BITPIX", 16), ("NAXIS", 2)):
         header[keyword] = value
@@ -34,7 +34,7 @@ def facts_of(*cards):
 
 
 def warnings_of(facts):
-    """The warnings on cards; the frames of these tests have no date."""
+    """Return the warnings on cards, without those on the date: these frames have none."""
     return tuple(text for text in facts.warnings if "night is unknown" not in text)
 
 
@@ -76,14 +76,16 @@ def test_a_science_frame_of_no_exposure_and_a_gain_of_0_have_warnings():
             f"EXPTIME: not an exposure in seconds (found {value!r}); allowed: 0 s up to below"
             " 2^31 s; it counts as unknown until the card is corrected",
         )
-    rest = "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's"
+    remedy = (
+        "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's"
+    )
     zero = facts_of(("GAIN", 0.0))
-    # The frame is in one group with those that have no card: no master is named g0.0.
+    # A gain of 0 counts as unknown, so that no master is named g0.0.
     assert zero.gain is None
     none = warnings_of(zero)
-    assert none == (f"GAIN: no gain (found 0.0); {rest} profile",)
+    assert none == (f"GAIN: no gain (found 0.0); {remedy} profile",)
     below = warnings_of(facts_of(("GAIN", -1.1)))
-    assert below == (f"GAIN: not a number from 0 to 1e6 (found -1.1); {rest} profile",)
+    assert below == (f"GAIN: not a number from 0 to 1e6 (found -1.1); {remedy} profile",)
 
 
 def test_the_gains_of_further_amplifiers_are_looked_at():
@@ -107,12 +109,12 @@ def test_a_place_in_a_wheel_is_one_filter_however_its_number_is_written():
 
 
 def test_a_name_of_a_filter_comes_before_its_place_in_the_wheel():
-    """The place has another filter after the wheel was filled anew: no flat may go by it."""
+    """After the wheel is refilled the place has another filter: a flat must not fit by it."""
     osmos = (("FILTER1", 1), ("FILTID1", "Open"), ("FILTER2", 3), ("FILTID2", "g"))
     assert facts_of(*osmos).filter == "g"
     assert facts_of(("FILTER", 2), ("FILTERID", "V")).filter == "V"
     assert facts_of(("FILTER1", 3), ("FILTER2", 5)).filter == "3+5"
-    # The second wheel has no name: its place stays, beside the name of the first.
+    # The second wheel has no name of a filter: its place is kept beside the name of the first.
     assert facts_of(("FILTER1", "V"), ("FILTER2", 3)).filter == "V+3"
 
 
@@ -164,7 +166,7 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword
     both = facts_of(("CCDFLTID", "B"), ("IRFLTID", "J"), ("FLTWHEEL", "Open"), ("FLTPOS", "3a"))
     assert both.filter == "B+J"
-    # The listed card counts, and an open one of the list gives way.
+    # A listed card counts before others, unless it names an open place.
     assert facts_of(("FILTER", "R"), ("MYFLTID", "none at all")).filter == "R"
     assert facts_of(("FILTER", "Open"), ("ESO INS FILT5 NAME", "Ha")).filter == "Ha"
     for text in ("CF-CLEAR1", "WaveplateOut", "Open (Lyot)", "No Filter"):
@@ -198,9 +200,9 @@ def test_a_filter_is_known_by_the_name_of_its_card():
     ],
 )
 def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
-    made = facts_of(*cards)
-    assert made.gain == gain
-    assert [w for w in made.warnings if "GAIN" in w] == (
+    frame_facts = facts_of(*cards)
+    assert frame_facts.gain == gain
+    assert [w for w in frame_facts.warnings if "GAIN" in w] == (
         []
         if gain is not None
         else [
@@ -208,7 +210,7 @@ def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
             " electrons per adu, above 0; correct the card, or write gain into the camera's profile"
         ]
     )
-    # The reduction uses the number that the table shows.
+    # The reduction uses the same number as the table.
     assert card_number([header_of(*cards)], default_cards()["gain"], 0) == gain
 
 
@@ -245,7 +247,7 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
     ):  # fmt: skip
         settings = {facts_of((keyword, value)).setting for value in (one, other)}
         assert len(settings) == 2, keyword
-    # The time at which a frame was read is no setting of the readout.
+    # The time at which a frame was read out is not a setting of the readout.
     assert facts_of(("READTIME", "2014-05-01T22:01:51.2")).setting == ""
     assert facts_of(("READTIME", 1e-6)).setting != ""
 
@@ -261,9 +263,9 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
     ],
 )  # fmt: skip
 def test_a_target_named_like_a_calibration_has_a_warning_with_its_type(name, kind):
-    made = facts_of(("IMAGETYP", "object"), ("OBJECT", name), ("EXPTIME", 3.0))
-    assert made.type == "science"
-    advice = [w for w in made.warnings if "if it is of type" in w]
+    frame_facts = facts_of(("IMAGETYP", "object"), ("OBJECT", name), ("EXPTIME", 3.0))
+    assert frame_facts.type == "science"
+    advice = [w for w in frame_facts.warnings if "if it is of type" in w]
     assert [w.split("if it is of type ")[1].split(",")[0] for w in advice] == (
         [kind] if kind else []
     )
@@ -271,8 +273,8 @@ def test_a_target_named_like_a_calibration_has_a_warning_with_its_type(name, kin
 
 def test_the_rule_of_a_warning_names_the_card_and_can_be_read():
     cards = (("IMAGETYP", "Light: a"), ("TARGNAME", "Flat: R"), ("EXPTIME", 3.0))
-    made = facts_of(*cards)
-    (advice,) = [w for w in made.warnings if "if it is of type" in w]
+    frame_facts = facts_of(*cards)
+    (advice,) = [w for w in frame_facts.warnings if "if it is of type" in w]
     (rule,) = yaml.safe_load(advice.split("types: ")[1])
     assert rule == {"type": "flat", "imagetyp": "Light: a", "cards": {"TARGNAME": "Flat: R"}}
 
@@ -365,7 +367,7 @@ def test_the_light_of_an_amplifier_narrower_than_a_box():
 
 @pytest.mark.parametrize("value", [1e300, 1.7976931348623157e308, 4.9e-324, "1D300 e-/adu", 1e7])
 def test_numbers_that_no_detector_has_are_unknown(value):
-    """The squares of such numbers would overflow and end the plan of all nights."""
+    """The squares of these numbers would overflow, and the plan of all nights would fail."""
     headers, cards = [header_of(("GAIN", value), ("RDNOISE", value))], default_cards()
     assert card_number(headers, cards["gain"], 0) is None
     assert card_number(headers, cards["read_noise"], 0) is None

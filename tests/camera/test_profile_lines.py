@@ -89,7 +89,7 @@ def test_the_rule_of_each_warning_keeps_the_type_that_it_promises(tmp_path, text
 
 
 def test_the_warnings_with_a_rule_are_there(tmp_path):
-    """The test before this one skips the texts by which a frame has a type of its own."""
+    """The test above skips texts that are image types, and so must not skip all of them."""
     for cards in (
         {"IMAGETYP": "Dark: no shutter", "EXPTIME": 0.0},
         {"IMAGETYP": "Bias: 2", "EXPTIME": 600.0},

@@ -54,6 +54,24 @@ def test_the_text_of_a_camera_is_of_all_its_values(tmp_path):
     assert moved.text_without_path == camera.text_without_path == repr(replace(camera, path=""))
 
 
+def test_the_text_of_a_camera_has_the_names_that_fields_had_when_rows_were_written(tmp_path):
+    """With other names the hash would differ, and all headers of an archive be read again."""
+    (tmp_path / "probe.yaml").write_text(
+        "recognise: {INSTRUME: PROBE}\nraw: true\noverscan: none\n"
+        'amplifiers: [{data: {fits: "[1:9,1:7]"}, flip: x}]\n'
+    )
+    (camera,) = load_cameras(tmp_path)
+    amplifier = (
+        "AmplifierSpec(name='A1', hdu=None, data=RegionSpec(form='fits', text='[1:9,1:7]'), "
+        "overscan=(), along=None, place=None, flip_x=True, flip_y=False, gain=None, "
+        "read_noise=None, saturation=None)"
+    )
+    assert repr(camera.amplifiers) == f"({amplifier},)"
+    assert camera.text.startswith("Camera(name='probe', path=")
+    assert f"amplifiers=({amplifier},), overscan=False, layout=None, " in camera.text
+    assert "reduction=(), raw=True, gain=None, read_noise=None, " in camera.text
+
+
 def test_two_profiles_of_one_text_are_two_cameras(tmp_path):
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text("recognise: {INSTRUME: PROBE}\n")
@@ -63,17 +81,17 @@ def test_two_profiles_of_one_text_are_two_cameras(tmp_path):
 def test_cards_of_a_profile_leave_those_of_others(tmp_path):
     (tmp_path / "a.yaml").write_text("recognise: {A: 1}\nkeywords: {exptime: OWN}\n")
     (tmp_path / "b.yaml").write_text("recognise: {B: 1}\n")
-    own, usual = load_cameras(tmp_path)
+    own, other_camera = load_cameras(tmp_path)
     assert [card.keyword for card in dict(own.cards)["exptime"]] == ["OWN"]
-    assert dict(usual.cards) == facts.default_cards()
+    assert dict(other_camera.cards) == facts.default_cards()
     assert len(facts.default_cards()["exptime"]) > 10
 
 
 @pytest.mark.parametrize(("nx", "ny"), [(2080, 4128), (160, 70)])
 def test_the_lfc_profile_at_any_size(nx, ny):
-    made = header(nx, ny, INSTRUME="LFC", BIASSEC=f"[{nx - 31}:{nx},1:{ny - 1}]")
-    camera = identify([made], load_cameras(CAMERAS), file="a.fits")
-    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    frame_header = header(nx, ny, INSTRUME="LFC", BIASSEC=f"[{nx - 31}:{nx},1:{ny - 1}]")
+    camera = identify([frame_header], load_cameras(CAMERAS), file="a.fits")
+    (amplifier,) = camera.geometry([frame_header], file="a.fits").amplifiers
     assert camera.name == "lfc"
     assert amplifier.data.to_fits() == f"[1:{nx - 32},1:{ny}]"
     assert amplifier.overscan[0].to_fits() == f"[{nx - 24}:{nx},1:{ny}]"
@@ -100,15 +118,15 @@ reduction: {statistic: mean, trim: false}
 layout: extensions
 """,
     )
-    made = header(16, 9, INSTRUME="PROBE", RON2=7.0, RDNOISE=3.0)
+    frame_header = header(16, 9, INSTRUME="PROBE", RON2=7.0, RDNOISE=3.0)
     frame = np.arange(16 * 9).reshape(9, 16)
-    frame_geometry = camera.geometry([made], file="a.fits")
+    frame_geometry = camera.geometry([frame_header], file="a.fits")
     left, right = frame_geometry.amplifiers
     assert (left.gain, left.read_noise, right.read_noise) == (2.5, 7.0, 3.0)
     assert [strip.to_fits() for strip in left.overscan] == ["[6:7,1:9]", "[15:16,1:9]"]
     assert (right.along, right.overscan) == ("none", ())
-    wanted = np.hstack([frame[:, 13:8:-1], frame[:, 0:5]])
-    np.testing.assert_array_equal(rebuild_image(frame_geometry, [frame]), wanted)
+    expected_image = np.hstack([frame[:, 13:8:-1], frame[:, 0:5]])
+    np.testing.assert_array_equal(rebuild_image(frame_geometry, [frame]), expected_image)
     recipe = camera.recipe({"dtype": "float64", "statistic": "median"})
     assert (recipe.statistic, recipe.trim, recipe.dtype) == ("mean", False, "float64")
     assert recipe.layout == "extensions"
@@ -128,8 +146,8 @@ def test_a_profile_may_keep_a_part_of_the_section_of_detsec(tmp_path):
 
 def test_overscan_none_drops_the_overscan_of_the_header(tmp_path):
     camera = profile(tmp_path, "recognise: {INSTRUME: PROBE}\noverscan: none\n")
-    made = header(12, 9, INSTRUME="PROBE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
-    frame_geometry = camera.geometry([made], file="a.fits")
+    frame_header = header(12, 9, INSTRUME="PROBE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
+    frame_geometry = camera.geometry([frame_header], file="a.fits")
     assert (frame_geometry.shape, frame_geometry.amplifiers[0].along, frame_geometry.source) == (
         (9, 10),
         "none",
@@ -142,11 +160,13 @@ def test_a_strip_of_a_profile_is_never_lengthened(tmp_path):
 recognise: {INSTRUME: PROBE}
 amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
 """
-    made = header(12, 9, INSTRUME="PROBE")
+    frame_header = header(12, 9, INSTRUME="PROBE")
     with pytest.raises(FrameError, match="8 of the 9 rows"):
-        profile(tmp_path, text % "").geometry([made], file="a.fits")
+        profile(tmp_path, text % "").geometry([frame_header], file="a.fits")
     (amplifier,) = (
-        profile(tmp_path, text % ", along: frame").geometry([made], file="a.fits").amplifiers
+        profile(tmp_path, text % ", along: frame")
+        .geometry([frame_header], file="a.fits")
+        .amplifiers
     )
     assert (amplifier.along, amplifier.overscan[0].to_fits()) == ("frame", "[11:12,1:8]")
 

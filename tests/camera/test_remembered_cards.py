@@ -90,7 +90,7 @@ def test_rows_are_the_same_with_and_without_memory(rows):
 
 
 def test_another_hdu_that_holds_the_image_gives_another_type(rows):
-    """The cards are the same, but for the names of the extensions."""
+    """The files differ only in the names of their extensions."""
 
     def file_of(*names):
         parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]
@@ -109,7 +109,7 @@ def test_another_hdu_that_holds_the_image_gives_another_type(rows):
 
 
 def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
-    """Each set of cards that a function has looked at is kept by itself."""
+    """Results are remembered for each set of cards that a function has read."""
     looked = []
 
     def kind(headers):

@@ -48,8 +48,8 @@ def test_fits_sections_as_they_come(text, region):
 def test_a_reversed_range_tells_its_direction():
     section = parse_fits("[2048:1025,1:350]")
     assert section.region == Region(0, 350, 1024, 2048)
-    assert (section.flip_x, section.flip_y) == (True, False)
-    assert parse_fits("[*,-*]", shape=(5, 9)).flip_y
+    assert (section.is_flipped_x, section.is_flipped_y) == (True, False)
+    assert parse_fits("[*,-*]", shape=(5, 9)).is_flipped_y
     assert parse_fits("[*,-*]", shape=(5, 9)).region == Region(0, 5, 0, 9)
 
 

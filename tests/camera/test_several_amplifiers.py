@@ -35,7 +35,7 @@ def test_a_trimsec_inside_datasec_keeps_its_place_in_a_flipped_amplifier():
     for made in headers[1:]:
         made["TRIMSEC"] = "[5:10,1:5]"
     image = rebuild_image(geometry(*headers), arrays)
-    # The first column read of each is dropped: that at the outer edge.
+    # The first column that each amplifier reads, at the outer edge, is dropped.
     np.testing.assert_array_equal(image, chip[:, 1:-1])
 
 
@@ -45,7 +45,7 @@ def test_extensions_are_kept_where_asked():
     assert frame_geometry.layout == "extensions"
     assert frame_geometry.extension_shapes == tuple((hdu, (5, 7)) for hdu in (1, 2, 3, 4))
     assert {a.place for a in frame_geometry.amplifiers} == {Region(0, 5, 0, 7)}
-    assert not any(a.flip_x or a.flip_y for a in frame_geometry.amplifiers)
+    assert not any(a.is_flipped_x or a.is_flipped_y for a in frame_geometry.amplifiers)
 
 
 def test_extensions_without_a_place_are_kept_and_reported():
@@ -136,7 +136,7 @@ def test_three_by_three_binning_that_does_not_divide_the_chip():
         "[1:682,1:1365]",
         "[683:1364,1:1365]",
     ]
-    assert [a.flip_x for a in frame_geometry.amplifiers] == [False, True]
+    assert [a.is_flipped_x for a in frame_geometry.amplifiers] == [False, True]
 
 
 def test_a_family_with_its_strips_at_either_end():
@@ -177,17 +177,18 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
             {"CRVAL1U": 100, "CDELT1U": 2, "CDELT2U": 1, "COVER": 64, "DNAXIS1": 2048},
             ["[1:440,1:9]"],
         ),
-        # All of it lies on the right one.
+        # The whole window lies on the right amplifier.
         ({"CRVAL1U": 520, "DNAXIS1": 1024}, ["[1:440,1:9]"]),
-        # In the middle, or of a chip that nobody knows: divided evenly, the latter with a warning.
+        # A window in the middle, or on a chip of unknown width, is divided evenly; the latter with
+        # a warning.
         ({"CRVAL1U": 292, "DNAXIS1": 1024}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 0}, ["[1:220,1:9]", "[221:440,1:9]"]),
         ({"CRVAL1U": 400}, ["[1:220,1:9]", "[221:440,1:9]"]),
     ],
 )
 def test_the_window_places_the_seam_of_its_amplifiers(cards, data):
-    made = header(504, 9, **(LICK | cards))
-    frame_geometry = geometry(made)
+    frame_header = header(504, 9, **(LICK | cards))
+    frame_geometry = geometry(frame_header)
     assert [a.data.to_fits() for a in frame_geometry.amplifiers] == data
     strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
     for amplifier in frame_geometry.amplifiers:
@@ -213,8 +214,8 @@ def test_one_entry_for_several_hdus(hdu, names, tmp_path):
     text = f"recognise: {{INSTRUME: PROBE}}\namplifiers: [{{name: A, hdu: {hdu}, {regions}}}]"
     camera = profile(tmp_path, text, "many")
     headers = [header(INSTRUME="PROBE"), *(header(12, 9, EXTNAME=f"im{i}") for i in (1, 2, 3))]
-    made = camera.geometry(headers, file="a", layout="extensions")
-    assert [a.name for a in made.amplifiers] == names
+    frame_geometry = camera.geometry(headers, file="a", layout="extensions")
+    assert [a.name for a in frame_geometry.amplifiers] == names
     with pytest.raises(FrameError, match="no image in the HDU"):
         camera.geometry([header(), header(EXTNAME="im9")], file="a")
 

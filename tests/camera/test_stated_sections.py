@@ -10,7 +10,7 @@ from ccdflow.camera.geometry import LIT_STRIP_BY_CARD
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError
 
-# Of a chip of 2048 x 40 with 32 columns of overscan at the right, as the LFC's.
+# The profile of a chip of 2048 x 40 with 32 columns of overscan at the right, as the LFC's.
 COLUMNS = """
 recognise: {{INSTRUME: PROBE}}
 {more}
@@ -29,7 +29,7 @@ amplifiers: [{{data: {{python: "[:-20, :]"}}, overscan: {{python: "[-16:, :]"}}}
 
 
 def strip_of(tmp_path, text, made, **more):
-    """The overscan that a profile takes in a frame."""
+    """Return the FITS section of the overscan that a profile takes in a frame."""
     lines = "\n".join(f"{key}: {value}" for key, value in more.items())
     camera = profile(tmp_path, text.format(more=lines))
     frame_geometry = camera.geometry([made], file="a.fits")
@@ -60,11 +60,11 @@ CONTRADICTED_CARDS = {
 @pytest.mark.parametrize("case", CONTRADICTED_CARDS)
 def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, case):
     text, nx, ny, cards, keyword = CONTRADICTED_CARDS[case]
-    made = header(nx, ny, INSTRUME="PROBE", **cards)
+    frame_header = header(nx, ny, INSTRUME="PROBE", **cards)
     with pytest.raises(
         FrameError, match="the overscan of the camera's profile holds data"
     ) as caught:
-        strip_of(tmp_path, text, made)
+        strip_of(tmp_path, text, frame_header)
     error = caught.value
     axis, length = ("NAXIS2", ny) if text is ROWS else ("NAXIS1", nx)
     size = f"[null, {ny}]" if text is ROWS else f"[{nx}, null]"
@@ -73,7 +73,7 @@ def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, ca
     assert f"recognised by {axis}: {length} (`overscan: none`" in error.remedy
     # The remedy that it names: the profile says that it is made for this size.
     assert f"write `size: {size}` into the profile" in error.remedy
-    assert strip_of(tmp_path, text, made, size=size)
+    assert strip_of(tmp_path, text, frame_header, size=size)
 
 
 # Cards that need not be about this frame, so that good frames may have them.
@@ -97,9 +97,9 @@ DOUBTED_CARDS = {
 @pytest.mark.parametrize("case", DOUBTED_CARDS)
 def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
     text, nx, ny, cards, keyword = DOUBTED_CARDS[case]
-    made = header(nx, ny, INSTRUME="PROBE", **cards)
+    frame_header = header(nx, ny, INSTRUME="PROBE", **cards)
     camera = profile(tmp_path, text.format(more=""))
-    (note,) = camera.geometry([made], file="a.fits").notes
+    (note,) = camera.geometry([frame_header], file="a.fits").notes
     assert note.table_text.startswith(
         f"warning: {keyword}: the overscan of the camera's profile may hold data by this card"
         f" (found {cards[keyword]}, allowed: a section without the "
@@ -110,7 +110,7 @@ def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
     assert f"recognised by {axis}: {length} (`overscan: none`" in note.text
     assert f"write `size: {size}` into the profile" in note.text
     sized = profile(tmp_path, text.format(more=f"size: {size}"))
-    assert sized.geometry([made], file="a.fits").notes == ()
+    assert sized.geometry([frame_header], file="a.fits").notes == ()
 
 
 SOUND_CARDS = {
@@ -132,7 +132,7 @@ SOUND_CARDS = {
     "BIASSEC": (COLUMNS, 2080, 40, {"BIASSEC": "[2049:2080,1:39]"}, "[2056:2080,1:40]"),
     "unreadable": (COLUMNS, 2080, 40, {"DATASEC": "all"}, "[2056:2080,1:40]"),
     "no card": (COLUMNS, 2048, 40, {}, "[2024:2048,1:40]"),
-    # The header is of two minds; the profile decides.
+    # The header contradicts itself; the profile decides.
     "DATASEC is all, but not BIASSEC": (
         COLUMNS, 2080, 40, {"DATASEC": "[1:2080,1:40]", "BIASSEC": "[2049:2080,1:39]"},
         "[2056:2080,1:40]",
@@ -152,8 +152,8 @@ SOUND_CARDS = {
 
 @pytest.mark.parametrize("case", SOUND_CARDS)
 def test_a_strip_that_no_card_contradicts_is_taken(tmp_path, case):
-    text, nx, ny, cards, wanted = SOUND_CARDS[case]
-    assert strip_of(tmp_path, text, header(nx, ny, INSTRUME="PROBE", **cards)) == wanted
+    text, nx, ny, cards, expected_strip = SOUND_CARDS[case]
+    assert strip_of(tmp_path, text, header(nx, ny, INSTRUME="PROBE", **cards)) == expected_strip
 
 
 def test_the_remedy_for_a_wrong_card_leaves_frames_of_other_sizes_alone(tmp_path):
@@ -162,10 +162,10 @@ def test_the_remedy_for_a_wrong_card_leaves_frames_of_other_sizes_alone(tmp_path
         (tmp_path / f"{name}.yaml").write_text(COLUMNS.format(more=more), "utf-8")
     cameras = load_cameras(tmp_path)
     for nx, name, strip in ((1032, "copy", "[1008:1032,1:9]"), (2080, "all", "[2056:2080,1:9]")):
-        made = [header(nx, 9, INSTRUME="PROBE", DATASEC="[1:2048,1:9]")]
-        camera = identify(made, cameras, file="a.fits")
+        headers = [header(nx, 9, INSTRUME="PROBE", DATASEC="[1:2048,1:9]")]
+        camera = identify(headers, cameras, file="a.fits")
         assert camera.name == name
-        assert camera.geometry(made, file="a.fits").amplifiers[0].overscan[0].to_fits() == strip
+        assert camera.geometry(headers, file="a.fits").amplifiers[0].overscan[0].to_fits() == strip
 
 
 def test_two_amplifiers_that_share_a_section(tmp_path):
@@ -186,10 +186,10 @@ amplifiers:
 def test_a_strip_that_a_card_gives_follows_the_header(tmp_path):
     text = "recognise: {{INSTRUME: PROBE}}\n{more}\namplifiers: [{{data: {{keyword: TRIMSEC}},"
     text += " overscan: {{keyword: BIASSEC}}}}]\n"
-    made = header(
+    frame_header = header(
         50, 9, INSTRUME="PROBE", DATASEC="[1:50,1:9]", TRIMSEC="[1:40,1:9]", BIASSEC="[41:50,1:9]"
     )
-    assert strip_of(tmp_path, text, made) == "[41:50,1:9]"
+    assert strip_of(tmp_path, text, frame_header) == "[41:50,1:9]"
 
 
 def test_the_profiles_that_come_along_give_a_size_or_have_cards_that_tell():

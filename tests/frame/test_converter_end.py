@@ -51,7 +51,7 @@ def lit_frame(seed=1):
     return frame, full
 
 
-@pytest.mark.parametrize("changes", [{}, {"flip_y": True}, {"flip_x": True}])
+@pytest.mark.parametrize("changes", [{}, {"is_flipped_y": True}, {"is_flipped_x": True}])
 @pytest.mark.parametrize("axis", ["rows", "columns"])
 def test_all_pixels_at_the_end_are_found_and_no_others(changes, axis):
     """The level differs from row to row: a single limit lost them, or found others."""
@@ -64,7 +64,9 @@ def test_all_pixels_at_the_end_are_found_and_no_others(changes, axis):
     raw = frame.astype(np.uint16)
     made = reduction.reduce_frame({0: (raw, 0)}, place, ReductionRecipe())
     end = made.converters[place.amplifiers[0].name]
-    full = full[:: -1 if "flip_y" in changes else 1, :: -1 if "flip_x" in changes else 1]
+    full = full[
+        :: -1 if "is_flipped_y" in changes else 1, :: -1 if "is_flipped_x" in changes else 1
+    ]
     assert np.array_equal(end.full_pixels(made.images[0].data, 0, 0), full)
     assert (end.top, len(end.parts)) == (65535.0, 1)
     assert end.parts[0][1] < end.least - 8000

@@ -438,7 +438,7 @@ def test_sections_of_the_chip_follow_the_kept_pixels(cards, data, section):
 def test_an_amplifier_that_was_turned_gives_a_section_in_the_orientation_of_the_product():
     header = fits.Header({"NAXIS": 2, "NAXIS1": 72, "NAXIS2": 40, "DATASEC": "[1:64,1:40]"})
     header["DETSEC"] = "[64:1,1:40]"
-    one = amplifier("5:60,3:40", flip_x=True)
+    one = amplifier("5:60,3:40", is_flipped_x=True)
     assert placement.detector_section([header], (one,), (38, 56), "DETSEC") == "[5:60,3:40]"
 
 
@@ -490,7 +490,7 @@ def test_a_pixel_keeps_its_place_in_the_sky_and_on_the_chip(sky, flips):
     raw = dict(SKIES[sky])
     if sky == "no CRPIX":
         del raw["CRPIX1"], raw["CRPIX2"]
-    one = amplifier("5:60,3:40", flip_x=flips[0], flip_y=flips[1])
+    one = amplifier("5:60,3:40", is_flipped_x=flips[0], is_flipped_y=flips[1])
     header = placed_header(raw | {"LTV1": 100.0, "LTM1_1": 0.5}, one)
     x, y = np.array([4.0, 17.0, 59.0]), np.array([2.0, 30.0, 39.0])  # raw, from 0
     at = (59 - x if flips[0] else x - 4), (39 - y if flips[1] else y - 2)
@@ -516,7 +516,7 @@ def test_alternative_coordinates_move_too_and_other_cards_are_left_as_they_are()
 @pytest.mark.parametrize("flip", [True, False])
 def test_unreadable_coordinates_go_where_sound_ones_would_move(flip):
     raw = SKIES["CD"] | {"CRPIX1": "in the middle"}
-    header = placed_header(raw, amplifier("5:60,1:40", flip_x=flip))
+    header = placed_header(raw, amplifier("5:60,1:40", is_flipped_x=flip))
     assert not {"CRPIX1", "CTYPE1", "CD1_1"} & set(header)
     assert placed_header(raw, amplifier("1:60,1:40"))["CRPIX1"] == "in the middle"
 
@@ -524,7 +524,7 @@ def test_unreadable_coordinates_go_where_sound_ones_would_move(flip):
 def test_distortions_hold_when_trimmed_and_go_when_turned():
     raw = SKIES["CD"] | {"A_ORDER": 2, "A_2_0": 1e-6, "B_ORDER": 2, "B_0_2": 1e-6}
     assert placed_header(raw, amplifier("5:60,1:40"))["A_2_0"] == 1e-6
-    header = placed_header(raw, amplifier("5:60,1:40", flip_x=True))
+    header = placed_header(raw, amplifier("5:60,1:40", is_flipped_x=True))
     assert not {"A_ORDER", "B_0_2", "CRPIX1", "CTYPE1"} & set(header)
 
 

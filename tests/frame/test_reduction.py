@@ -223,14 +223,14 @@ def test_amplifiers_are_turned_and_put_in_their_places():
         "xy": ("25:40,14:23", "23:24,14:23", "17:32,11:20", (True, True)),
     }
     amplifiers = [
-        amplifier(data, strip, place=place, name=name, flip_x=flips[0], flip_y=flips[1])
+        amplifier(data, strip, place=place, name=name, is_flipped_x=flips[0], is_flipped_y=flips[1])
         for name, (data, strip, place, flips) in places.items()
     ]
     image, _ = reduce_pixels(values, geometry(SHAPE, *amplifiers))
-    for data, strip, place, (flip_x, flip_y) in places.values():
+    for data, strip, place, (is_flipped_x, is_flipped_y) in places.values():
         level = np.median(values[region(strip).slices], axis=1)[:, None]
         part = values[region(data).slices] - level
-        part = part[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        part = part[:: -1 if is_flipped_y else 1, :: -1 if is_flipped_x else 1]
         np.testing.assert_array_equal(image[region(place).slices], part.astype("float32"))
 
 
@@ -238,7 +238,9 @@ def test_gaps_between_amplifiers_are_nan_and_masked():
     values = raw_frame("uint16", seed=9) // 2
     values[3, 2] = 65535
     one = amplifier("1:10,1:23", name="one")
-    two = amplifier("11:20,1:23", name="two", place="12:21,1:23", flip_x=True, saturation=32000)
+    two = amplifier(
+        "11:20,1:23", name="two", place="12:21,1:23", is_flipped_x=True, saturation=32000
+    )
     image, result = reduce_pixels(values, geometry(SHAPE, one, two), mask=True)
     assert np.isnan(image[:, 10]).all()
     assert np.isfinite(np.delete(image, 10, axis=1)).all()

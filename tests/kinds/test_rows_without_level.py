@@ -90,7 +90,7 @@ def test_the_mask_of_a_reduced_frame_has_them_in_its_own_orientation():
     frame[5:8, 50:] = 65535
     for changes, expected in (
         ({}, np.s_[5:8]),
-        ({"flip_y": True}, np.s_[32:35]),
+        ({"is_flipped_y": True}, np.s_[32:35]),
     ):
         one = amplifier("1:50,1:40", "51:60,1:40", **changes)
         made = reduction.reduce_frame(

@@ -513,8 +513,7 @@ VERBS = {
 }  # fmt: skip
 # Names that others prescribe, by the module and the reason.
 PRESCRIBED_TRUTHS = {
-    # Fields of the rows of frames: with other names all headers of an archive are read anew.
-    "geometry.py": {"flip_x", "flip_y"},
+    # Settings of a reduction, as a profile names them.
     "reduction_recipe.py": {"raw", "subtract", "trim"},
     # Keys of a camera's profile, whose values are in a hash by their names.
     "cameras.py": {"overscan", "raw"},

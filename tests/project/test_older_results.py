@@ -17,6 +17,7 @@ PLACES = [
     ("night.py", 'if any("calibrated" not in row'),
     ("ccdflow/commandline.py", "if value is None and may_lack_name"),
     ("ccdflow/settings.py", "_FORMER_BATCH_SIZE ="),
+    ("ccdflow/camera/hashed_text.py", "_FORMER_NAMES ="),
     ("ccdflow/files/checksum.py", "return content.partition"),
     ("ccdflow/kinds/masters/bias.py", "_VERSION_OF_MAD_CLIPPING ="),
     ("ccdflow/kinds/reporting/calibrated_pictures.py", "starts = {name:"),

@@ -76,7 +76,7 @@ def test_examples_are_understood(name):
         for word in arguments:
             setting, is_setting, value = word.partition("=")
             if is_setting and name != "daily":
-                assert options.given[setting] == value
+                assert options.settings_given[setting] == value
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("daily", "batch")])
@@ -122,9 +122,9 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
     (tmp_path / "x=1.fits").touch()
     allowed = ("raw", "results")
     words = ["raw=a=b", "x=1.fits", "reduced/y=2.fits", "results=r"]
-    given, rest = commandline.split_words(words, allowed=allowed)
-    assert given == {"raw": "a=b", "results": "r"}
-    assert rest == ["x=1.fits", "reduced/y=2.fits"]
+    settings_given, other_words = commandline.split_words(words, allowed=allowed)
+    assert settings_given == {"raw": "a=b", "results": "r"}
+    assert other_words == ["x=1.fits", "reduced/y=2.fits"]
     for wrong, reason in (
         (["raw=a", "raw=b"], "raw: the setting is given twice"),
         (["raw="], "raw: the setting has no value"),
@@ -135,7 +135,7 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
 
 
 def test_a_setting_that_is_no_folder_is_refused(tmp_path):
-    options = SimpleNamespace(given={"raw": str(tmp_path / "none")}, words=[])
+    options = SimpleNamespace(settings_given={"raw": str(tmp_path / "none")}, words=[])
     assert refusal_of(commandline.path, options, "raw", must_exist=True) == (
         UserError,
         f"raw: is not a folder (found '{tmp_path}/none'); give a folder that exists",

@@ -502,7 +502,7 @@ def test_overscan_on_the_left_mirrors_the_camera(tmp_path):
     assert mean[32] == pytest.approx(240, abs=5 * error)
 
 
-def test_a_sound_header_names_the_usable_overscan():
+def test_a_folder_of_an_earlier_commit_has_the_same_parameters_of_its_camera():
     camera = replace(simulate.LFC, has_sound_header=True)
     assert camera.biassec == "[2056:2080,1:4128]"
 

@@ -43,7 +43,7 @@ def rebuild_image(frame_geometry, arrays):
     image = np.full(frame_geometry.shape, -1)
     for amplifier in frame_geometry.amplifiers:
         part = arrays[amplifier.hdu][amplifier.data.slices]
-        part = part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+        part = part[:: -1 if amplifier.is_flipped_y else 1, :: -1 if amplifier.is_flipped_x else 1]
         image[amplifier.place.slices] = part
     return image
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_FRACTION, is_same_exposure
 from ccdflow.errors import FrameError
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _check_dark(masters, limits, name):
             remedy="give the exposure times of both",
         )
     # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.
-    if k > limits.scale_up * (1 + EXACT_PART):
+    if k > limits.scale_up * (1 + EXACT_FRACTION):
         raise FrameError(
             "the dark would be scaled up beyond the limit",
             file=name,

@@ -118,7 +118,7 @@ def region_by_sections(texts, shapes, *, keyword="CCDSEC", file=None, name="the 
         _binning_of_image(section.region, shape)
         for section, shape in zip(sections, shapes, strict=True)
     ]
-    directions = [(section.flip_x, section.flip_y) for section in sections]
+    directions = [(section.is_flipped_x, section.is_flipped_y) for section in sections]
     if None in steps or steps[0] != steps[1] or directions[0] != directions[1]:
         raise FrameError(
             "the master has another binning or direction than the frame",
@@ -128,9 +128,9 @@ def region_by_sections(texts, shapes, *, keyword="CCDSEC", file=None, name="the 
             allowed=f"as {texts[1]} for {master[1]} x {master[0]} in {name}",
             remedy="combine frames of this binning",
         )
-    (step_y, step_x), (flip_x, flip_y) = steps[0], directions[0]
-    rows_before = full_region.y1 - window.y1 if flip_y else window.y0 - full_region.y0
-    columns_before = full_region.x1 - window.x1 if flip_x else window.x0 - full_region.x0
+    (step_y, step_x), (is_flipped_x, is_flipped_y) = steps[0], directions[0]
+    rows_before = full_region.y1 - window.y1 if is_flipped_y else window.y0 - full_region.y0
+    columns_before = full_region.x1 - window.x1 if is_flipped_x else window.x0 - full_region.x0
     y0, remainder_y = divmod(rows_before, step_y)
     x0, remainder_x = divmod(columns_before, step_x)
     if not full_region.contains(window) or remainder_y or remainder_x:

@@ -1,4 +1,4 @@
-"""The binning of an image by its cards, and whether a section of the detector fits it."""
+"""The binning of an image by its cards, and the check of a detector section against it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINNING_PAIRS = (
     ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
-    # These come last: where a header has one of the pairs above as well, that one counts.
+    # The pairs from here on count only in headers that have none of the pairs above.
     ("HBIN", "VBIN"),
     ("CCDBINX", "CCDBINY"),
     ("DET-BIN1", "DET-BIN2"),
@@ -39,10 +39,10 @@ BINNING_PAIRS = (
 """Pairs of cards with the binning along x and along y."""
 
 BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
-"""Cards with both in one text, such as `2 2` or `2x2`."""
+"""Cards with both numbers in one text, such as `2 2` or `2x2`."""
 
 # Cards that may hold one number for both axes.
-_BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
+_SINGLE_BINNING_CARDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
 
 
 def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
@@ -54,9 +54,10 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
     index : int
         The HDU.
     specs : tuple of ccdflow.files.cards.CardSpec
-        The profile's cards: one with both numbers or with one for both axes, or x and then y.
+        The profile's cards: one card with both numbers, or with one number for both axes, or the
+        card of x and then that of y.
     default : (int, int)
-        Where no card says it.
+        The binning if no card has it.
 
     Returns
     -------
@@ -74,36 +75,41 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
         texts = [value_of_card(headers, spec, (index, 0)) for spec in specs]
         numbers = _integers(" ".join(str(text) for text in texts if text is not None))
         return (numbers[-1], numbers[0]) if numbers else default
-    for header in (headers[index], headers[0]):
-        for keyword in BINNING_TEXTS:
-            numbers = _integers(card_value(header, keyword))
-            if len(numbers) == 2:
-                return numbers[1], numbers[0]
-        for x_keyword, y_keyword in BINNING_PAIRS:
-            bx = abs(as_integer(card_value(header, x_keyword)) or 0)
-            by = abs(as_integer(card_value(header, y_keyword)) or 0)
-            if bx and by:
-                return by, bx
-    return _one_number(headers, index) or default
+    binning = _binning_of_header(headers[index]) or _binning_of_header(headers[0])
+    return binning or _binning_of_one_number(headers, index) or default
 
 
-# No camera bins more pixels than this along an axis: beyond it, a number is not a binning.
+def _binning_of_header(header):
+    """Return (by, bx) from the first text with both numbers or pair of cards; None without one."""
+    for keyword in BINNING_TEXTS:
+        numbers = _integers(card_value(header, keyword))
+        if len(numbers) == 2:
+            return numbers[1], numbers[0]
+    for x_keyword, y_keyword in BINNING_PAIRS:
+        bx = abs(as_integer(card_value(header, x_keyword)) or 0)
+        by = abs(as_integer(card_value(header, y_keyword)) or 0)
+        if bx and by:
+            return by, bx
+    return None
+
+
+# No camera bins more pixels than this along an axis: a larger number is not a binning.
 _MOST_BINNED = 64
 
 
-def _one_number(headers, index):
+def _binning_of_one_number(headers, index):
     """Return (by, bx) from cards with one number for both axes, or None.
 
     If only one card of a pair is there, it counts for both axes.
     """
     for header in (headers[index], headers[0]):
-        for keyword in _BINNING_WORDS:
+        for keyword in _SINGLE_BINNING_CARDS:
             numbers = _integers(card_value(header, keyword))
             if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
                 return numbers[-1], numbers[0]
         for pair in BINNING_PAIRS:
-            # CDELT1U is a pixel's step on the chip, and may stand alone: it gives no binning of
-            # both axes.
+            # CDELT1U is a pixel's step on the chip along one axis, and may be there without
+            # CDELT2U: it does not give the binning of both axes.
             factors = [as_integer(card_value(header, keyword)) or 0 for keyword in pair]
             if any(factors) and not pair[0].startswith("CDELT") and max(factors) <= _MOST_BINNED:
                 return max(factors), max(factors)

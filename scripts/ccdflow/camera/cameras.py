@@ -17,6 +17,7 @@ from ccdflow.camera.amplifiers.assembly import geometry_of_drafts
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.geometry import AmplifierSpec, Cards
+from ccdflow.camera.hashed_text import hashed_text
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.reduction_recipe import ReductionRecipe
@@ -38,9 +39,9 @@ class Condition:
     Attributes
     ----------
     card : CardSpec
-        In any HDU, unless it names one.
+        In any HDU, unless the card names one.
     values : tuple of (str or float)
-        Globs or numbers, one of which it must be.
+        Globs or numbers; the value of the card has to match one of them.
     """
 
     card: CardSpec
@@ -67,11 +68,11 @@ class Camera:
     ----------
     name : str
     path : str
-        The profile, '' for a generic camera.
+        The profile's file, '' for a generic camera.
     recognise : tuple of Condition
-        All must hold.
+        A frame of the camera meets all of them.
     cards : tuple of (str, tuple of CardSpec)
-        Where each fact stands (`ccdflow.camera.facts.KEYWORDS`).
+        The cards of each fact (`ccdflow.camera.facts.KEYWORDS`).
     types : tuple of TypeRule
     longitude : float or None
         Degrees, east positive; None for the header's own.
@@ -79,30 +80,31 @@ class Camera:
         NAXIS1, NAXIS2 of the frames that the amplifiers are for; None for any.
     amplifiers : tuple of AmplifierSpec
         Empty to take them from the header.
-    overscan : bool
-        False where the camera has no overscan worth using.
+    has_overscan : bool
+        Whether the camera has an overscan that may be used.
     layout : str or None
-        'image' or 'extensions', None for the caller's.
+        'image' or 'extensions', None for that of the configuration.
     reduction : tuple of (str, object)
         Settings that override the configuration's.
-    raw : bool
-        Whether frames are raw, whatever marks of a reduction they carry.
+    is_raw : bool
+        Whether frames count as raw although their headers may have marks of a reduction.
     gain, read_noise : float or None
-        Electrons per adu, electrons, of all amplifiers; they go before the cards.
+        Electrons per adu, electrons, of all amplifiers; they replace those of cards.
     measures_gain : bool
-        Whether the gain of frames is the measured one, whatever their cards say.
+        Whether the gain of frames is the measured one, and not that of cards.
     measures_shutter : bool
         Whether calibrated frames are corrected for the dead time of the shutter.
     linear : float or None
         Raw adu above which the response of all amplifiers is not linear any more.
     epochs : tuple of str
-        First nights, sorted, after the camera was opened or changed.
+        The first nights after the camera was opened or changed, sorted.
     dark_rate : float or None
-        Electrons a second in a pixel, if it is known.
+        Dark current of a pixel, electrons per second; None if unknown.
     ageing : tuple of (str, float)
-        Departure of a master from the truth for each day between, by its kind.
+        Departure of a master from the truth for each day between master and frame, by its kind.
     warming : tuple of (str, float)
-        Departure of a bias or flat from the truth for each degree between, by its kind.
+        Departure of a bias or flat from the truth for each degree between it and the frame, by its
+        kind.
     """
 
     name: str
@@ -113,10 +115,10 @@ class Camera:
     longitude: float | None = None
     size: tuple[int | None, int | None] = (None, None)
     amplifiers: tuple[AmplifierSpec, ...] = ()
-    overscan: bool = True
+    has_overscan: bool = True
     layout: str | None = None
     reduction: tuple[tuple[str, object], ...] = ()
-    raw: bool = False
+    is_raw: bool = False
     gain: float | None = None
     read_noise: float | None = None
     measures_gain: bool = False
@@ -127,32 +129,35 @@ class Camera:
     ageing: tuple[tuple[str, float], ...] = ()
     warming: tuple[tuple[str, float], ...] = ()
 
+    def __repr__(self):
+        return hashed_text(self)
+
     @cached_property
     def text(self):
-        """All values as `repr` has them, for hashes."""
+        """All values as text, for hashes."""
         return repr(self)
 
     @cached_property
     def text_without_path(self):
-        """All values as `text` has them, but for the path of the profile's file."""
+        """All values but the path of the profile's file, as text, for hashes."""
         return repr(replace(self, path=""))
 
     def epoch_of(self, night):
         """Return the night with which the epoch of a night began; '' before the first of them."""
         return max((epoch for epoch in self.epochs if epoch <= night), default="")
 
-    def sizes_met(self, headers):
-        """Return the number of sides that `size` gives, if an image has them; -1 if none has."""
-        count = -1
+    def n_sides_met(self, headers):
+        """Return the number of sides in `size` if an image has these sides; -1 if no image has."""
+        n_sides = -1
         for index in image_hdus(headers):
-            shape = array_shape(headers[index])[::-1]
-            if all(side in (None, length) for side, length in zip(self.size, shape, strict=True)):
-                count = sum(side is not None for side in self.size)
-        return count
+            lengths = array_shape(headers[index])[::-1]
+            if all(side in (None, length) for side, length in zip(self.size, lengths, strict=True)):
+                n_sides = sum(side is not None for side in self.size)
+        return n_sides
 
     @property
     def specificity(self):
-        """The number of cards that recognise it, and of those with an exact value."""
+        """The number of cards by which frames are recognised, and of those with an exact value."""
         return len(self.recognise), sum(condition.is_exact for condition in self.recognise)
 
     def describe(self, headers, *, file, remembered=compute_at_once):
@@ -163,9 +168,9 @@ class Camera:
         headers : list of astropy.io.fits.Header
             One for each HDU.
         file : str
-            Path relative to the raw folder; a folder's name stands in for a night no card gives.
+            Path relative to the raw folder; its folder's name is the night if no card gives one.
         remembered : callable, optional
-            A `ccdflow.files.remembered_results.Remembered` that is asked for this camera only.
+            A `ccdflow.files.remembered_results.Remembered` of this camera alone.
 
         Returns
         -------
@@ -184,7 +189,7 @@ class Camera:
 
     @property
     def _has_gain(self):
-        """Whether the profile has a number for the gain of all amplifiers, or has it measured."""
+        """Whether the profile has the gain of all amplifiers as numbers, or has it measured."""
         gains = [amplifier.gain for amplifier in self.amplifiers] or [None]
         are_numbers = all(isinstance(gain, int | float) for gain in gains)
         return are_numbers or self.measures_gain or self.gain is not None
@@ -231,7 +236,7 @@ class Camera:
             )
         else:
             drafts, notes = drafts_from_header(
-                headers, cards, takes_overscan=self.overscan, file=file
+                headers, cards, takes_overscan=self.has_overscan, file=file
             )
         figures = {
             name: value
@@ -244,7 +249,7 @@ class Camera:
             [replace(draft, **figures) for draft in drafts] if figures else drafts,
             headers,
             camera=self.name,
-            source="header" if self.overscan and not self.amplifiers else "profile",
+            source="header" if self.has_overscan and not self.amplifiers else "profile",
             layout=self.layout or layout,
             binning_cards=cards.binning,
             notes=notes,
@@ -271,7 +276,7 @@ class Camera:
         settings = dict(defaults) | dict(self.reduction)
         if self.layout is not None:
             settings["layout"] = self.layout
-        if self.raw:
+        if self.is_raw:
             settings["raw"] = True
         known_names = [field.name for field in fields(ReductionRecipe)]
         for name in settings:
@@ -286,7 +291,7 @@ class Camera:
 
 
 def identify(headers, cameras, *, file):
-    """Return the camera that a frame is of.
+    """Return the camera that took a frame.
 
     Parameters
     ----------
@@ -299,13 +304,14 @@ def identify(headers, cameras, *, file):
     Returns
     -------
     Camera
-        The profile whose cards all match. Of several, it is the one with most cards, and of those
-        with equally many, the one whose `size` is the frame's. Without any, a generic camera.
+        The profile whose cards all match. If several match, the one with most cards, and among
+        those with equally many, the one whose `size` is the frame's. If none matches, a generic
+        camera.
 
     Raises
     ------
     FrameError
-        If two profiles match equally well: this frame alone is refused.
+        If two profiles match equally well: the frame is refused.
 
     Examples
     --------
@@ -325,7 +331,7 @@ def identify(headers, cameras, *, file):
     ]
     if len(best_cameras) == 1:
         return best_cameras[0]
-    sizes = [camera.sizes_met(headers) for camera in best_cameras]
+    sizes = [camera.n_sides_met(headers) for camera in best_cameras]
     fitting_cameras = [c for c, size in zip(best_cameras, sizes, strict=True) if size == max(sizes)]
     if len(fitting_cameras) == 1:
         return fitting_cameras[0]
@@ -341,7 +347,7 @@ def identify(headers, cameras, *, file):
 
 
 NAME_CARDS = ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")
-"""Cards that name a camera without a profile; the first that says something."""
+"""Cards that name a camera without a profile; the first that is not blank counts."""
 
 
 def generic_camera(headers, *, used_names=frozenset()):
@@ -351,7 +357,7 @@ def generic_camera(headers, *, used_names=frozenset()):
     ----------
     headers : list of astropy.io.fits.Header
     used_names : frozenset of str
-        Names of profiles, none of which recognises the frame.
+        Names of profiles, which do not recognise the frame.
 
     Returns
     -------
@@ -367,12 +373,12 @@ def generic_camera(headers, *, used_names=frozenset()):
     )
 
 
-# Characters of a name at most: a text of many CONTINUE cards would fill the table and lines.
+# Characters of a camera's name at most: a text of many CONTINUE cards would fill tables and lines.
 _LONGEST_NAME = 80
 
 
 def _free_name(name, used_names):
-    """Return the name, with -generic behind it as often as it takes to be an unused one."""
+    """Return the name, with ``-generic`` appended until no profile has it."""
     while name in used_names:
         name += "-generic"
     return name
@@ -381,9 +387,9 @@ def _free_name(name, used_names):
 def _name_of(text):
     """Return the name of a camera that has no profile; two texts never share one.
 
-    Capitals do not count. A text of letters, digits and hyphens stays, and one with single blanks
-    has underscores in their place. Any other gets eight digits of its own, as does a text that
-    looks like one of these or like the name of a camera beside a profile.
+    Capitals become small letters. A text of letters, digits and hyphens stays, and single blanks
+    become underscores. Any other text gets eight digits of its hash. So does a text that ends like
+    a name with such digits or with ``-generic``.
 
     Examples
     --------
@@ -392,9 +398,9 @@ def _name_of(text):
     """
     text = text.strip().lower()
     name = text.replace(" ", "_")
-    is_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
+    may_be_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
     is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text)
-    if is_plain and not is_taken and len(text) <= _LONGEST_NAME:
+    if is_plain and not may_be_taken and len(text) <= _LONGEST_NAME:
         return name
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     letters = re.sub(r"[^a-z0-9]+", "-", text[:_LONGEST_NAME]).strip("-")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 EXACT_SECONDS = 0.1
-"""Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
+"""Exposures that differ by fewer seconds count as equal: shutters and clocks are not more exact."""
 
-EXACT_PART = 1e-3
+EXACT_FRACTION = 1e-3
 """Exposures that differ by less than this fraction count as equal: cards may be measured times."""
 
 
 def is_same_exposure(seconds, reference):
-    """Return whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
+    """Return whether two exposure times are equal, within `EXACT_SECONDS` or `EXACT_FRACTION`.
 
     Parameters
     ----------
     seconds : float or numpy.ndarray of any shape, float64
         Seconds.
     reference : float
-        Seconds; the tolerance is of this one.
+        Seconds; the fraction in the tolerance is one of this exposure.
 
     Returns
     -------
@@ -28,4 +28,4 @@ def is_same_exposure(seconds, reference):
     >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
     (True, False)
     """
-    return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))
+    return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_FRACTION * abs(reference))

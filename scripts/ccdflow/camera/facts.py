@@ -71,19 +71,19 @@ KEYWORDS = {
     "datasec": "DATASEC",
     "ccdsec": "CCDSEC",
 }
-"""Cards that are tried in this order if the profile names none.
+"""The cards of each fact, in the order in which they are tried if the profile names none.
 
-Each word is a keyword. Behind each ``|`` stands one keyword of several words, as ESO's are.
+Each word is a keyword. Behind each ``|`` is one keyword of several words, as ESO has them.
 """
 
-PART = (
+PART_CARDS = (
     "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",
     "CCDSEC", "DETSEC", "CRVAL1U", "CRVAL2U",
 )  # fmt: skip
 """Cards on the part of the detector in an image. Frames that differ in one are never averaged."""
 
-# Cards that become part of the product's header; the row says which of them are unreadable.
-_PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
+# Cards of coordinates, from which the product's are made; one that cannot be read gets a warning.
+_PLACEMENT_CARDS = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
@@ -99,10 +99,10 @@ class FrameFacts(NamedTuple):
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
     is_named_by_object : bool
-        Whether OBJECT names a type, of a frame whose image type is unknown.
+        Whether the image type is unknown, and OBJECT names a type.
     object, filter, grism : str
     optics : str
-        Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
+        Cards that the profile names, such as the angle of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
     exptime : float or None
         Seconds.
     naxis1, naxis2 : int or None
@@ -110,7 +110,7 @@ class FrameFacts(NamedTuple):
     biassec, trimsec, datasec, ccdsec : str
         As in the header.
     ccdsum : str
-        Binning as 'x y'; '' where no card says it.
+        Binning as 'x y'; '' where no card has it.
     gain, rdnoise : float or None
         Electrons per adu, electrons, as the header claims.
     date_obs : str
@@ -119,13 +119,13 @@ class FrameFacts(NamedTuple):
         YYYY-MM-DD of the evening, else the folder's name, else ''.
     readmode, window : str
     part : str
-        Detector and part of it that the images are of, as the cards of `PART` have it.
+        The detector and its part in the images, by the cards of `PART_CARDS`.
     setting : str
-        Device and setting that took it, see `ccdflow.camera.identity.setting_of`.
+        The device that took the frame and its setting, see `ccdflow.camera.identity.setting_of`.
     set_temperature, temperature : float or None
-        Set point of the cooler, and the sensor's own; degrees C, whichever the header has.
+        Set point of the cooler and temperature of the sensor, degrees C.
     warnings : tuple of str
-        Warnings: cards that cannot be read, and values that were guessed.
+        Warnings on cards that cannot be read, and on values that were guessed.
     """
 
     imagetyp: str = ""
@@ -172,15 +172,15 @@ def _usual_cards():
 
 
 class ProfileFacts(NamedTuple):
-    """Facts of its frames that a profile gives.
+    """Facts that a profile gives for the frames of its camera.
 
     Attributes
     ----------
     longitude : float or None
         Degrees, east positive; None for the header's own.
     has_gain : bool
-        Whether it has a number for the gain of all amplifiers, or has the gain measured: then no
-        card of the gain is warned of.
+        Whether the profile has the gain of all amplifiers as numbers, or has it measured. Cards of
+        the gain then get no warning.
     """
 
     longitude: float | None = None
@@ -194,14 +194,14 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     ----------
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
-        For each name of `KEYWORDS`, the cards tried in order.
+        For each name of `KEYWORDS`, its cards in the order in which they are tried.
     rules : tuple of ccdflow.camera.imagetypes.TypeRule
-        Tried in order before the built-in synonyms.
+        The profile's rules, which are tried in this order before the built-in synonyms.
     profile_facts : ProfileFacts
     file : str
         Path relative to the raw folder: its folder's name is the night where no card gives it.
     remembered : callable, optional
-        A `ccdflow.files.remembered_results.Remembered`, asked for these cards and rules only.
+        A `ccdflow.files.remembered_results.Remembered` of these cards and rules alone.
 
     Returns
     -------
@@ -217,10 +217,10 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     )
     reader = HeaderReader(headers, cards, file=file, positions=positions)
     exptime = reader.seconds()
-    # The result of a rule on names of files is another one in each file. `positions` is part of the
-    # key, as the result depends on it too.
-    keep = compute_at_once if any(rule.files for rule in rules) else remembered
-    (imagetyp, image_type, reason), type_warnings = keep(
+    # A rule on file names has another result in each file. `positions` is part of the key, because
+    # the result depends on the positions as well.
+    remembered_type = compute_at_once if any(rule.files for rule in rules) else remembered
+    (imagetyp, image_type, reason), type_warnings = remembered_type(
         ("type", positions),
         lambda headers: _type_of(headers, cards, rules, file, positions),
         headers,
@@ -228,7 +228,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     reader.warn_all(type_warnings)
     moment = _begin_of_exposure(reader, exptime)
     if image_type == "science" and exptime == 0:
-        # A dark scaled to 0 s subtracts nothing, and no card would say so.
+        # A dark that is scaled to 0 s subtracts nothing, and no card of the product would show it.
         reader.warn_of_no_exposure()
         exptime = None
     alike = remembered(
@@ -236,14 +236,15 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         lambda headers: _alike_facts(headers, cards, file, has_gain=profile_facts.has_gain),
         headers,
     )
-    # Names differ from frame to frame, and so do times and temperatures.
+    # Targets, times and temperatures differ from frame to frame, so they are not remembered.
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
     night = night_of(moment, reader, profile_facts.longitude, file)
     if image_type == "science":
         look_at_daylight(reader, moment, profile_facts.longitude, exptime)
     reader.warn_all(alike.readout_warnings)
-    # Many programs write text here, and no frame needs it: anything but a number is ignored.
+    # Many programs write text into these cards, and a frame can be reduced without a temperature:
+    # a value that is not a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
     temperature = celsius(reader.text("temperature"))
     reader.warn_all(alike.placement_warnings)
@@ -264,7 +265,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
 
 
 def _begin_of_exposure(reader, exptime):
-    """Return the moment at which a frame was begun; warn of dates that contradict each other."""
+    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other."""
     moment = usual_moment(reader, exptime)
     if moment is None:
         moment = moment_of(reader)
@@ -292,22 +293,22 @@ def _type_of(headers, cards, rules, file, positions):
 
 
 def _gain_of(reader, *, has_gain):
-    """Return the gain of a header; with the profile's the warnings on its cards do not count."""
-    count = len(reader.warnings)
+    """Return the gain of a header; its cards get no warning if the profile has the gain."""
+    n_warnings_before = len(reader.warnings)
     gain = reader.gain()
     if has_gain:
-        del reader.warnings[count:]
+        del reader.warnings[n_warnings_before:]
     return gain
 
 
 class _AlikeFacts(NamedTuple):
-    """Facts that many frames of a night have alike, and the warnings on their cards.
+    """Facts that are equal in many frames of a night, and the warnings on their cards.
 
     Attributes
     ----------
     facts : dict of str to object
     pixel_warnings, readout_warnings, placement_warnings : list of str
-        The order of warnings is a row's: those on times and temperatures stand between these.
+        Three lists, because a row has the warnings on times and temperatures between them.
     """
 
     facts: dict[str, object]
@@ -364,12 +365,13 @@ def _alike_facts(headers, cards, file, *, has_gain):
     )
 
 
-# CONTINUE makes texts of any length: they would fill the table, names and lines.
+# Characters of a text in a row at most. CONTINUE cards make texts of any length, which would fill
+# the table, names and lines.
 _MOST_CHARACTERS = 500
 
 
 def _shorten_text(text):
-    """Return a text; a long one is cut, and has eight digits of its own."""
+    """Return a text; a long text is cut, and gets eight digits of its hash."""
     if len(text) <= _MOST_CHARACTERS:
         return text
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
@@ -377,14 +379,14 @@ def _shorten_text(text):
 
 
 def _as_written(reader, name):
-    """Return a section for the table; the geometry finds out whether it can be read."""
+    """Return the text of a section's card, for the table; '' without a card."""
     cards = reader.all_values(name, lambda content: str(content.value), "")
     return " ".join(cards[0][0].split()) if cards else ""
 
 
 def _look_at_placement(reader):
-    """Warn of coordinates that cannot be read: the product's are made without them."""
-    for keyword in _PLACEMENT:
+    """Warn of coordinates that cannot be read: those of the product are made without them."""
+    for keyword in _PLACEMENT_CARDS:
         reader.read(
             keyword,
             lambda content: as_number(content.value),
@@ -394,12 +396,12 @@ def _look_at_placement(reader):
 
 
 def optics_of(reader):
-    """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
+    """Return the texts of the profile's optics cards, which frame and flat share; '' for none."""
     cards = reader.all_values("optics", as_text, "the text is not in quotes")
     return ", ".join(f"{content.keyword} {_one_spelling(text)}" for text, content in cards)
 
 
-# Highest temperature of a CCD, degrees C: a higher number is in kelvin.
+# Highest temperature of a CCD, degrees C: a larger number is in kelvin.
 _MOST_DEGREES = 70.0
 # Lowest temperature of a CCD, degrees C: none is colder than liquid nitrogen.
 _LEAST_DEGREES = -200.0
@@ -436,13 +438,13 @@ def _one_spelling(text):
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
-# Characters of a text on the part of a detector at most; a longer one, of many images, is replaced
-# by its hash.
-_LONGEST_PART = 120
+# Characters of a text on the part of a detector at most. A longer text, as of many images, is
+# replaced by its hash.
+_MOST_PART_CHARACTERS = 120
 
 
 def part_of(headers, images):
-    """Return a text that two frames have in common only if they are of the same part of a detector.
+    """Return a text that frames share only if they show the same part of the same detector.
 
     Parameters
     ----------
@@ -453,18 +455,22 @@ def part_of(headers, images):
     Returns
     -------
     str
-        Values by keyword; a hash of them where several images make it long.
+        The keywords with their values; their hash if several images make the text long.
     """
     entries = []
     for hdu in dict.fromkeys((0, *images)):
-        cards = ((name, card_value(headers[hdu], name)) for name in PART)
+        cards = ((name, card_value(headers[hdu], name)) for name in PART_CARDS)
         entries += [
             f"{name} {_without_line_breaks(value)}"
             for name, value in cards
             if _without_line_breaks(value)
         ]
     text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
-    return text if len(text) <= _LONGEST_PART else hashlib.sha256(text.encode()).hexdigest()[:12]
+    return (
+        text
+        if len(text) <= _MOST_PART_CHARACTERS
+        else hashlib.sha256(text.encode()).hexdigest()[:12]
+    )
 
 
 def _without_line_breaks(value):
@@ -473,7 +479,7 @@ def _without_line_breaks(value):
 
 
 def binning_text(headers, index, specs=()):
-    """Return the binning as 'x y', or '' where no card says it.
+    """Return the binning as 'x y', or '' where no card has it.
 
     Parameters
     ----------

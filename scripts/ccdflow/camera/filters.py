@@ -11,10 +11,10 @@ _OPEN_POSITION = re.compile(
     r"(no|none|without|empty|open|clear|clr|air|free|frei|libre|hole|blank|nofilter|nofilt|out|unfiltered"
     r"|luminance(clear)?)(filter|filt|slot|position|pos)?[0-9]*",
 )
-# Matches keywords that no list has, but which speak of a filter: CCDFLTID, FLT_ID, INSFLNAM.
-_NAMED_CARD = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
-# Matches the exceptions to `_NAMED_CARD`: the wheel's motion, and properties of a filter.
-_NO_NAME = re.compile(
+# Matches keywords with a word for a filter, for cards that no list has: CCDFLTID, FLT_ID, INSFLNAM.
+_FILTER_CARD = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
+# Matches the exceptions to `_FILTER_CARD`: the wheel's motion, and properties of a filter.
+_NO_FILTER_CARD = re.compile(
     r".*(?:POS|NUM|NO|SPD|SPEED|OFF|OFFSET|STEP|STEPS|ENC|DATE|TIME|STAT|STATUS|FILE|PATH|FOC|FOCUS|MODE"
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
@@ -23,17 +23,17 @@ _NO_NAME = re.compile(
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
 # Matches the separator of several filters in one card: g,r or g; r or g & r.
 _FILTER_SEPARATOR = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
-# Matches a slash or a space, which separates the names of bands alone (g/r, g r): other names
-# contain them.
+# Matches a slash or a space, which separates filters only between names of bands (g/r, g r): names
+# of other filters contain slashes and spaces.
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
 # Matches the name of a band: V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
 # Matches the keywords of the wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|FILTID|ESO INS FILT)_?0?[1-9]( NAME)?")
-# Matches a place in a wheel: it has another filter after the wheel was filled anew.
+# Matches the number of a place in a wheel, which has another filter once the wheel is refilled.
 _PLACE = re.compile(r"\d+")
-# Matches the keyword of an optical element, which older instruments of ESO number; the card of its
-# type says whether it is a filter.
+# Matches the keyword of an optical element, which older instruments of ESO number. The card of the
+# element's type shows whether it is a filter.
 _ELEMENT = re.compile(r"(ESO INS OPTI-?\d+) NAME")
 
 
@@ -47,18 +47,28 @@ def filter_of(reader):
     Returns
     -------
     str
-        The first text that names a filter; of several numbered wheels the texts with ``+`` between
-        them. Without one, all texts of cards whose keyword speaks of a filter. Where all wheels are
-        open, the first text as written.
+        The first text that names a filter; for several numbered wheels, their texts with ``+``
+        between. If no listed card names a filter, all texts of cards whose keyword has a word for a
+        filter. If all wheels are open, the first text as written.
     """
     cards = reader.all_values("filter", _as_name, "the text is not in quotes")
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
     real_filters = [(text, keyword) for text, keyword in names if not is_open(text)]
-    if not real_filters:
-        return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
-            names[0][0] if names else ""
-        )
-    real_filters = _without_places(real_filters)
+    if real_filters:
+        return _name_of_wheels(_without_places(real_filters))
+    return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
+        names[0][0] if names else ""
+    )
+
+
+def _name_of_wheels(real_filters):
+    """Return the name of the first filter, with those of the other wheels of its instrument.
+
+    Parameters
+    ----------
+    real_filters : list of (str, str)
+        Name and keyword of each filter that is not an open place; not empty.
+    """
     name, keyword = real_filters[0]
     wheels = [
         (text, other_keyword)
@@ -67,7 +77,7 @@ def filter_of(reader):
     ]
     if _WHEEL.fullmatch(keyword):
         return "+".join(dict.fromkeys(text for text, _ in wheels))
-    # FILTER and FILTER1 are one wheel, or FILTER has the names of all wheels.
+    # FILTER and FILTER1 are of one wheel, or FILTER has the names of all wheels.
     other_wheels = [
         text
         for text, other_keyword in wheels[1:]
@@ -77,7 +87,7 @@ def filter_of(reader):
 
 
 def _without_places(filters):
-    """Return the filters that have a name, where others have only their place in a wheel.
+    """Return the filters of families with a name, without those that only have a place's number.
 
     Parameters
     ----------
@@ -87,7 +97,7 @@ def _without_places(filters):
     Returns
     -------
     list of (str, str)
-        All of them where none has a name; the wheels of one instrument stay together.
+        All filters if none has a name; the wheels of one instrument stay together.
     """
     named_families = {
         _keyword_family(keyword) for text, keyword in filters if not _PLACE.fullmatch(text)
@@ -103,7 +113,7 @@ def _as_name(content):
 
 
 def _joined_names(reader, text, content):
-    """Return the text of a card; if it names several filters, with ``+`` between them, and warn."""
+    """Return the text of a card; for several filters, warn and put ``+`` between them."""
     parts = [part for part in _FILTER_SEPARATOR.split(text) if part]
     if len(parts) == 1:
         words = [word for word in _BETWEEN_BANDS.split(text) if word]
@@ -126,14 +136,17 @@ def _without_open_places(text):
 
 
 def _filter_by_keyword(reader, open_wheels):
-    """Return the text of all cards named after a filter, with ``+`` between; '' without one.
+    """Return the texts of all cards with a word for a filter in the keyword, with ``+`` between.
 
-    ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
+    ``open_wheels`` are the keywords of wheels at an open place: further cards of these wheels do
+    not count. The result is '' without a text.
     """
     open_stems = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
-    named = reader.cards_with_name(_NAMED_CARD, _NO_NAME) + _optical_filters(reader)
+    filter_cards = reader.cards_with_name(_FILTER_CARD, _NO_FILTER_CARD) + _optical_filters(reader)
     values = (
-        content.value for content in named if content.keyword.rpartition(" ")[0] not in open_stems
+        content.value
+        for content in filter_cards
+        if content.keyword.rpartition(" ")[0] not in open_stems
     )
     texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
@@ -142,10 +155,10 @@ def _filter_by_keyword(reader, open_wheels):
 
 def _optical_filters(reader):
     """Return the contents of the cards that name optical elements whose type is FILTER."""
-    elements = reader.cards_with_name(_ELEMENT, _NO_NAME)
+    elements = reader.cards_with_name(_ELEMENT, _NO_FILTER_CARD)
     if not elements:
         return []
-    types = reader.cards_with_name(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_NAME)
+    types = reader.cards_with_name(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_FILTER_CARD)
     filters = {
         content.keyword.rpartition(" ")[0]
         for content in types
@@ -161,10 +174,10 @@ def _is_word_for_open(text):
 
 
 def filter_in_any_order(name):
-    """Return one name for the same filters in any order of their wheels: V+ND2 and ND2+V.
+    """Return one name for filters in any order of their wheels: V+ND2 and ND2+V give ND2+V.
 
-    Blanks, underscores and hyphens are one: programs write ``Bessell_V`` and ``Bessell V``. Small
-    and capital letters are two: r and R are two filters.
+    Blanks, underscores and hyphens count as equal: programs write ``Bessell_V`` and ``Bessell V``.
+    Small and capital letters differ: r and R are two filters.
 
     Parameters
     ----------

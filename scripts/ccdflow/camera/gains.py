@@ -1,4 +1,4 @@
-"""Numbers of electrons by cards: gain, read noise; settings of the readout are passed over."""
+"""Gain and read noise from cards, of which those with a setting of the readout do not count."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
     """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
-    A unit of electrons may follow it. A setting of the readout is passed over, see
-    `is_gain_setting`, and so is a number that no detector has, see
+    A unit of electrons may follow the number. A setting of the readout does not count, see
+    `is_gain_setting`, nor does a number that no detector has, see
     `ccdflow.files.values.as_electrons`.
 
     Parameters
@@ -22,7 +22,7 @@ def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
     specs : sequence of ccdflow.files.cards.CardSpec
         The cards that are tried, in order.
     index : int
-        Number of the HDU; its own cards come before those of the primary.
+        Number of the HDU, whose own cards are tried before those of the primary.
     largest : float, optional
         The largest number that is possible.
 
@@ -51,9 +51,9 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 
-# Cards that show that GAIN is a setting. A camera with a setting of the gain has one of the offset
-# as well; Andor's programs, which alone write OUTPTAMP, call the gain of the electron multiplier
-# GAIN.
+# Cards that show that GAIN is a setting. A camera with a setting of the gain has a setting of the
+# offset as well. Andor's programs alone write OUTPTAMP; their GAIN is that of the electron
+# multiplier.
 _CARDS_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
 # Matches a unit of electrons per adu, behind the number or in the comment: 'e-/ADU', 'electrons per
@@ -71,13 +71,13 @@ def is_gain_setting(content, header):
     ----------
     content : ccdflow.files.cards.Content
     header : astropy.io.fits.Header
-        The image's: a whole number beside a card of `_CARDS_BESIDE_A_SETTING` is a setting, unless
-        its unit is electrons per adu.
+        The image's header. A whole number in a header with a card of `_CARDS_BESIDE_A_SETTING` is a
+        setting, unless its unit is electrons per adu.
 
     Returns
     -------
     bool
-        Also for adu per electron, by the card's comment.
+        True also if the comment has adu per electron.
     """
     if not _GAIN.fullmatch(content.keyword):
         return False

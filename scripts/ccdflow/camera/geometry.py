@@ -1,8 +1,8 @@
-"""Where the amplifiers of a frame lie: their science pixels, their overscan, their place.
+"""The geometry of a frame: science pixels, overscan and place of each amplifier.
 
-Two sources give the same `Draft` of each amplifier: a profile (`profilesections`, beside this) and
-the frame's own cards (`headersections`). `assembly` checks them and puts them together. "Draft" is
-a term here: docs/architecture.md, "Words".
+A `Draft` of each amplifier is made by a profile (`amplifiers/profilesections.py`) or by the frame's
+own cards (`amplifiers/headersections.py`). `amplifiers/assembly.py` checks the drafts and puts them
+together. "Draft" is a term: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from ccdflow.camera.hashed_text import hashed_text
 from ccdflow.camera.sections import DirectedSection, Region, RegionSpec, parse_fits
 from ccdflow.files.cards import (
     CardSpec,
@@ -36,9 +37,9 @@ class Amplifier:
         `data`); 'columns': one for each column (strips above or below, each as wide as `data`);
         'frame': one level for all pixels (strips of any size); 'none': no overscan.
     place : Region
-        Where `data` go in the product image.
-    flip_x, flip_y : bool
-        Whether columns, rows are reversed on the way there.
+        The region of the product image into which `data` go.
+    is_flipped_x, is_flipped_y : bool
+        Whether the columns, the rows are reversed in the product image.
     gain : float or None
         Electrons per adu.
     read_noise : float or None
@@ -46,7 +47,7 @@ class Amplifier:
     saturation : float or None
         Raw adu at which a pixel counts as saturated.
     linear : float or None
-        Raw adu above which the response is not linear any more.
+        Raw adu above which the response is no longer linear.
     """
 
     name: str
@@ -55,19 +56,19 @@ class Amplifier:
     overscan: tuple[Region, ...]
     along: str
     place: Region
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
     linear: float | None = None
 
     def canonical(self):
-        """Return a plain dict with all that products depend on."""
+        """Return a plain dict with every value that products depend on."""
         plain = {
             "along": self.along,
             "data": self.data.to_fits(),
-            "flip": [self.flip_x, self.flip_y],
+            "flip": [self.is_flipped_x, self.is_flipped_y],
             "gain": self.gain,
             "hdu": self.hdu,
             "name": self.name,
@@ -82,26 +83,25 @@ class Amplifier:
     def from_canonical(cls, canonical):
         """Return the amplifier of a plain dict that `canonical` returned.
 
-        A value whose name is unknown is left out: another version wrote it.
+        A value whose name is unknown is left out: another version of ccdflow wrote it.
         """
         field_names = {each.name for each in fields(cls)} | {"flip"}
         values = {name: value for name, value in canonical.items() if name in field_names}
-        flip_x, flip_y = values.pop("flip")
+        is_flipped_x, is_flipped_y = values.pop("flip")
         return cls(
             data=Region.from_fits(values.pop("data")),
             overscan=tuple(map(Region.from_fits, values.pop("overscan"))),
             place=Region.from_fits(values.pop("place")),
-            flip_x=flip_x,
-            flip_y=flip_y,
+            is_flipped_x=is_flipped_x,
+            is_flipped_y=is_flipped_y,
             **values,
         )
 
 
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
-"""Names of notes: no overscan is subtracted, as no card names one; or, by a card, the strip of the
-profile may hold data.
-
-Stored rows have the second text, which was its name when they were written.
+"""Marks of notes. The first: no overscan is subtracted, because no card names one. The second: a
+card shows that the strip of the profile may hold data; its text is a former name, which stored rows
+have.
 """
 
 
@@ -112,7 +112,7 @@ class Note(NamedTuple):
     ----------
     text : str
     topic : str
-        The card or the part that a warning is about, one line for each; '' of other notes.
+        The card or the part that a warning is about, which has one line; '' for other notes.
     mark : {'', 'no_overscan', 'doubted_strip'}
         `NO_OVERSCAN` or `LIT_STRIP_BY_CARD` where other code asks whether a frame has such a note.
     """
@@ -136,12 +136,12 @@ class Geometry:
     camera : str
         The camera's name.
     shape : (int, int)
-        (ny, nx) of the product image; with layout 'extensions' that of the first.
+        (ny, nx) of the product image; with layout 'extensions', of the first product image.
     amplifiers : tuple of Amplifier
         In the order of the profile or of the file.
     layout : str
-        'image': all amplifiers in one image; 'extensions': an image for each HDU, and each
-        amplifier's `place` is in that of its own HDU.
+        'image': all amplifiers in one image. 'extensions': an image for each HDU; the `place` of an
+        amplifier is a region in the image of its own HDU.
     source : str
         'profile' or 'header'.
     raw_shapes : tuple of (int, (int, int))
@@ -162,7 +162,7 @@ class Geometry:
     notes: tuple[Note, ...] = ()
 
     def canonical(self):
-        """Return a plain dict with all that products depend on: the notes are not among it."""
+        """Return a plain dict with every value that products depend on, without the notes."""
         return {
             "amplifiers": [amplifier.canonical() for amplifier in self.amplifiers],
             "camera": self.camera,
@@ -221,7 +221,8 @@ class AmplifierSpec:
         None where the place of the strips shows it.
     place : RegionSpec or None
         A region of the product image, or the card with its section of the unbinned detector.
-    flip_x, flip_y : bool
+    is_flipped_x, is_flipped_y : bool
+        As in `Amplifier`.
     gain, read_noise, saturation : float, CardSpec or None
         None for the camera's cards.
     """
@@ -232,11 +233,14 @@ class AmplifierSpec:
     overscan: tuple[RegionSpec, ...] = ()
     along: str | None = None
     place: RegionSpec | None = None
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | CardSpec | None = None
     read_noise: float | CardSpec | None = None
     saturation: float | CardSpec | None = None
+
+    def __repr__(self):
+        return hashed_text(self)
 
 
 @dataclass(frozen=True)
@@ -245,17 +249,19 @@ class Draft:
 
     Attributes
     ----------
-    name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation, linear
-        As in `Amplifier`; `along` is None where the place of the strips shows it.
+    name, hdu, data, overscan, is_flipped_x, is_flipped_y, gain, read_noise, saturation, linear
+        As in `Amplifier`.
+    along : str or None
+        As in `Amplifier`; None where the place of the strips shows it.
     place : Region or None
-        In the product image, where the profile says it.
+        In the product image, where the profile gives it.
     detector : tuple of (str, DirectedSection)
         Sections of the unbinned detector by card, in order of preference.
     detector_of : Region or None
-        The pixels that `detector` is about; None for `data`.
+        The pixels of the frame that the sections in `detector` show; None for `data`.
     may_be_lengthened : bool
-        Whether a strip nearly as long as the data may be lengthened to them: the convention for
-        BIASSEC, whose length along the readout axis is that of TRIMSEC.
+        Whether a strip nearly as long as the data may be made as long as the data. This is the
+        convention for BIASSEC, whose length along the readout axis is that of TRIMSEC.
     """
 
     name: str
@@ -266,8 +272,8 @@ class Draft:
     place: Region | None = None
     detector: tuple[tuple[str, DirectedSection], ...] = ()
     detector_of: Region | None = None
-    flip_x: bool = False
-    flip_y: bool = False
+    is_flipped_x: bool = False
+    is_flipped_y: bool = False
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None

@@ -34,8 +34,8 @@ AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ"
 
 # The reading of a fact without cards.
 _EMPTY_READING = Reading()
-# Seconds. A longer exposure of a bias is warned of: slow shutters and clocks write some 0.1 s.
-_LONGEST_BIAS = 1.0
+# Seconds. A bias with a longer exposure gets a warning. Slow shutters and clocks write some 0.1 s.
+_LONGEST_BIAS_SECONDS = 1.0
 _NOT_ELECTRONS = "not a number from 0 to 1e6"
 _EXPOSURE_REMEDY = (
     "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
@@ -46,7 +46,7 @@ _GAIN_REMEDY = (
 
 
 class FactPositions(CardPositions):
-    """Where the cards of facts stand, and which HDUs hold an image.
+    """The positions of the cards of facts, and the HDUs that hold an image.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ class HeaderReader:
         )
         self.images = self._positions.images
         self.warnings = []
-        self._readings, self._made = {}, {}
+        self._readings, self._results = {}, {}
 
-    def order(self, name):
-        """Return the HDUs in which a value is looked for."""
+    def hdu_order(self, name):
+        """Return the HDUs in which a fact is looked for, in this order."""
         image = self.images[0]
         return (image, 0) if name in IMAGE_FACTS else (0, image)
 
@@ -128,13 +128,13 @@ class HeaderReader:
         name : str
             One of the names in `ccdflow.camera.facts.KEYWORDS`.
         reader : callable
-            Called with a `Content`; None for a value that is no use.
+            Called with a `Content`; returns None for a value that cannot be used.
         problem : str
-            The problem in that case, in plain words.
+            The words of the warning on such a value.
         keywords : iterable of str, optional
             The cards, where `ccdflow.camera.facts.KEYWORDS` does not have them.
         remedy : str, optional
-            The values allowed and the remedy, named where no card has a value.
+            The values allowed and the remedy, for the warning if no card can be read.
 
         Returns
         -------
@@ -161,18 +161,18 @@ class HeaderReader:
         ----------
         name : hashable
         make : callable
-            Called with this reader. Its result is never changed, and its warnings come once.
+            Called with this reader. Callers do not change the result; its warnings are added once.
 
         Returns
         -------
         object
         """
-        if name not in self._made:
-            self._made[name] = make(self)
-        return self._made[name]
+        if name not in self._results:
+            self._results[name] = make(self)
+        return self._results[name]
 
     def contents_of(self, name, *, keywords=None):
-        """Yield the contents of a fact's cards that say something, in the order that counts.
+        """Yield the contents of a fact's cards that are not blank, in the order that counts.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class HeaderReader:
         positions = self._positions.positions_by_name.get(name)
         if positions is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
-            positions = self._positions.find(name, specs, self.order(name))
+            positions = self._positions.find(name, specs, self.hdu_order(name))
         return positions
 
     def all_values(self, name, reader, problem):
@@ -241,11 +241,11 @@ class HeaderReader:
         return self.read(name, as_text, "the text is not in quotes").value or ""
 
     def _first_content(self, name):
-        """Return the content of the first card that says something; None where there is none."""
+        """Return the content of the first card of a fact that is not blank; None without one."""
         headers, positions = self.headers, self.positions_of(name)
         for keyword, hdu, position, _ in positions:
             if position is None:
-                # Only astropy can look for a card of this keyword.
+                # The position of this card is not known: astropy looks for its keyword.
                 return next(contents_at(headers, positions), None)
             content = telling_content_at(headers[hdu], keyword, position)
             if content is not None:
@@ -266,7 +266,7 @@ class HeaderReader:
         return self.read("exptime", _seconds_of, problem, remedy=_EXPOSURE_REMEDY)
 
     def _seconds_of_doubtful_cards(self):
-        """Return the same as `seconds`, with warnings on cards that cannot be read as they are."""
+        """Return the exposure as `seconds` does, with warnings on cards that are not numbers."""
         reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
             written = f"the comma of {reading.content.value!r}"
@@ -282,7 +282,7 @@ class HeaderReader:
         )
 
     def warn_of_long_bias(self, imagetyp):
-        """Warn of a bias that was exposed: it may be a dark, or have another frame's exposure.
+        """Warn of a bias with an exposure: it may be a dark, or its card that of another frame.
 
         Parameters
         ----------
@@ -290,13 +290,13 @@ class HeaderReader:
             The image type as written; '' where no card has it.
         """
         seconds = self.seconds()
-        if seconds is None or seconds <= _LONGEST_BIAS:
+        if seconds is None or seconds <= _LONGEST_BIAS_SECONDS:
             return
-        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", _LONGEST_BIAS)])
+        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", _LONGEST_BIAS_SECONDS)])
         self.warn(
             f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
-            f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
-            f" dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
+            f" {seconds:g}); allowed: up to {_LONGEST_BIAS_SECONDS:g} s; it counts as a bias; if it"
+            f" is a dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
             " with type: bias"
         )
 
@@ -313,12 +313,12 @@ class HeaderReader:
         ).value
 
     def cards_with_name(self, pattern, excluded):
-        """Return the contents of all cards with such a name, the primary's first.
+        """Return the contents of all cards whose keyword matches a pattern, the primary's first.
 
         Parameters
         ----------
         pattern, excluded : re.Pattern
-            Patterns of whole keywords.
+            Patterns of whole keywords: of those that are wanted, and of the exceptions.
 
         Returns
         -------
@@ -341,7 +341,7 @@ class HeaderReader:
                 self.warn(
                     f"{reading.keyword}: no gain (found {reading.content.value}); {_GAIN_REMEDY}"
                 )
-            # 0 is not a gain: the frame is one of those whose gain is unknown.
+            # A gain of 0 counts as unknown.
             return reading.value or None
         self.warn(
             f"{reading.keyword}: a setting of the readout, not electrons per adu (found"

@@ -1,10 +1,10 @@
 """The device that took a frame, and its setting: frames that differ in it are never averaged.
 
-Observatories write it in many dialects, so cards are known by patterns of their names: the place
-of a window, the binning, the serial number of a camera, the offset, gain and temperature that a
-camera was set to, the readout mode. A card counts only where it differs between frames that would
-be one group otherwise: one that is not about the device does no harm while all frames have it
-alike.
+Observatories write device and setting in many dialects, so patterns of keywords recognise the
+cards: the place of a window, the binning, the serial number of a camera, the offset, gain and
+temperature that a camera was set to, the readout mode. A card counts only where its value differs
+between frames that would be one group otherwise. A card that is not about the device therefore does
+no harm while all frames have the same value.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _PLACE = re.compile(
     r"|LTV[12]|CNPIX[12]|CRVAL[12]U|PRD-?MIN[12]|(?:PHYS|DET|CCD)ORG[XY12]"
     r"|ESO (?:DET )?WIN\d* STR[XY]"
 )
-# Matches the card of a shift, XOFFSET or OFFY. A dither of the telescope may have this name: only
-# whole numbers count.
+# Matches the card of a shift, XOFFSET or OFFY. A dither of the telescope may have the same keyword:
+# only whole numbers count.
 _SHIFT = re.compile(r"[XYHV][-_]?OFF(?:SET|S)?|OFF(?:SET)?[-_]?[XY]|OFFS[XY]")
 # Matches the card of a section that was read: WINDOW1, CCDROI, READSEC.
 _SECTION = re.compile(
@@ -103,10 +103,9 @@ _MEANINGS = {
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
     "temperature": _SET_POINT, "coadds": _COADDS,
 }  # fmt: skip
-# Matches a date or a time of day, which differs from frame to frame in a card of any name:
-# READTIME.
+# Matches a date or a time of day, which differs from frame to frame under any keyword: READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
-# Degrees. Set points are rounded to this step: cards may have the noise of the converter.
+# Degrees C. Set points are rounded to this step: cards may have the noise of the converter.
 _STEP_DEGREES = 1.0
 # Matches a binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
@@ -115,7 +114,7 @@ _LONGEST_TEXT = 48
 
 
 def setting_of(headers, images):
-    """Return a text that says which device took a frame, and with which setting.
+    """Return a text with the device that took a frame, and its setting.
 
     Parameters
     ----------
@@ -126,8 +125,8 @@ def setting_of(headers, images):
     Returns
     -------
     str
-        ``KEYWORD=value`` in the order of the keywords, ``|`` between; '' where no card says it. A
-        value that is long, or one of many images, is a hash.
+        ``KEYWORD=value`` in the order of the keywords, with ``|`` between; '' without such a card.
+        The hash takes the place of a long value, or of the long values of many images.
     """
     values_by_keyword = {}
     for hdu in dict.fromkeys((0, *images)):
@@ -149,7 +148,7 @@ def _settings_in_header(header):
 
 
 def _text_of_values(values):
-    """Return the value that all images share, or all values; a hash where that is long."""
+    """Return the value that all images share, or all values; a hash if this text is long."""
     text = values[0] if len(set(values)) == 1 else ";".join(values)
     if len(text) > _LONGEST_TEXT:
         return "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -160,31 +159,46 @@ def _text_of_values(values):
 # cameras.
 @lru_cache(maxsize=4096)
 def _meaning_of(keyword):
-    """Return the meaning of a card, '' for one that says nothing of device or setting."""
+    """Return the meaning of a card, '' for a card on neither device nor setting."""
     return next((meaning for meaning, names in _MEANINGS.items() if names.fullmatch(keyword)), "")
 
 
 def _setting_as_text(meaning, value):
-    """Return the value of a card in one spelling, '' for one that can be no setting."""
+    """Return the value of a card in one spelling, '' for a value that is not a setting."""
     if value is None:
         return ""
-    # As a gain, 1.2 e-/ADU is the same as 1.2.
-    number = as_electrons(value) if meaning == "gain" else None
-    number = as_number(value) if number is None else number
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
         return ""
+    # As a gain, 1.2 e-/ADU is the same as 1.2.
+    number = as_electrons(value) if meaning == "gain" else None
+    number = as_number(value) if number is None else number
     if number is None:
         return text
+    if not _may_be_setting(meaning, value, number):
+        return ""
     if meaning == "temperature":
         number = round(number / _STEP_DEGREES) * _STEP_DEGREES
-    elif meaning == "shift" and not isinstance(value, int):
-        return ""
-    elif meaning in ("place", "level") and not number.is_integer():
-        # This is the offset of a telescope in arc seconds, or a level that was measured.
-        return ""
     return f"{number:g}" if abs(number) < 1e6 else text
+
+
+def _may_be_setting(meaning, value, number):
+    """Return whether a number can be a setting: places, shifts and levels are whole numbers.
+
+    Another number is the offset of a telescope in arc seconds, or a level that was measured.
+
+    Parameters
+    ----------
+    meaning : str
+    value : object
+        As in the header.
+    number : float
+        The value as a number.
+    """
+    if meaning == "shift":
+        return isinstance(value, int)
+    return meaning not in ("place", "level") or number.is_integer()
 
 
 def cards_of(text):
@@ -198,13 +212,13 @@ def cards_of(text):
     cards = dict(card.split("=", 1) for card in text.split("|")) if text else {}
     if _TWO_FACTORS.search(text):
         for keyword, value in cards.items():
-            if is_of(keyword, ("binning",)):
+            if has_meaning(keyword, ("binning",)):
                 cards[keyword] = _TWO_FACTORS.sub(r"=\1 \2", f"={value}")[1:]
     return cards
 
 
 def differing_keywords(texts):
-    """Return the keywords whose values are not the same in all of some settings, sorted.
+    """Return the keywords whose values differ between some settings, sorted.
 
     Parameters
     ----------
@@ -222,7 +236,7 @@ def differing_keywords(texts):
     ]
 
 
-# The key of `group_by` for the cards of a meaning: a user who leaves out the key wants frames that
+# The key of `group_by` for the cards of a meaning. A user leaves out the key to have frames that
 # differ in these cards averaged.
 _KEY_OF_MEANING = {
     "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
@@ -230,8 +244,8 @@ _KEY_OF_MEANING = {
 }  # fmt: skip
 
 
-def is_of(keyword, meanings):
-    """Return whether a card is of one of some meanings, such as ``temperature``.
+def has_meaning(keyword, meanings):
+    """Return whether a card has one of some meanings, such as ``temperature``.
 
     Parameters
     ----------
@@ -247,7 +261,7 @@ def is_of(keyword, meanings):
 
 
 def tells_apart(keyword, group_by):
-    """Return whether a card may distinguish groups of frames, by the configuration.
+    """Return whether the configuration allows a card to separate groups of frames.
 
     Parameters
     ----------
@@ -267,14 +281,14 @@ def tells_apart(keyword, group_by):
     return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *group_by)
 
 
-# Matches cards in which frames of one use may differ: CCDTYPE is a kind of exposure, some cameras
-# write that into TELESCOP, and a profile may have several names of the instrument.
+# Matches cards in which frames that fit each other may differ: CCDTYPE is a kind of exposure, which
+# some cameras write into TELESCOP, and a profile may have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
-_DECISIVE_CARDS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
+_DECISIVE_MEANINGS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
 
 def is_decisive(keyword, group_by):
-    """Return whether frames that both have a card, with other values, are of no use to each other.
+    """Return whether frames with different values of a card do not fit each other.
 
     Parameters
     ----------
@@ -287,8 +301,8 @@ def is_decisive(keyword, group_by):
     bool
     """
     meaning = _meaning_of(keyword)
-    is_meant = meaning in _DECISIVE_CARDS and not _NOT_DECISIVE.fullmatch(keyword)
-    return is_meant and tells_apart(keyword, group_by)
+    has_decisive_name = meaning in _DECISIVE_MEANINGS and not _NOT_DECISIVE.fullmatch(keyword)
+    return has_decisive_name and tells_apart(keyword, group_by)
 
 
 def split_by_cards(groups, group_by, *, ignored_meanings=()):
@@ -299,16 +313,16 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
     groups : dict of tuple to list of ccdflow.run.rawframes.rows.Row
         By (night, camera, shared, ...), `shared` a tuple of (name, value).
     group_by : sequence of str
-        Values in which frames must agree, by the configuration. Where it leaves out window, ccdsum,
-        readmode or gain, cards on these do not separate groups.
+        The facts in which the frames of a group agree, by the configuration. If window, ccdsum,
+        readmode or gain is left out, cards on it do not separate groups.
     ignored_meanings : tuple of str
-        Meanings of cards that distinguish nothing, such as ``temperature``.
+        Meanings of cards that separate no groups, such as ``temperature``.
 
     Returns
     -------
     dict of tuple to list of ccdflow.run.rawframes.rows.Row
-        A group whose rows agree is as it was. The parts of another one have one more
-        ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
+        A group whose rows agree is unchanged. Each part of a group that is split has one more entry
+        in `shared`: `SETTING_NAME`, with the values of the cards in which the parts differ.
     """
     rows_by_key = {}
     for key, rows in groups.items():
@@ -316,7 +330,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
         names = [
             name
             for name in names
-            if tells_apart(name, group_by) and not is_of(name, ignored_meanings)
+            if tells_apart(name, group_by) and not has_meaning(name, ignored_meanings)
         ]
         if not names:
             rows_by_key[key] = rows
@@ -330,12 +344,12 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
     return rows_by_key
 
 
-# A name holds at most this many cards, of each the first letters of its content.
+# The name of a group has the keywords and values of at most this many cards.
 _MOST_CARDS_IN_NAME = 2
 
 
 def name_of_setting(setting):
-    """Return the part of a group's file name for the cards in which it differs from others.
+    """Return the part of a group's file name with the cards in which it differs from others.
 
     Parameters
     ----------
@@ -367,7 +381,7 @@ _MOST_CARDS = 4
 
 
 def differing_cards_in_words(one, other):
-    """Return the cards that differ between two sets of frames, and are alike within each, in words.
+    """Return the cards that differ between two sets of frames and are equal within each, in words.
 
     Parameters
     ----------
@@ -377,7 +391,8 @@ def differing_cards_in_words(one, other):
     Returns
     -------
     list of str
-        Such as 'OFFSET (10 and 50)', those about device and setting first; '' values are absent.
+        Such as 'OFFSET (10 and 50)', with the cards on device and setting first. A value of ''
+        counts as absent.
     """
     keywords = sorted(set().union(*one, *other), key=lambda name: (not _meaning_of(name), name))
     texts = []
@@ -391,7 +406,7 @@ def differing_cards_in_words(one, other):
     return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
 
 
-def value_of(text):
+def value_of_card_text(text):
     """Return the value of a card's text as text, without quotes and comment."""
     value = text[10:80].strip() if text[8:9] == "=" else text.partition("=")[2][:70].strip()
     if value.startswith("'"):
@@ -400,7 +415,7 @@ def value_of(text):
 
 
 def _values_of_two_sides(first_side, second_side):
-    """Return the values of two sides, or None if they overlap."""
+    """Return the values of two sides in words: (str, str), or None if they overlap."""
     if len(set(first_side)) == len(set(second_side)) == 1:
         pair = tuple(
             str(side[0]) if side[0] != "" else "absent" for side in (first_side, second_side)

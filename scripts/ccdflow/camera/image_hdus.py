@@ -8,7 +8,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value, has_card, header_value
 from ccdflow.files.fits_structure import MOST_AXES
 
-# Matches the name of an extension that says which pixels of an image are bad.
+# Matches the name of an extension with a mask of bad pixels.
 _MASK = re.compile(
     r"(?:.*[-_ ,])?(?:BPM|(?:PIX)?MASK|BAD[-_ ]?PIX\w*|DQ|FLAGS?|DATAQUAL\w*)(?:[-_ ,]?\w{0,4})",
     re.IGNORECASE,
@@ -16,9 +16,10 @@ _MASK = re.compile(
 
 
 def image_hdus(headers):
-    """Return the indices of the HDUs that hold an image; tables and empty primaries do not.
+    """Return the indices of the HDUs that hold an image.
 
-    A mask of bad pixels beside an image does not count: no amplifier reads it out.
+    Tables and empty primaries do not count, nor do masks of bad pixels and overscans in extensions
+    of their own, if there is another image.
 
     Examples
     --------
@@ -49,7 +50,7 @@ def required_image_hdus(headers, *, file):
     Raises
     ------
     FrameError
-        If it has none.
+        If the file has no image.
     """
     images = image_hdus(headers)
     if not images:
@@ -73,14 +74,14 @@ _OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNO
 
 
 def is_overscan(header):
-    """Return whether an extension is the overscan of another one, by name or description."""
+    """Return whether an extension is the overscan of another HDU, by name or description."""
     texts = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
     return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in texts)
 
 
 def _is_image(header):
     """Return whether an HDU holds an image with pixels, compressed or not."""
-    # The header of a compressed image still calls itself a table, but its columns are gone.
+    # The header of a compressed image has XTENSION = 'BINTABLE', but no cards of columns any more.
     extension_type = str(header_value(header, "XTENSION", "IMAGE")).strip()
     is_table = extension_type != "IMAGE" and has_card(header, "TFIELDS")
     return not is_table and min(_axis_lengths(header), default=0) > 0
@@ -89,8 +90,8 @@ def _is_image(header):
 def _axis_lengths(header):
     """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
     # A damaged card may claim any number.
-    axes = min(as_integer(header_value(header, "NAXIS")) or 0, MOST_AXES)
-    lengths = [as_integer(header_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
+    n_axes = min(as_integer(header_value(header, "NAXIS")) or 0, MOST_AXES)
+    lengths = [as_integer(header_value(header, f"NAXIS{i + 1}")) or 0 for i in range(n_axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     return lengths
@@ -112,7 +113,7 @@ def array_shape(header, *, file=None):
     Raises
     ------
     FrameError
-        If it is not two-dimensional.
+        If the image is not two-dimensional.
     """
     lengths = _axis_lengths(header)
     if len(lengths) != 2:

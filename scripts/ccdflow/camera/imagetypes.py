@@ -21,7 +21,8 @@ from ccdflow.files.cards import (
 from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
-"""The types of frames; `other` is one of unknown type."""
+"""The types of frames; `other` is a known type that no product needs, such as a frame for focusing.
+"""
 
 TARGET_CARD = "OBJECT"
 """The card of the target in nearly all headers."""
@@ -128,13 +129,13 @@ class TypeRule:
     type : str
         One of TYPES.
     imagetyp : tuple of str
-        Allowed image types; empty: any.
+        Allowed image types; empty for any.
     exptime_min, exptime_max : float or None
         Bounds of the exposure in seconds, both included.
     cards : tuple of (CardSpec, tuple)
         Further cards, and the values that each may have.
     files : tuple of str
-        Allowed file names, as globs regardless of case; empty: any.
+        Allowed file names, as globs in small or capital letters; empty for any.
     """
 
     type: str
@@ -146,12 +147,12 @@ class TypeRule:
 
 
 def frame_type(reader, rules):
-    """Return the image type as written, as understood, and the reason where it is not understood.
+    """Return the image type as written, the type that it means, and the reason if it means none.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get signs of another type.
+        Gets warnings on cards by which the frame may be of another type.
     rules : tuple of TypeRule
 
     Returns
@@ -214,7 +215,7 @@ def type_by_file_name(file):
 
 
 def is_named_by_object(reader):
-    """Return whether OBJECT has the name of a frame's target, and that name means a type.
+    """Return whether a frame's target is named by OBJECT, and its name means an image type.
 
     Parameters
     ----------
@@ -235,13 +236,13 @@ def _target_of(reader):
 
 
 def _types_of_cards(reader):
-    """Return the image types of cards in their order, as (as written, as understood or '')."""
+    """Return the image types of cards in their order, as (text of the card, its type or '')."""
     types = []
     for spec in specs_in_headers(reader.headers, reader.cards["imagetyp"]):
         is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
         if is_ambiguous and any(image_type for _, image_type in types):
-            # The type is known, and this card may hold a number that differs in each header: the
-            # results of this function are remembered by the cards that it reads.
+            # The type is known, and this card may hold a number that differs in each header. It is
+            # not read, because results are remembered by the values of the cards that were read.
             continue
         content = _first_telling_card(reader, spec)
         if content is None:
@@ -256,11 +257,11 @@ def _types_of_cards(reader):
 
 
 def _first_telling_card(reader, spec):
-    """Return the content of the first card of an image type that says something; None for none.
+    """Return the content of the first card of an image type that is not blank; None without one.
 
-    A blank card in the image gives way to the primary's, a filled one does not.
+    The primary's card counts only if that of the image is absent or blank.
     """
-    order = reader.order("imagetyp")
+    order = reader.hdu_order("imagetyp")
     if spec.hdu is not None:
         order = hdu_indices(reader.headers, spec.hdu)
     for index in dict.fromkeys(order):
@@ -271,7 +272,7 @@ def _first_telling_card(reader, spec):
 
 
 def _type_of(content):
-    """Return the type that a card gives by a number or in words; '' where it gives none."""
+    """Return the type that a card gives by a number or in words; '' if it gives none."""
     number = as_number(content.value)
     if number is not None and content.keyword in _NUMBERED_TYPES:
         return _NUMBERED_TYPES[content.keyword].get(number, "")
@@ -279,7 +280,7 @@ def _type_of(content):
 
 
 def light_named_in(*texts):
-    """Return the light of a flat, ``sky`` or ``lamp``, after the first text that says it; else ''.
+    """Return the light of a flat, ``sky`` or ``lamp``, by the first text that names one; else ''.
 
     Parameters
     ----------
@@ -298,7 +299,7 @@ def light_named_in(*texts):
 
 
 def known_type(text):
-    """Return the type that a header's image type means by itself, or ''.
+    """Return the type that the text of a card means, without other cards; '' for an unknown text.
 
     Examples
     --------
@@ -312,7 +313,7 @@ def known_type(text):
     words = re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", separated))
     if {"dark", "flat"} <= set(words) and not {"field", "fielding"} & set(words):
         return "dark"
-    # Flats have most names: TWIFLAT2, PROJFLAT, 'dome flat r', and among ESO's 'LAMP,QFLAT'.
+    # Flats have more names than other types: TWIFLAT2, PROJFLAT, 'dome flat r', ESO's 'LAMP,QFLAT'.
     if "flat" in letters:
         return "flat"
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
@@ -324,7 +325,7 @@ def known_type(text):
 
 
 def _type_by_other_cards(reader, text, image_type):
-    """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
+    """Return the type after a look at the exposure and the target: a dark of 0 s is a bias."""
     if image_type == "dark" and _has_zero_exposure(reader):
         seconds = _dark_time(reader)
         if seconds > _LONGEST_READOUT:
@@ -354,12 +355,12 @@ def _type_by_other_cards(reader, text, image_type):
 
 
 def type_of_target(name):
-    """Return the image type that the name of a target means; '' where it is that of an object.
+    """Return the image type that the name of a target means; '' for the name of an object.
 
     Parameters
     ----------
     name : str
-        As in OBJECT. Each of several words must mean this type, or nothing.
+        As in OBJECT. Each of several words must mean this type, or no object.
 
     Returns
     -------
@@ -372,7 +373,7 @@ def type_of_target(name):
 
 
 def _type_of_words(name):
-    """Return the type by the words of a target's name; '' where any word means something else."""
+    """Return the type by the words of a target's name; '' if a word may be part of an object's."""
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
     types = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
     other_words = [word for word, image_type in zip(words, types, strict=True) if not image_type]
@@ -404,12 +405,8 @@ def _rule_holds(rule, reader, imagetyp):
         return False
     if rule.imagetyp and not matches_patterns(imagetyp or None, rule.imagetyp):
         return False
-    if rule.exptime_min is not None or rule.exptime_max is not None:
-        exptime = reader.seconds()
-        if exptime is None or (rule.exptime_min is not None and exptime < rule.exptime_min):
-            return False
-        if rule.exptime_max is not None and exptime > rule.exptime_max:
-            return False
+    if not _is_exposure_of(rule, reader):
+        return False
     order = (0, reader.images[0])
     return all(
         matches_patterns(value_of_card(reader.headers, spec, order), values)
@@ -417,8 +414,18 @@ def _rule_holds(rule, reader, imagetyp):
     )
 
 
+def _is_exposure_of(rule, reader):
+    """Return whether a frame's exposure is within the bounds of a rule; True without bounds."""
+    if rule.exptime_min is rule.exptime_max is None:
+        return True
+    exptime = reader.seconds()
+    if exptime is None or (rule.exptime_min is not None and exptime < rule.exptime_min):
+        return False
+    return rule.exptime_max is None or exptime <= rule.exptime_max
+
+
 def _is_file_of(file, patterns):
-    """Return whether the path or the name of a file is one of some globs, regardless of case."""
+    """Return whether the path or the name of a file matches a glob, in small or capital letters."""
     path_and_name = (str(PurePosixPath(file)).lower(), PurePosixPath(file).name.lower())
     return any(fnmatchcase(text, pattern.lower()) for text in path_and_name for pattern in patterns)
 

@@ -1,8 +1,8 @@
-"""Parts of profiles that lines tell their reader to write: each is read back as it was meant.
+"""Parts of profiles that warnings and errors tell a user to write.
 
-Values come from headers and names of files: ``Dark: no shutter``, ``yes``, ``12``, ``FLAT [r]``.
-All lines take them from these functions. They put texts into quotes that YAML would read as
-anything else, and escape letters that have a meaning in a pattern.
+The values come from headers and names of files: ``Dark: no shutter``, ``yes``, ``12``,
+``FLAT [r]``. The functions quote texts that YAML would not read as a text, and escape letters that
+have a meaning in a pattern. So the profile has the same value as the header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GLOB_LETTER = re.compile(r"[*?\[]")
 
 
 def yaml_text(text):
-    """Return a text as a value in YAML, in quotes where it would be read as anything else."""
+    """Return a text as a value in YAML, in quotes where YAML would not read it as this text."""
     if _PLAIN.fullmatch(text):
         return text
     # YAML takes no bare DEL, which JSON leaves as it is.
@@ -30,13 +30,13 @@ def yaml_text(text):
 
 
 def yaml_number(number, digits=None):
-    """Return a number as a value in YAML, which takes ``1e-07`` for a text.
+    """Return a number as a value in YAML; without a point in ``1e-07`` YAML would read a text.
 
     Parameters
     ----------
     number : int or float
     digits : int, optional
-        Significant digits; without it all that the number has.
+        Significant digits; without it, all digits of the number.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def yaml_number(number, digits=None):
 
 
 def pattern_of(text):
-    """Return the pattern that a text alone fits; a byte of a name that is not UTF-8 is any letter.
+    """Return the pattern of this text alone, with ``?`` for a byte of a name that is not UTF-8.
 
     Examples
     --------
@@ -113,10 +113,10 @@ def type_rule_text(frame_type, *, imagetyp=(), files=(), cards=(), exptime=()):
     """
     conditions = [("type", yaml_text(frame_type))]
     texts = [pattern_of(text) for text in imagetyp if text]
-    conditions += [("imagetyp", _one_or_list(texts))] if texts else []
-    conditions += [("file", _one_or_list(files))] if files else []
+    conditions += [("imagetyp", _text_or_list(texts))] if texts else []
+    conditions += [("file", _text_or_list(files))] if files else []
     allowed_cards = [
-        f"{yaml_text(keyword)}: {_one_or_list(list(map(pattern_of, values)))}"
+        f"{yaml_text(keyword)}: {_text_or_list(list(map(pattern_of, values)))}"
         for keyword, values in cards
     ]
     limits = [f"{end}: {yaml_number(seconds)}" for end, seconds in exptime]
@@ -128,7 +128,7 @@ def type_rule_text(frame_type, *, imagetyp=(), files=(), cards=(), exptime=()):
     return f"{{{', '.join(f'{name}: {text}' for name, text in conditions)}}}"
 
 
-def _one_or_list(texts):
-    """Return a text, or the list of several, as a value in YAML."""
+def _text_or_list(texts):
+    """Return a single text, or several as a list, as a value in YAML."""
     values = list(map(yaml_text, texts))
     return values[0] if len(values) == 1 else f"[{', '.join(values)}]"

@@ -19,7 +19,7 @@ CAMERA_SCHEMA = "camera.schema.json"
 """The schema of a camera's profile."""
 
 MEASURED = "measured"
-"""The gain is that of the photon transfer, not of a card."""
+"""The word of a profile for a gain, or a shutter's dead time, that is measured by flats."""
 
 
 def load_cameras(folder):
@@ -48,7 +48,7 @@ def load_cameras(folder):
             remedy="make it, or correct `cameras` in the configuration",
         )
     try:
-        # `glob` would find nothing in a folder that may not be read.
+        # `glob` would raise no error for a folder that cannot be read.
         paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
     except OSError as error:
         raise UserError(
@@ -81,14 +81,14 @@ def load_camera(path):
     Raises
     ------
     UserError
-        If it is not YAML or not valid: names the file, the key, the value and the allowed values.
+        If the profile is not YAML or not valid.
     """
     path = Path(path)
     return _camera_of_text(path, yamltext.read_text(path))
 
 
 # A watch reads all profiles in each round. The text is part of the key, so that an edited profile
-# is another one; a camera cannot be changed, and may be shared.
+# gives a new camera. A camera is immutable, and may be shared.
 @lru_cache(maxsize=256)
 def _camera_of_text(path, text):
     """Return the camera of a profile's text; `path` is named in errors."""
@@ -117,10 +117,10 @@ def _camera_of_text(path, text):
         longitude=profile.get("site", {}).get("longitude"),
         size=tuple(profile.get("size", (None, None))),
         amplifiers=_amplifiers_of_profile(profile, file=path),
-        overscan=profile.get("overscan") != "none",
+        has_overscan=profile.get("overscan") != "none",
         layout=profile.get("layout"),
         reduction=tuple(sorted(profile.get("reduction", {}).items())),
-        raw=profile.get("raw", False),
+        is_raw=profile.get("raw", False),
         gain=None if profile.get("gain") == MEASURED else profile.get("gain"),
         measures_gain=profile.get("gain") == MEASURED,
         measures_shutter=profile.get("shutter") == MEASURED,
@@ -173,14 +173,14 @@ def check_profile(profile, *, file):
     Raises
     ------
     UserError
-        For the first violation: file, key, value, allowed values.
+        For the first violation.
     """
     sentences = {"region": ("a region must name its notation", FORMS)}
     schemas.check_values(profile, CAMERA_SCHEMA, file=file, words=sentences)
 
 
 def _condition_of_card(keyword, value):
-    """Return the `Condition` of a card: its value or values, or a mapping with these and more."""
+    """Return the `Condition` of a card; its value is one, a list, or a mapping with key `value`."""
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
         return Condition(parse_card_spec(spec), as_tuple(value["value"]))
@@ -206,6 +206,7 @@ def _checked_amplifier(entry, index, *, file):
     key_of_amplifier = f"amplifiers[{index}]"
 
     def region(key):
+        """Return the region at a key, a `RegionSpec`; None without the key."""
         value = entry.get(key)
         return (
             None
@@ -214,6 +215,7 @@ def _checked_amplifier(entry, index, *, file):
         )
 
     def figure(key):
+        """Return the number at a key, or the card that has it, a `CardSpec`."""
         value = entry.get(key)
         return parse_card_spec(value) if isinstance(value, dict) else value
 
@@ -229,8 +231,8 @@ def _checked_amplifier(entry, index, *, file):
         ),
         along=entry.get("along"),
         place=region("place"),
-        flip_x="x" in entry.get("flip", ""),
-        flip_y="y" in entry.get("flip", ""),
+        is_flipped_x="x" in entry.get("flip", ""),
+        is_flipped_y="y" in entry.get("flip", ""),
     )
     if spec.place is not None and spec.place.form == "python":
         raise UserError(

@@ -60,7 +60,7 @@ _STEP_IN_HISTORY = re.compile(
     r"|\btrimmed to\b|\bccdproc\b.*\bdone\b",
     re.IGNORECASE,
 )
-# Matches words in a line of HISTORY that deny the step.
+# Matches words in a line of HISTORY by which the step was not taken.
 _DENIED_STEP = re.compile(
     r"\b(no|not|none|without|off|false|skip\w*|omit\w*|un(corrected|subtracted|calibrated)|disabled"
     r"|never|will be|to be|should)\b|\bnon-|[=:]\s*0\b",
@@ -83,7 +83,7 @@ REDUCED_REMEDY = (
 
 
 def is_called_master(headers):
-    """Return whether a card with the type of a frame says that it is a master.
+    """Return whether a card with the type of a frame calls it a master.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ def is_called_master(headers):
 def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
-        # Nearly all frames end here; a text in several cards may have the word in two pieces.
+        # Nearly all frames end here. A text that is continued in further cards may have the word in
+        # two pieces, so such a text is read as a whole.
         if has_card_texts(header) and not any(
             "master" in text.lower() or len(text) > CARD_BYTES for text in header.cards_of(keyword)
         ):
@@ -118,14 +119,15 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
     headers : list of astropy.io.fits.Header
     file : str
     is_master_sought : bool, optional
-        False where `is_called_master` said no: its cards are not read then. They may hold the
-        number of the frame; all other cards, and the result, are the same in many frames.
+        False if `is_called_master` is known to be False: the cards that it reads are not read
+        again. These may hold the number of the frame. All other cards are the same in many frames,
+        for which the result can then be remembered.
 
     Raises
     ------
     FrameError
-        If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm or others says
-        so, or a line of HISTORY, or if the unit is a rate or a flux.
+        If the header has the mark of a program that reduces frames, or a line of HISTORY on a step,
+        or if the unit is a rate or a flux.
     """
     for header in headers:
         mark = next(_marks_of_reduction(header, is_master_sought=is_master_sought), None)
@@ -134,13 +136,13 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
 
 
 def _marks_of_reduction(header, *, is_master_sought):
-    """Yield (program, keyword, value) of the cards that say that a frame was reduced already.
+    """Yield (program, keyword, value) of the cards by which a frame was reduced already.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     is_master_sought : bool
-        Whether cards of the frame's type are looked at.
+        Whether the cards with the frame's type are read.
     """
     for program, keywords in _MARKS_OF_PROGRAMS.items():
         for keyword in keywords:
@@ -158,7 +160,7 @@ def _marks_of_reduction(header, *, is_master_sought):
 
 
 def _marks_by_number(header):
-    """Yield (program, keyword, value) of the cards whose number is such a mark."""
+    """Yield (program, keyword, value) of the cards whose number is the mark of a reduction."""
     level = as_number(card_value(header, "RLEVEL"))
     if level is not None and level >= 1:
         yield "BANZAI", "RLEVEL", level
@@ -169,7 +171,7 @@ def _marks_by_number(header):
 
 
 def _is_mark(program, keyword, header):
-    """Return whether a card is a program's mark of a step, and no setting of the camera."""
+    """Return whether a card is a program's mark of a step, and not a setting of the camera."""
     cards = contents_of_cards(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card; other programs announce a step
@@ -177,8 +179,8 @@ def _is_mark(program, keyword, header):
         return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")
     value = cards[0].value
     if keyword in _SETTING_CARDS:
-        # A whole number is one of columns, or a flag of the readout; DRAGONS writes a level with a
-        # fraction.
+        # A whole number is the number of columns, or a flag of the readout. DRAGONS writes a level
+        # that is no whole number.
         if isinstance(value, str | Broken):
             return bool(_LOG_LINE.search(str(value)))
         return isinstance(value, float) and not value.is_integer()

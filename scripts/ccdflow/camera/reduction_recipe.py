@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 
 AUTO = "auto"
-"""The width of the strip decides whether the level along it is smoothed."""
+"""The model by which the width of the strip decides whether the level along it is smoothed."""
 
 WIDE_STRIP_COLUMNS = 16
-"""The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row
-share it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a
-twentieth."""
+"""In a strip of this many columns or more, the level of each row is not smoothed. The median of n
+columns has pi / (2 n) of a pixel's variance, and is subtracted from all pixels of the row. At this
+width the variance grows by less than a tenth, and the noise by less than a twentieth."""
 
 # Rows for each order of a polynomial: short windows get a straight line, or a constant.
 _ROWS_OF_AN_ORDER = 16
 
-# Strips that have a level for each row, or for each column; else they have one for the frame.
+# Directions of strips with a level for each row, or for each column; other strips have one level.
 _DIRECTIONS_WITH_LINES = ("rows", "columns")
 
 
 def _width_and_length(amplifier):
-    """Return the columns that the strips of an amplifier have together, and the rows of its data.
+    """Return the number of columns of an amplifier's strips together, and of the rows of its data.
 
-    For strips above or below the data rows and columns are exchanged.
+    For strips above or below the data these are rows of the strips, and columns of the data.
     """
     axis = int(amplifier.along == "rows")
     return sum(s.shape[axis] for s in amplifier.overscan), amplifier.data.shape[1 - axis]
@@ -43,12 +43,12 @@ class ReductionRecipe:
         until `for_geometry` decides between None and 'polynomial'.
     order : int
         Degree of the polynomial, or number of spline pieces. This default and the next two are
-        those of config/config.yaml, chosen: a cubic follows the slow change along a strip.
+        those of config/config.yaml. Chosen: a cubic follows the slow change along a strip.
     reject_sigma : float
-        Values farther than this many sigma from the model are left out of the fit; with 0 none is.
-        With the default, noise alone costs 0.3 % of the values.
+        Values farther than this many sigma from the model are left out of the fit; 0 leaves out
+        none. With the default, noise alone rejects 0.3 % of the values.
     reject_iterations : int
-        Rounds of this rejection. With the default, a fit recovers that one value has bent.
+        Rounds of this rejection. With the default, a fit that one wrong value has bent recovers.
     dtype : str
         'float32' or 'float64', of the product.
     mask : bool
@@ -56,7 +56,7 @@ class ReductionRecipe:
     layout : str
         'image' or 'extensions'.
     raw : bool
-        Whether pixels below 0 of a frame of floating point are no mark of a reduction.
+        Whether a frame of floating point counts as raw although it has pixels below 0.
     """
 
     subtract: bool = True
@@ -72,18 +72,18 @@ class ReductionRecipe:
     raw: bool = False
 
     def for_geometry(self, geometry):
-        """Return the recipe with a model along the overscan that its strips are wide enough for.
+        """Return the recipe with the model along the overscan that suits the width of its strips.
 
         Parameters
         ----------
         geometry : ccdflow.camera.geometry.Geometry
-            Its strips decide, never a pixel: all frames of one geometry are treated alike.
+            Its strips decide, and no pixel does: all frames of one geometry have one recipe.
 
         Returns
         -------
         ReductionRecipe
-            Without 'auto': no model where all strips have `WIDE_STRIP_COLUMNS` or more, else a
-            polynomial of the order that is set, or of less where the strip is short.
+            The recipe with None for 'auto' where all strips have `WIDE_STRIP_COLUMNS` or more, else
+            with a polynomial of the given order, or of a lower one where a strip is short.
         """
         if self.model != AUTO:
             return self
@@ -105,13 +105,13 @@ class ReductionRecipe:
     def from_canonical(cls, canonical):
         """Return the recipe of a plain dict that `canonical` returned.
 
-        A setting whose name is unknown is left out: another version wrote it.
+        A setting whose name is unknown is left out: another version of ccdflow wrote it.
         """
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in canonical.items() if name in names})
 
     def canonical(self):
-        """Return a plain dict; the settings of a model that is not used are not in it."""
+        """Return a plain dict without the settings of a model that is not used."""
         settings = asdict(self)
         if not self.raw:
             del settings["raw"]

@@ -1,4 +1,4 @@
-"""Regions of a frame, as FITS sections and as Python slices, without mixing the two up.
+"""Regions of a frame, as FITS sections and as Python slices, each with its own notation.
 
 A FITS section ``[x1:x2,y1:y2]`` counts from 1, includes its end and names the columns first.
 A Python slice ``[y0:y1, x0:x1]`` counts from 0, excludes its end and names the rows first.
@@ -15,9 +15,9 @@ FORMS = (
     '{fits: "[x1:x2,y1:y2]"} (counts from 1, columns first) or '
     '{python: "[y0:y1, x0:x1]"} (counts from 0, rows first)'
 )
-"""The two forms of a section, for error messages."""
+"""The two notations of a region, for error messages."""
 
-# Each form of a section, for errors about that form alone.
+# The notations, for errors about one of them alone.
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
 # Remedies for a section that cannot be used, by the class of its error.
@@ -140,7 +140,7 @@ class Region:
         return slice(self.x0, self.x1)
 
     def has_rows(self, rows):
-        """Return whether each of some rows is one of the region's.
+        """Return, for each of some rows, whether it is one of the region's.
 
         Parameters
         ----------
@@ -173,16 +173,16 @@ class Region:
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
     def is_within(self, shape):
-        """Return whether all of it lies in a frame of shape (ny, nx)."""
+        """Return whether the whole region lies in a frame of shape (ny, nx)."""
         return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]
 
     def contains(self, other):
-        """Return whether all of another region lies in this one."""
+        """Return whether the whole of another region lies in this one."""
         has_all_rows = self.y0 <= other.y0 and other.y1 <= self.y1
         return has_all_rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
-        """Return whether the two have a pixel in common.
+        """Return whether the two regions have a pixel in common.
 
         Examples
         --------
@@ -193,11 +193,11 @@ class Region:
         return self.shares_rows(other) and self.shares_columns(other)
 
     def shares_rows(self, other):
-        """Return whether the two have a row in common."""
+        """Return whether the two regions have a row in common."""
         return self.y0 < other.y1 and other.y0 < self.y1
 
     def shares_columns(self, other):
-        """Return whether the two have a column in common."""
+        """Return whether the two regions have a column in common."""
         return self.x0 < other.x1 and other.x0 < self.x1
 
     def shift(self, dy, dx):
@@ -221,19 +221,19 @@ class Region:
 
 @dataclass(frozen=True)
 class DirectedSection:
-    """A FITS section with the directions it was written in.
+    """A FITS section with the directions in which its columns and rows were written.
 
     Attributes
     ----------
     region : Region
         The pixels.
-    flip_x, flip_y : bool
-        Whether the columns, the rows were given backwards (``[2048:1,...]``).
+    is_flipped_x, is_flipped_y : bool
+        Whether the columns, the rows were written backwards (``[2048:1,...]``).
     """
 
     region: Region
-    flip_x: bool
-    flip_y: bool
+    is_flipped_x: bool
+    is_flipped_y: bool
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class RegionSpec:
         Raises
         ------
         FrameError
-            If it does not lie wholly within the frame.
+            If the region is not wholly within the frame.
         """
         if self.form == "python":
             return Region.from_python(self.text, shape, file=file, keyword=keyword)
@@ -300,7 +300,7 @@ def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
     Raises
     ------
     FrameError
-        If it does not.
+        If the region does not lie within the frame.
     """
     if region.is_within(shape):
         return region
@@ -315,7 +315,7 @@ def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
 
 
 def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, remedy=None):
-    """Read a FITS section and the directions it was written in.
+    """Read a FITS section and the directions in which it was written.
 
     Parameters
     ----------
@@ -338,11 +338,11 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     An amplifier whose columns are read out backwards:
 
     >>> section = parse_fits("[2048:1025,1:4128]")
-    >>> section.region, section.flip_x, section.flip_y
+    >>> section.region, section.is_flipped_x, section.is_flipped_y
     (Region(y0=0, y1=4128, x0=1024, x1=2048), True, False)
     """
 
-    def refuse(problem):
+    def error_for(problem):
         """Return the error for this section, with a problem."""
         return error(
             problem,
@@ -355,23 +355,23 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
 
     body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
     if not (body.startswith("[") and body.endswith("]")):
-        raise refuse("not a FITS section")
+        raise error_for("not a FITS section")
     parts = body[1:-1].split(",")
     if len(parts) != 2:
-        raise refuse("a FITS section of an image has two ranges")
+        raise error_for("a FITS section of an image has two ranges")
     lengths = (None, None) if shape is None else (shape[1], shape[0])
     if shape is None and not {"*", "-*"}.isdisjoint(parts):
-        raise refuse("'*' cannot be used where the size of the frame is not known")
+        raise error_for("'*' cannot be used where the size of the frame is not known")
     ends = [_ends_of_range(part, length) for part, length in zip(parts, lengths, strict=True)]
     if None in ends:
-        raise refuse("not a FITS section")
+        raise error_for("not a FITS section")
     (xa, xb), (ya, yb) = ends
     if xa == xb == 0 or ya == yb == 0:
-        raise refuse("the section is empty")
+        raise error_for("the section is empty")
     if min(xa, xb, ya, yb) < 1:
-        raise refuse("the section is outside the frame: pixels count from 1")
+        raise error_for("the section is outside the frame: pixels count from 1")
     region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
-    return DirectedSection(region, flip_x=xa > xb, flip_y=ya > yb)
+    return DirectedSection(region, is_flipped_x=xa > xb, is_flipped_y=ya > yb)
 
 
 def _ends_of_range(text, length):
@@ -434,7 +434,7 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
 
 
 def read_region(value, *, file=None, keyword=None):
-    """Read a region of a profile, which names the notation of it.
+    """Read a region of a profile, which names its notation.
 
     Parameters
     ----------
@@ -453,7 +453,7 @@ def read_region(value, *, file=None, keyword=None):
     Raises
     ------
     UserError
-        If it is a bare string, which could be either notation, or cannot be read.
+        If the value is a bare string, which could be either notation, or cannot be read.
 
     Examples
     --------
@@ -474,7 +474,7 @@ def read_region(value, *, file=None, keyword=None):
     if form == "python":
         parse_python(text, file=file, keyword=keyword, error=UserError)
     elif form == "fits":
-        # The shape is only there to read '*': the frame's own is not known yet.
+        # Without a shape '*' would be refused. The shape of the frame is not known yet.
         parse_fits(text, shape=(1, 1), file=file, keyword=keyword, error=UserError)
     elif form != "keyword" or not isinstance(text, str) or not text.strip():
         raise UserError(
@@ -489,7 +489,7 @@ def read_region(value, *, file=None, keyword=None):
 
 
 def _index_from_start(value, length, default):
-    """Return an index of a profile from the start, where negative ones count from the end."""
+    """Return an index of a slice, from 0; a negative value counts from the end, None is open."""
     if value is None:
         return default
     return value + length if value < 0 else value

@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_FRACTION, is_same_exposure
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
@@ -156,7 +156,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
             )
         factors.append(1.0 if is_same_exposure(time, dark.seconds) else time / dark.seconds)
     # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.
-    if max(factors, default=0.0) > scale_up * (1 + EXACT_PART):
+    if max(factors, default=0.0) > scale_up * (1 + EXACT_FRACTION):
         raise UserError(
             "the dark would be scaled up beyond the limit",
             file=dark.file,

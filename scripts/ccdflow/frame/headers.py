@@ -301,7 +301,7 @@ def _write_readout_cards(set_card, amplifier, recipe):
         set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
     if amplifier.hdu:
         set_card("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
-    flipped_axes = ("x" if amplifier.flip_x else "") + ("y" if amplifier.flip_y else "")
+    flipped_axes = ("x" if amplifier.is_flipped_x else "") + ("y" if amplifier.is_flipped_y else "")
     if recipe.trim and flipped_axes:
         set_card("AMPFLIP", "AMPFLP", flipped_axes, "axes along which raw pixels were reversed")
     if amplifier.saturation is not None:

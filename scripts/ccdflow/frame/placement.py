@@ -71,8 +71,8 @@ def axis_shifts(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
     data, place = amplifier.data, amplifier.place
     return (
-        _axis_shift(data.x0, data.x1, place.x0, amplifier.flip_x),
-        _axis_shift(data.y0, data.y1, place.y0, amplifier.flip_y),
+        _axis_shift(data.x0, data.x1, place.x0, amplifier.is_flipped_x),
+        _axis_shift(data.y0, data.y1, place.y0, amplifier.is_flipped_y),
     )
 
 
@@ -166,8 +166,8 @@ def _detector_axes(headers, amplifier, keyword):
         return None
     chip, shifts = section.region, axis_shifts(amplifier)
     directions = (
-        _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), shifts[0]),
-        _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), shifts[1]),
+        _detector_axis((chip.x0, chip.x1), section.is_flipped_x, (base.x0, base.x1), shifts[0]),
+        _detector_axis((chip.y0, chip.y1), section.is_flipped_y, (base.y0, base.y1), shifts[1]),
     )
     return None if None in directions else directions
 

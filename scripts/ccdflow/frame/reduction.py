@@ -314,7 +314,7 @@ def _levelled_region(amplifier, shape):
 
 def _turned_view(part, amplifier):
     """Return a view of an amplifier's place in the image, in the orientation of its raw pixels."""
-    return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+    return part[:: -1 if amplifier.is_flipped_y else 1, :: -1 if amplifier.is_flipped_x else 1]
 
 
 def _levels_to_subtract(overscan_of_amplifier, along):

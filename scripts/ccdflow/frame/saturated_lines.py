@@ -35,7 +35,7 @@ def regions_without_level(overscan, amplifier, recipe, top):
     >>> from ccdflow.frame.overscan import Overscan
     >>> data, levels = Region(0, 5, 0, 3), np.array([10.0, 99.0, 99.0, 10.0, 10.0])
     >>> amplifier = Amplifier(
-    ...     "A", 0, data, (Region(0, 5, 3, 5),), along="rows", place=data, flip_y=True
+    ...     "A", 0, data, (Region(0, 5, 3, 5),), along="rows", place=data, is_flipped_y=True
     ... )
     >>> level = Overscan(levels, 45.6, 1.0, levels)
     >>> regions_without_level(level, amplifier, ReductionRecipe(), 99)[0].to_fits()
@@ -69,7 +69,7 @@ def regions_of_lines(runs, amplifier, recipe):
     """
     is_of_columns = amplifier.along == "columns"
     count = amplifier.data.shape[1 if is_of_columns else 0]
-    if recipe.trim and (amplifier.flip_x if is_of_columns else amplifier.flip_y):
+    if recipe.trim and (amplifier.is_flipped_x if is_of_columns else amplifier.is_flipped_y):
         runs = [(count - high, count - low) for low, high in runs]
     place = recipe.region_of(amplifier)
     if is_of_columns:

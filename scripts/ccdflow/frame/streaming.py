@@ -79,7 +79,7 @@ def _can_be_streamed(amplifier):
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan
     )
-    is_flipped = amplifier.flip_x or amplifier.flip_y
+    is_flipped = amplifier.is_flipped_x or amplifier.is_flipped_y
     return amplifier.along in ("rows", "none") and is_current_in and not is_flipped
 
 

@@ -54,10 +54,7 @@ def verdicts_of(context, night):
 
 def _is_master_or_measurement(product, folder):
     """Return whether a product is a master of a night's folder, or a measurement of a detector."""
-    top, *folders, _ = product.split("/")
-    return (top == "combined" and folders[:1] == [folder]) or (
-        top == "detector" and folders[1:2] == [folder]
-    )
+    return paths.night_of_product(product) == folder
 
 
 def _verdict_holds(line, record, is_to_be_made):

@@ -34,7 +34,7 @@ def settings_of(values_given):
     if Path(paths.CONFIG_FILE).is_file():
         settings.check_file(paths.CONFIG_FILE)
         values_of_file = yamltext.read_yaml(paths.CONFIG_FILE)
-    groups = {name: values_given[name] for name in settings.parts() if name in values_given}
+    groups = {name: values_given[name] for name in settings.block_names() if name in values_given}
     for name, text in groups.items():
         group = yamltext.parse_yaml(text, file=f"{name}=")
         if not isinstance(group, dict):

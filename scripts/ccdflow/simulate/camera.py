@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class SimulatedCamera:
     overscan_side : {'right', 'left'}
         Side of the science pixels on which the overscan is.
     has_sound_header : bool
-        Whether BIASSEC is the usable overscan. Otherwise, as in the LFC, it includes the leaked
+        Whether BIASSEC names the usable overscan. Otherwise, as in the LFC, it includes the leaked
         columns and lacks the last row.
     gain : float
         Electrons per adu.
@@ -180,6 +180,18 @@ class SimulatedCamera:
         str
         """
         return f"[{columns.start + 1}:{columns.stop},1:{self.ny if rows is None else rows}]"
+
+    def parameters(self):
+        """Return the fields by the names that the truth of a simulated folder has for them.
+
+        Returns
+        -------
+        dict of str to object
+        """
+        return {
+            "sound_header" if name == "has_usable_biassec" else name: value
+            for name, value in asdict(self).items()
+        }
 
     @property
     def biassec(self):

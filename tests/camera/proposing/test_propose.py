@@ -26,12 +26,14 @@ LFC = replace(simulate.LFC, ny=160)
 
 
 def simulate_frame(camera, name, *, seed=3):
-    """Header and pixels of a frame of the guide's night."""
+    """Return the header and the pixels of a frame of the guide's night."""
     frame = next(one for one in simulate.guide_frames() if one.file == name)
     detector = simulate.make_detector(camera, seed=seed)
-    drawn = simulate.realise(camera, frame, seed=seed)
-    response = simulate.flat_response(camera, frame.filter, seed=seed) if drawn.signal else None
-    raw = simulate.render(camera, detector, frame, drawn, response=response)
+    realisation = simulate.realise(camera, frame, seed=seed)
+    response = (
+        simulate.flat_response(camera, frame.filter, seed=seed) if realisation.signal else None
+    )
+    raw = simulate.render(camera, detector, frame, realisation, response=response)
     return fits.Header(simulate.header_cards(camera, frame, seed=seed)), raw
 
 
@@ -39,7 +41,7 @@ BIAS, FLAT, OBJECT = "ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "ccd.037.0.fits.g
 
 
 def sections_of_amplifier(proposal):
-    """Data and overscan of the only amplifier, as FITS sections."""
+    """Return data and overscan of the only amplifier, as FITS sections."""
     (seen,) = proposal.images_seen
     ((_, data, strips),) = seen.amplifiers
     return data.to_fits(), [strip.to_fits() for strip in strips]
@@ -72,20 +74,29 @@ def test_a_camera_without_filters_is_not_asked_for_one():
     header, flat = simulate_frame(LFC, FLAT)
     del header["FILTER"]
     lines = propose([header], [flat], file="a.fits").yaml.splitlines()
-    wanted = "# No card was found for filter: name it here; a camera without filters needs none."
-    assert wanted in lines
+    expected_line = (
+        "# No card was found for filter: name it here; a camera without filters needs none."
+    )
+    assert expected_line in lines
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("leaked", [0, 4])
 def test_a_sound_header_needs_no_profile(side, leaked):
     camera = replace(
-        LFC, nx=300, overscan_side=side, n_leaked=leaked, has_sound_header=True, instrument="PROBE"
+        LFC,
+        nx=300,
+        overscan_side=side,
+        n_leaked=leaked, has_sound_header=True,
+        instrument="PROBE",
     )
     header, flat = simulate_frame(camera, FLAT)
     proposal = propose([header], [flat], file="a.fits")
-    wanted = camera.section(camera.usable_overscan_columns)
-    assert sections_of_amplifier(proposal) == (camera.section(camera.data_columns), [wanted])
+    expected_section = camera.section(camera.usable_overscan_columns)
+    assert sections_of_amplifier(proposal) == (
+        camera.section(camera.data_columns),
+        [expected_section],
+    )
     assert proposal.findings[-1].startswith("The header alone gives the same")
     assert any("BIASSEC" in finding and "agrees" in finding for finding in proposal.findings)
 
@@ -94,7 +105,7 @@ def test_a_sound_header_needs_no_profile(side, leaked):
 
 
 def lit(ny, nx, *, seed, light=900.0, level=1000.0, noise=4.0, gain=1.5):
-    """A frame with light on every pixel: level, read noise and photon noise, whole adu."""
+    """Return a frame with light on every pixel: level, read noise and photon noise, whole adu."""
     rng = np.random.default_rng(seed)
     light = np.broadcast_to(light, (ny, nx))
     photons = rng.poisson(np.maximum(light, 0) * gain) / gain
@@ -102,9 +113,9 @@ def lit(ny, nx, *, seed, light=900.0, level=1000.0, noise=4.0, gain=1.5):
 
 
 def header_of(image, **cards):
-    made = fits.Header({"NAXIS": 2, "NAXIS1": image.shape[1], "NAXIS2": image.shape[0]})
-    made.update({"INSTRUME": "PROBE", "IMAGETYP": "flat"} | cards)
-    return made
+    frame_header = fits.Header({"NAXIS": 2, "NAXIS1": image.shape[1], "NAXIS2": image.shape[0]})
+    frame_header.update({"INSTRUME": "PROBE", "IMAGETYP": "flat"} | cards)
+    return frame_header
 
 
 def test_columns_that_leave_the_level_of_a_strip_are_named_with_their_figures():
@@ -303,8 +314,8 @@ def test_pixels_are_not_changed():
     ],
 )
 def test_profiles_proposed_for_real_cameras_are_right(names, wanted):
-    headers, images = new_camera.read(DATA / names[0])
-    other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
+    headers, images = new_camera.read_hdus(DATA / names[0])
+    other = new_camera.read_hdus(DATA / names[1])[1] if len(names) == 2 else None
     (seen,) = propose(headers, images, other_arrays=other, file=names[0]).images_seen
     sections = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
     assert sections == wanted
@@ -483,12 +494,12 @@ def test_the_command_writes_a_profile_that_does_not_fit_and_reports_it(tmp_path,
         cards = {"INSTRUME": "PROBE", "IMAGETYP": "flat", "DETSEC": f"[{x + 1}:{x + 48},1:100]"}
         hdus.append(fits.ImageHDU(flat, fits.Header(cards)))
     fits.HDUList(hdus).writeto(tmp_path / "flat.fits")
-    out = tmp_path / "mine.yaml"
-    assert new_camera.main([str(tmp_path / "flat.fits"), "--out", str(out)]) == 0
+    profile_path = tmp_path / "mine.yaml"
+    assert new_camera.main([str(tmp_path / "flat.fits"), "--out", str(profile_path)]) == 0
     assert "does not fit the frame; correct it: DETSEC" in capsys.readouterr().out
-    (both,) = load_camera(out).amplifiers
+    (both,) = load_camera(profile_path).amplifiers
     assert both.hdu == "*"
-    assert out.with_suffix(".png").exists()
+    assert profile_path.with_suffix(".png").exists()
 
 
 def test_the_command_names_files_that_are_no_frames(tmp_path, capsys):
@@ -582,7 +593,7 @@ def test_a_seam_that_is_seen_is_not_called_the_headers():
 
 def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made = []
+    profile_names = []
     for number, nx in enumerate((150, 120)):
         light = np.full(nx, 800.0)
         light[nx - 20 :] = 0
@@ -593,12 +604,12 @@ def test_two_windows_of_one_camera_get_two_names(tmp_path, monkeypatch):
         given = {"profile_path": None, "picture_path": tmp_path / "p.png", "cameras": cameras}
         lines = new_camera.new_camera(tmp_path / f"{nx}.fits", None, **given)
         (profile,) = (line.removeprefix("Profile: ") for line in lines if "Profile:" in line)
-        made.append(profile)
+        profile_names.append(profile)
         Path(profile).rename(cameras / profile)
-    assert made == ["probe.yaml", "probe_120x100.yaml"]
+    assert profile_names == ["probe.yaml", "probe_120x100.yaml"]
     both = load_cameras(cameras)
     for nx in (150, 120):
-        headers, _ = new_camera.read(tmp_path / f"{nx}.fits")
+        headers, _ = new_camera.read_hdus(tmp_path / f"{nx}.fits")
         camera = identify(headers, both, file="a")
         assert camera.geometry(headers, file="a").shape == (100, nx - 20)
 

@@ -295,7 +295,7 @@ def test_a_group_of_settings_is_given_to_the_scripts_as_to_a_run(archive, monkey
     with pytest.raises(UserError, match="is not a group of settings"):
         read_only_plan.settings_of({**given, "calibrate": "true"})
     words = ["raw=raw", "results=results", "calibrate={scale_up: 1}"]
-    assert tonight.parse(words).given["calibrate"] == "{scale_up: 1}"
+    assert tonight.parse(words).settings_given["calibrate"] == "{scale_up: 1}"
 
 
 def test_darks_scaled_by_about_the_same_factor_have_a_line_for_each_grade(archive):

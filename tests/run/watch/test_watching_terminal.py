@@ -164,7 +164,7 @@ def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):
     """Without them it would make all products again, otherwise than cron's run."""
     _, arguments = folders
     options = watch.parse(["--config", *arguments, "bias={method: median}"])
-    assert read_only_plan.settings_of(options.given)["bias"]["method"] == "median"
+    assert read_only_plan.settings_of(options.settings_given)["bias"]["method"] == "median"
     assert watch.main([*arguments, "bias={method: mode}"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The geometry of a frame from the drafts of its amplifiers, which are checked and placed."""
+"""The geometry of a frame: the drafts of its amplifiers, checked and with their places."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-LEAST_SPANNED = 0.9
-"""A header's strip that spans at least this part of the data is lengthened to all of it; a shorter
-one is refused."""
+LEAST_SPANNED_FRACTION = 0.9
+"""A header's strip that spans at least this fraction of the data is lengthened to all of them; a
+shorter strip is refused."""
 
-SPARSE_SHARE = 0.1
-"""Amplifiers that fill less than this part of the detector get an image each."""
+SPARSE_FRACTION = 0.1
+"""Amplifiers that fill less than this fraction of the image around them get an image each."""
 
 
 def geometry_of_drafts(
@@ -31,8 +31,8 @@ def geometry_of_drafts(
     drafts : list of ccdflow.camera.geometry.Draft
     headers : list of astropy.io.fits.Header
     camera, source, layout : str
-        As in `Geometry`; with layout 'image', a file with several images that does not say where
-        they lie is kept as extensions.
+        As in `Geometry`. The layout 'image' becomes 'extensions' for a file with several images
+        whose places on the detector no card gives.
     binning_cards : tuple of ccdflow.files.cards.CardSpec
         As `specs` of `binning_of_hdu`.
     notes : iterable of ccdflow.camera.geometry.Note
@@ -75,7 +75,7 @@ def geometry_of_drafts(
 
 
 def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
-    """Return the drafts with their places in one image; None, with a note, where each has its own.
+    """Return the drafts with their places in one image, or None and a note on the reason.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
     factors : dict of int to (int, int)
         Binning of rows and columns, by HDU.
     notes : list of Note
-        Gets the reason for which the extensions are kept.
+        Gets the reason for which each HDU keeps an image of its own.
     file : str
         Named in errors.
     """
@@ -110,7 +110,7 @@ def _drafts_in_extensions(drafts, hdus):
 
 
 def _missing_gains(drafts):
-    """Return [the warning] on amplifiers without a gain beside others that have one."""
+    """Return [the warning] on amplifiers without a gain, if other amplifiers have one; else []."""
     without_gain = [draft.name for draft in drafts if not draft.gain]
     if not without_gain or len(without_gain) == len(drafts):
         return []
@@ -155,7 +155,7 @@ def _with_strips(draft, notes, *, file):
 
 
 def _spanning_strip(draft, strip, along, notes, *, file):
-    """Return the strip, as long as the data along the axis that has one level for each step.
+    """Return the strip with the length of the data; refuse a strip that is much shorter.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return full_strip
-    if draft.may_be_lengthened and shared >= LEAST_SPANNED * length:
+    if draft.may_be_lengthened and shared >= LEAST_SPANNED_FRACTION * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"
@@ -247,7 +247,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         sections = [dict(draft.detector).get(keyword) for draft in drafts]
         if None in sections or not _are_places(drafts, sections):
             continue
-        # CCDSEC of another chip counts other pixels.
+        # On each chip CCDSEC counts pixels from 1: it gives no places for several chips.
         if keyword != "CCDSEC" or _count_chips(headers, drafts) <= 1:
             return _places_on_detector(drafts, sections, factors, keyword, file=file)
     has_one_hdu = len({draft.hdu for draft in drafts}) == 1
@@ -279,7 +279,7 @@ def _check_given_places(drafts, *, file):
 
 
 def _are_places(drafts, sections):
-    """Return whether each section is of one amplifier, or of a DATASEC that several share."""
+    """Return whether no section is of two amplifiers, unless these share a DATASEC."""
     owners = {}
     for draft, section in zip(drafts, sections, strict=True):
         owner_name = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
@@ -298,7 +298,7 @@ def _count_chips(headers, drafts):
 
 
 def _places_on_detector(drafts, sections, factors, keyword, *, file):
-    """Return the places from sections of the unbinned detector, in its orientation.
+    """Return the drafts with places by sections of the unbinned detector, in its orientation.
 
     Parameters
     ----------
@@ -322,13 +322,18 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
             raise detector_mismatch(draft, section, base, (by, bx), keyword, file=file)
         data, (ny, nx) = draft.data, draft.data.shape
         # Pixels of the section that lie before the data, as the detector counts them.
-        rows_before = base.y1 - data.y1 if section.flip_y else data.y0 - base.y0
-        columns_before = base.x1 - data.x1 if section.flip_x else data.x0 - base.x0
+        rows_before = base.y1 - data.y1 if section.is_flipped_y else data.y0 - base.y0
+        columns_before = base.x1 - data.x1 if section.is_flipped_x else data.x0 - base.x0
         y = section.region.y0 // by + rows_before
         x = section.region.x0 // bx + columns_before
         place = Region(y, y + ny, x, x + nx)
         placed_drafts.append(
-            replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y)
+            replace(
+                draft,
+                place=place,
+                is_flipped_x=section.is_flipped_x,
+                is_flipped_y=section.is_flipped_y,
+            )
         )
     dy = min(draft.place.y0 for draft in placed_drafts)
     dx = min(draft.place.x0 for draft in placed_drafts)
@@ -336,7 +341,7 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
 
 
 def _places_without_strips(drafts):
-    """Return the drafts with places in the order of their data, without the strips between them."""
+    """Return the drafts with places side by side in the order of their data, without the strips."""
     columns = _starts_without_gaps({(d.data.x0, d.data.x1) for d in drafts})
     rows = _starts_without_gaps({(d.data.y0, d.data.y1) for d in drafts})
     placed_drafts = []
@@ -348,7 +353,7 @@ def _places_without_strips(drafts):
 
 
 def _starts_without_gaps(ranges):
-    """Return {first: start} of ranges once the gaps that none of them covers are taken out."""
+    """Return {first pixel: its new position} of ranges from which all gaps are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):
         if end is None or first >= end:
@@ -368,9 +373,9 @@ def _extent_of_drafts(placed_drafts):
 
 
 def _is_sparse(placed_drafts):
-    """Return whether the drafts fill less than `SPARSE_SHARE` of the image that holds them."""
+    """Return whether the drafts fill less than `SPARSE_FRACTION` of the image that holds them."""
     ny, nx = _extent_of_drafts(placed_drafts)
-    return sum(draft.place.size for draft in placed_drafts) < SPARSE_SHARE * ny * nx
+    return sum(draft.place.size for draft in placed_drafts) < SPARSE_FRACTION * ny * nx
 
 
 def _check_places(placed_drafts, shape, notes, *, file):
@@ -414,8 +419,8 @@ def _named_amplifiers(placed_drafts):
             overscan=draft.overscan,
             along=draft.along,
             place=draft.place,
-            flip_x=draft.flip_x,
-            flip_y=draft.flip_y,
+            is_flipped_x=draft.is_flipped_x,
+            is_flipped_y=draft.is_flipped_y,
             gain=draft.gain,
             read_noise=draft.read_noise,
             saturation=draft.saturation,

@@ -32,7 +32,7 @@ _FAMILY_FIGURES = {
 
 
 def section_text(header, keyword, *, file):
-    """Return the text of a section card; None where it is absent, blank or says that it is unknown.
+    """Return the text of a section's card; None for an absent or blank card, or one of 'unknown'.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def section_text(header, keyword, *, file):
     Raises
     ------
     FrameError
-        If a card is there and is not a text in quotes: a number, or not FITS.
+        If the card exists and has no text in quotes, but a number, or is not valid FITS.
     """
     for content in contents_of_cards(header, keyword):
         if is_silent(content.value):
@@ -67,7 +67,7 @@ def section_text(header, keyword, *, file):
 
 
 class HduReader:
-    """Reads the cards of one image HDU, in its own header before the primary's.
+    """A reader of the cards of one image HDU, which tries its own header before the primary's.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class HduReader:
     index : int
         The HDU.
     is_alone : bool
-        Whether it is the file's only image: then sections in the primary header apply to it.
+        Whether the HDU has the file's only image: sections in the primary header then apply to it.
     cards : ccdflow.camera.geometry.Cards
     notes : list of ccdflow.camera.geometry.Note
         Changed in place: each decision that the cards alone do not settle is added.
@@ -101,7 +101,7 @@ class HduReader:
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
         self.binning = binning_of_hdu(headers, index, specs=cards.binning)
-        # With INHERIT the primary's cards hold for this HDU too, where it lacks a card.
+        # With INHERIT, a card that this HDU lacks is taken from the primary header.
         self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
@@ -131,7 +131,7 @@ class HduReader:
         Raises
         ------
         FrameError
-            If the card is there and is not a whole number from 0 on.
+            If the card exists and is not a whole number, 0 or more.
         """
         for index in (self.index, 0):
             for content in contents_of_cards(self.headers[index], keyword):
@@ -147,7 +147,7 @@ class HduReader:
         return 0
 
     def text(self, keywords, suffix=""):
-        """Return the first of these section cards that says something, as (keyword, text), or None.
+        """Return the first of these section cards that is not blank, as (keyword, text), or None.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class HduReader:
         Raises
         ------
         FrameError
-            If a card is there and is not a text: a card that cannot be read is not an absent one.
+            If a card exists and has no text: it must not count as absent.
         """
         hdus = (self.index, 0) if self.is_alone or self.inherits else (self.index,)
         for keyword in keywords:
@@ -191,18 +191,22 @@ class HduReader:
         Raises
         ------
         FrameError
-            If it is outside the frame, also when its axes are exchanged.
+            If the section is outside the frame, even with its axes exchanged.
         """
         card = self.text(keywords, suffix)
         if card is None:
             return None
         keyword, text = card
         section = self.parse_section(keyword, text, shape=self.shape)
-        turned_region = section.region.transpose()
-        if not section.region.is_within(self.shape) and turned_region.is_within(self.shape):
+        transposed_region = section.region.transpose()
+        if not section.region.is_within(self.shape) and transposed_region.is_within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))
-            section = DirectedSection(turned_region, flip_x=section.flip_y, flip_y=section.flip_x)
+            section = DirectedSection(
+                transposed_region,
+                is_flipped_x=section.is_flipped_y,
+                is_flipped_y=section.is_flipped_x,
+            )
         region_within(
             section.region,
             self.shape,
@@ -214,7 +218,7 @@ class HduReader:
         return section
 
     def parse_section(self, keyword, text, *, shape=None):
-        """Return the text of a card as a DirectedSection, wherever it lies.
+        """Return the text of a card as a DirectedSection, which may lie outside the frame.
 
         Parameters
         ----------
@@ -222,7 +226,7 @@ class HduReader:
         text : str
             As in the card.
         shape : (int, int), optional
-            (ny, nx) that open ends of a section run to.
+            (ny, nx) of the frame, for a section with ``*``.
 
         Returns
         -------
@@ -231,18 +235,18 @@ class HduReader:
         Raises
         ------
         FrameError
-            If it is not a section; the error has a remedy.
+            If the text is not a section.
         """
         size = _SIZE.fullmatch(text.strip()) if keyword in _SIZE_CARDS else None
         if size:
             region = Region(0, int(size[2]), 0, int(size[1]))
-            return DirectedSection(region, flip_x=False, flip_y=False)
+            return DirectedSection(region, is_flipped_x=False, is_flipped_y=False)
         return parse_fits(
             text, shape=shape, file=self.file, keyword=keyword, remedy=AMPLIFIERS_REMEDY
         )
 
     def figures(self, suffix=""):
-        """Return gain, read noise and saturation as a dict, None where no card says it."""
+        """Return gain, read noise and saturation as a dict; a value is None without a card."""
         figures = {}
         for field, names in _FAMILY_FIGURES.items():
             own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()

@@ -1,6 +1,6 @@
 """Amplifiers from a frame's own cards: sections, families of sections, and numbers of columns.
 
-For each HDU the first of these that is there is used:
+For each HDU the first of these sorts of cards that exists is used:
 
 1. a family of sections, one set for each of several amplifiers (``BSEC11``, ``BIASSECA``);
 2. ``BIASSEC`` with ``TRIMSEC`` or ``DATASEC``;
@@ -49,7 +49,7 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
     cards : ccdflow.camera.geometry.Cards
         Where gain, read noise, saturation and binning stand.
     takes_overscan : bool
-        False where the profile says that the camera's overscan is of no use.
+        False where the profile has `overscan: none`.
     file : str
 
     Returns
@@ -78,7 +78,7 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
 
 
 def _notes_on_other_hdus(headers, images):
-    """Return a `Note` on the masks among the HDUs without an image, and one on the overscans."""
+    """Return a `Note` on masks in HDUs of their own, and a `Note` on overscans in such HDUs."""
     notes = []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
@@ -95,8 +95,8 @@ def _notes_on_other_hdus(headers, images):
     return notes
 
 
-def _drafts_of_hdu(reader, position, images, *, takes_overscan):
-    """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has.
+def _drafts_of_hdu(reader, position, n_images, *, takes_overscan):
+    """Return the drafts of an HDU's amplifiers, by the first sort of cards that it has.
 
     Parameters
     ----------
@@ -104,32 +104,34 @@ def _drafts_of_hdu(reader, position, images, *, takes_overscan):
         Reader of the HDU.
     position : int
         Position of the HDU among the images.
-    images : int
-        Number of images.
+    n_images : int
+        Number of images in the file.
     takes_overscan : bool
         Whether an overscan is looked for.
     """
     suffixes = _section_suffixes(reader)
     if len(suffixes) > 1:
-        trims = _trims_are_raw(reader, suffixes)
+        are_raw = _are_trim_sections_raw(reader, suffixes)
         return [
-            _from_sections(reader, s, takes_overscan=takes_overscan, takes_trim_section=trims)
-            for s in suffixes
+            _draft_of_sections(
+                reader, suffix, takes_overscan=takes_overscan, takes_trim_section=are_raw
+            )
+            for suffix in suffixes
         ]
     plain_card = reader.text(TRIM_CARDS + DATA_CARDS)
     suffix = suffixes[0] if suffixes and plain_card is None else ""
     if reader.text(BIAS_CARDS, suffix) is None:
         card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
         data = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
-        detector = () if images == 1 else _detector_sections(reader, suffix)
+        detector = () if n_images == 1 else _detector_sections(reader, suffix)
         counted_drafts = (
             drafts_from_ranges(reader)
-            or drafts_from_outputs(reader, position, images, detector)
+            or drafts_from_outputs(reader, position, n_images, detector)
             or drafts_from_counts(reader, data.region if data else None, card, detector)
         )
         if counted_drafts:
             return counted_drafts
-    return [_from_sections(reader, suffix, takes_overscan=takes_overscan)]
+    return [_draft_of_sections(reader, suffix, takes_overscan=takes_overscan)]
 
 
 def _section_suffixes(reader):
@@ -138,8 +140,8 @@ def _section_suffixes(reader):
     return list(dict.fromkeys(match[1] for match in matches if match))
 
 
-def _trims_are_raw(reader, suffixes):
-    """Return whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
+def _are_trim_sections_raw(reader, suffixes):
+    """Return whether each TSEC of a family lies in its DSEC; else it counts trimmed pixels."""
     for suffix in suffixes:
         data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
         if data is None or trim is None:
@@ -149,14 +151,14 @@ def _trims_are_raw(reader, suffixes):
     return True
 
 
-def _from_sections(reader, suffix, *, takes_overscan, takes_trim_section=True):
-    """Return one amplifier from its sections; without BIASSEC there is nothing to subtract.
+def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=True):
+    """Return the draft of one amplifier by its sections; without BIASSEC it has no overscan.
 
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     suffix : str
-        Behind the keywords of the amplifier's cards.
+        The end of the keywords of the amplifier's cards.
     takes_overscan, takes_trim_section : bool
         Whether the overscan, and the section of trimmed pixels, are looked for.
     """
@@ -188,7 +190,7 @@ def _from_sections(reader, suffix, *, takes_overscan, takes_trim_section=True):
 
 
 def _trim_section(reader, suffix, data):
-    """Return TRIMSEC, which must lie in DATASEC, or None."""
+    """Return TRIMSEC, a `DirectedSection` that must lie in DATASEC; None without the card."""
     card = reader.text(TRIM_CARDS, suffix)
     if card is None:
         return None
@@ -204,7 +206,7 @@ def _trim_section(reader, suffix, data):
 
 
 def _data_beside_overscan(reader, bias):
-    """Return the data where only BIASSEC is given: the rest of the frame, if a rectangle."""
+    """Return the data where only BIASSEC is given: the frame without that strip at its edge."""
     if bias is None:
         return reader.frame
     strip, (ny, nx) = bias.region, reader.shape
@@ -229,9 +231,9 @@ def _data_beside_overscan(reader, bias):
 def _strip_beside_data(reader, bias, kept_region):
     """Return the strip that BIASSEC names, beside the data.
 
-    The cameras of Las Campanas name the corner where the columns and the rows of overscan meet. Of
-    BIASSEC IRAF uses the columns alone where rows are read out, and takes them from all rows of the
-    data: so it is read here.
+    The cameras of Las Campanas name the corner where the columns and the rows of overscan meet.
+    Where rows are read out, IRAF uses only the columns of BIASSEC, and takes these columns from all
+    rows of the data. This function does the same.
 
     Parameters
     ----------
@@ -273,7 +275,7 @@ def _check_size(reader, kept_region):
 
 
 def _refuse_numbered_strips(reader):
-    """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
+    """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: no card tells which one to use."""
     keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
     strips = [card for card in (reader.text((key,)) for key in keywords) if card]
     if strips:
@@ -285,7 +287,7 @@ def _refuse_numbered_strips(reader):
 
 
 def _note_no_overscan(reader, kept_region, *, is_trimmed):
-    """Note that no card names an overscan, and which pixels are kept."""
+    """Add a note that no card names an overscan, with the pixels that are kept."""
     if not is_trimmed:
         text = "no card names science pixels or overscan: the frame is left whole"
         reader.notes.append(Note(text, mark=NO_OVERSCAN))
@@ -311,7 +313,7 @@ _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGN
 
 
 def _note_unread_cards(reader):
-    """Warn of cards that speak of an overscan, where none is subtracted."""
+    """Warn of cards on an overscan that are not understood, where none is subtracted."""
     header = reader.headers[reader.index]
     unread_cards = []
     for keyword in dict.fromkeys(header):
@@ -334,12 +336,12 @@ def _note_unread_cards(reader):
         reader.notes.append(Note(text, topic=topic))
 
 
-# Unused columns or rows that may be a strip, at least: one or two at an edge are bad ones.
+# Fewest unused columns or rows that may be a strip: one or two at an edge are bad columns or rows.
 _NARROWEST_STRIP = 3
 
 
 def _unused_lines(shape, kept_region):
-    """Return the unused columns and rows beside the data, in words; '' for one or two lines."""
+    """Return the unused columns and rows beside the data, in words; '' for few of them."""
     spans = []
     for word, start, stop, length in (
         ("columns", kept_region.x0, kept_region.x1, shape[1]),
@@ -365,7 +367,7 @@ def _detector_sections(reader, suffix):
 
 
 def _turned_sections(detector, own_section):
-    """Return detector sections for pixels whose own section may run backwards as well."""
+    """Return detector sections, turned where the pixels' own section runs backwards."""
     if own_section is None:
         return detector
     return tuple(
@@ -373,8 +375,8 @@ def _turned_sections(detector, own_section):
             name,
             replace(
                 section,
-                flip_x=section.flip_x != own_section.flip_x,
-                flip_y=section.flip_y != own_section.flip_y,
+                is_flipped_x=section.is_flipped_x != own_section.is_flipped_x,
+                is_flipped_y=section.is_flipped_y != own_section.is_flipped_y,
             ),
         )
         for name, section in detector
@@ -382,7 +384,7 @@ def _turned_sections(detector, own_section):
 
 
 def _check_detector(reader, draft):
-    """Refuse a CCDSEC or DETSEC that is not about the pixels of DATASEC or TRIMSEC."""
+    """Refuse a CCDSEC or DETSEC whose size is neither that of DATASEC nor that of TRIMSEC."""
     base = draft.detector_of or draft.data
     bases = {draft.data, base}
     for keyword, section in draft.detector:

@@ -38,8 +38,8 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     Raises
     ------
     FrameError
-        If the frame is not of that size, has no such HDU, or a region leaves it, or if its header
-        says that the overscan holds data and the profile is not made for this size.
+        If the frame has another size, lacks an HDU, or a region leaves it, or if its header shows
+        that the overscan holds data and the profile is not made for this size.
     """
     drafts = []
     for spec, index in _amplifiers_with_hdus(headers, specs, file=file):
@@ -65,7 +65,7 @@ def _check_size(shape, size, *, file):
 
 
 def _amplifiers_with_hdus(headers, specs, *, file):
-    """Yield each amplifier with its HDU; one for several HDUs is named after each."""
+    """Yield each amplifier with its HDU; an amplifier of several HDUs gets a name in each."""
     for spec in specs:
         if not isinstance(spec.hdu, tuple) and not _is_pattern(spec.hdu):
             yield spec, _only_hdu(headers, spec, file=file)
@@ -92,7 +92,7 @@ def _is_pattern(hdu):
 
 
 def _is_hdu(headers, index, hdu):
-    """Return whether an HDU is the one of a profile: by its number, or by its EXTNAME."""
+    """Return whether an HDU has the number, or the EXTNAME, that a profile gives."""
     if isinstance(hdu, int):
         return index == hdu
     name = str(card_value(headers[index], "EXTNAME") or "")
@@ -100,7 +100,7 @@ def _is_hdu(headers, index, hdu):
 
 
 def _only_hdu(headers, spec, *, file):
-    """Return the index of an amplifier's HDU: the named one, or the only one with an image."""
+    """Return the index of an amplifier's HDU: that of the profile, or that of the only image."""
     images = image_hdus(headers)
     if spec.hdu is not None:
         indices = hdu_indices(headers, spec.hdu)
@@ -142,10 +142,12 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     header = headers[index]
 
     def region_of(region_spec, key):
+        """Return the `Region` at a key of the profile."""
         keyword = f"amplifier {spec.name}, {key}"
         return _region_in_frame(region_spec, header, shape, keyword=keyword, file=file)
 
     def figure_of(entry, usual_cards, largest=MOST_ELECTRONS):
+        """Return the gain, read noise or saturation of an entry; None where it is unknown."""
         return _figure_of_profile(entry, headers, index, usual_cards, largest)
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region_of(spec.data, "data")
@@ -165,8 +167,8 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
         place=place,
         detector=detector,
         detector_of=_datasec_around(header, data, shape),
-        flip_x=spec.flip_x,
-        flip_y=spec.flip_y,
+        is_flipped_x=spec.is_flipped_x,
+        is_flipped_y=spec.is_flipped_y,
         gain=figure_of(spec.gain, cards.gain),
         read_noise=figure_of(spec.read_noise, cards.read_noise),
         saturation=figure_of(spec.saturation, cards.saturation, MOST_SATURATION),
@@ -221,7 +223,7 @@ def _figure_of_profile(entry, headers, index, usual_cards, largest):
 
 
 def _detector_sections(header):
-    """Return the header's readable DETSEC and CCDSEC; UNKNOWN counts as absent."""
+    """Return the header's DETSEC and CCDSEC; a card that cannot be read counts as absent."""
     sections = []
     for keyword in ("DETSEC", "CCDSEC"):
         with suppress(FrameError):
@@ -230,13 +232,13 @@ def _detector_sections(header):
 
 
 def _datasec_around(header, data, shape):
-    """Return the header's DATASEC, which DETSEC is about, if it contains the data; else None."""
+    """Return the header's DATASEC, the pixels of DETSEC, if it contains the data; else None."""
     text = card_value(header, "DATASEC")
     if not isinstance(text, str):
         return None
     try:
         region = Region.from_fits(text, shape=shape)
     except FrameError:
-        # The profile replaces the header: a DATASEC that cannot be read does no harm.
+        # The profile replaces the header's sections: a DATASEC that cannot be read does no harm.
         return None
     return region if region.is_within(shape) and region.contains(data) else None

@@ -31,7 +31,7 @@ ESO_SCAN_KEYS = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 """Cards of ESO, without the number of the output, with the pixels before and behind a line and a
 column."""
 
-# Numbers of outputs in ESO's cards: no chip of ESO has more.
+# Numbers of outputs in ESO's cards: no chip of ESO has more outputs.
 _ESO_OUTPUTS = range(1, 33)
 
 
@@ -42,7 +42,7 @@ def drafts_from_counts(reader, section, section_card, detector):
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     section : Region or None
-        TRIMSEC or DATASEC, which must agree.
+        TRIMSEC or DATASEC, with which the numbers must agree.
     section_card : (str, str) or None
         The card of the section and its text.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
@@ -66,9 +66,9 @@ def drafts_from_counts(reader, section, section_card, detector):
     binned_counts = [
         count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)
     ]
-    amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIER_COUNT_CARDS)
-    if amplifiers > 1 and reader.is_alone:
-        return _side_by_side(reader, binned_counts, amplifiers, section)
+    n_amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIER_COUNT_CARDS)
+    if n_amplifiers > 1 and reader.is_alone:
+        return _drafts_side_by_side(reader, binned_counts, n_amplifiers, section)
     if section is None:
         numbers = _unconfirmed_counts(reader, counts, binned_counts)
     else:
@@ -77,7 +77,7 @@ def drafts_from_counts(reader, section, section_card, detector):
 
 
 def _unconfirmed_counts(reader, counts, binned_counts):
-    """Return the pixels around the data where no section says which pixels are data.
+    """Return the numbers of columns and rows around the data, where no section gives the data.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def _unconfirmed_counts(reader, counts, binned_counts):
 
 
 def _confirmed_counts(reader, counts, binned_counts, section, section_card):
-    """Return the pixels around the data, binned or not: those that agree with a section.
+    """Return the numbers of columns and rows around the data that agree with a section.
 
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     counts, binned_counts : list of int
-        Columns left and right of the data, rows below and above: as the cards count, and over the
-        binning.
+        Columns left and right of the data, rows below and above: as in the cards, and divided by
+        the binning.
     section : Region
     section_card : (str, str)
         The card of the section and its text.
@@ -110,7 +110,7 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
     Raises
     ------
     FrameError
-        If neither agrees.
+        If neither list agrees.
     """
     for numbers in (counts, binned_counts):
         if section == _inner_region(reader.frame, numbers):
@@ -123,7 +123,7 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
 
 
 def _note_data(reader, numbers):
-    """Note which pixels are taken for data, where the numbers around them alone say it."""
+    """Add a note with the pixels that count as data by the numbers around them alone."""
     data = _inner_region(reader.frame, numbers)
     if min(data.shape) > 0:
         left, right, below, above = numbers
@@ -134,17 +134,17 @@ def _note_data(reader, numbers):
         reader.notes.append(Note(text))
 
 
-def drafts_from_outputs(reader, position, images, detector):
+def drafts_from_outputs(reader, position, n_images, detector):
     """Return the amplifiers of an HDU from ESO's cards for each output (``ESO DET OUT1 OVSCX``).
 
-    NX and NY count the valid, binned pixels of an output, X and Y are its corner of the chip:
-    prescan lies on that side, overscan on the other.
+    NX and NY count the valid, binned pixels of an output. X and Y are its corner of the chip. The
+    prescan lies on the side of this corner, the overscan on the opposite side.
 
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
-    position, images : int
-        Number of this image, and of all images.
+    position, n_images : int
+        Position of this image among the images, and their number.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
 
     Returns
@@ -157,7 +157,7 @@ def drafts_from_outputs(reader, position, images, detector):
     FrameError
         If the numbers do not add up to the frame.
     """
-    outputs = _output_prefixes(reader, position, images)
+    outputs = _output_prefixes(reader, position, n_images)
     counts = [[reader.count(output + key) for key in ESO_SCAN_KEYS] for output in outputs]
     if not any(map(any, counts)):
         return []
@@ -166,7 +166,7 @@ def drafts_from_outputs(reader, position, images, detector):
     drafts = []
     for output, numbers, block, side in zip(outputs, counts, blocks, sides, strict=True):
         _check_output(reader, output, _inner_region(block, numbers))
-        name = output.split()[-1] if images == 1 else f"{reader.name}{output.split()[-1]}"
+        name = output.split()[-1] if n_images == 1 else f"{reader.name}{output.split()[-1]}"
         sections = detector if len(outputs) == 1 else ()
         draft = _draft_of_block(reader, name, block, numbers, side=side, detector=sections)
         # ESO's GAIN is adu per electron; CONAD is its inverse.
@@ -179,9 +179,9 @@ def drafts_from_outputs(reader, position, images, detector):
 
 
 def _count_columns(reader, names):
-    """Return the first number of columns or rows that one of some cards counts; 0 for none.
+    """Return the first number of columns or rows above 0 in some cards; 0 for none.
 
-    Text does not count, as in IRAF's OVERSCAN card, nor does the setting of a readout.
+    In `_SETTING_CARDS` a text does not count, such as that of IRAF's OVERSCAN.
     """
     for name in names:
         value = as_integer(reader.value(name)) if name in _SETTING_CARDS else reader.count(name)
@@ -196,7 +196,7 @@ def _inner_region(block, numbers):
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
 
-def _side_by_side(reader, numbers, amplifiers, section):
+def _drafts_side_by_side(reader, numbers, n_amplifiers, section):
     """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans.
 
     Parameters
@@ -204,24 +204,24 @@ def _side_by_side(reader, numbers, amplifiers, section):
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     numbers : tuple of int
         Columns at the left and right, rows below and above.
-    amplifiers : int
+    n_amplifiers : int
         Number of amplifiers that share each row.
     section : ccdflow.camera.sections.Region or None
-        TRIMSEC or DATASEC, which must agree.
+        TRIMSEC or DATASEC, with which the data must agree.
     """
     left, right, below, above = numbers
     ny, nx = reader.shape
-    width = nx - amplifiers * (left + right)
-    first = amplifiers * left
+    width = nx - n_amplifiers * (left + right)
+    first = n_amplifiers * left
     after = first + width
     rows = (below, ny - above)
-    edges = _amplifier_edges(reader, amplifiers, width)
+    edges = _amplifier_edges(reader, n_amplifiers, width)
     has_data = edges is not None and width > 0
     if not has_data or not _is_confirmed(reader, Region(*rows, first, after), section):
         raise reader.contradiction(
-            f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
+            f"{n_amplifiers} amplifiers in one image, and no card says where each has its overscan",
             "NUMAMPS, AMPSROW",
-            amplifiers,
+            n_amplifiers,
         )
     return [
         Draft(
@@ -236,28 +236,28 @@ def _side_by_side(reader, numbers, amplifiers, section):
             ),
             **reader.figures(),
         )
-        for i in range(amplifiers)
+        for i in range(n_amplifiers)
         if edges[i] < edges[i + 1]
     ]
 
 
-# Cards with the columns of the whole chip, unbinned; sections of it, and plain numbers.
+# Cards with the unbinned columns of the whole chip: its section or size, and plain numbers.
 _CHIP_SECTIONS = ("DETSIZE", "CCDSIZE")
 _CHIP_NUMBERS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
-# Cards with the chip's column of the first pixel, and the number that they count from.
+# Cards with the chip's column of the first pixel, each with the number of the first column.
 _FIRST_COLUMN = (
     ("CRVAL1U", 0), ("CNPIX1", 0), ("XORGSUBF", 0), ("ESO DET WIN1 STRX", 1), ("STARTX", 1),
     ("XSTART", 1), ("HSTART", 1), ("CCDORGX", 1),
 )  # fmt: skip
 
 
-def _amplifier_edges(reader, amplifiers, width):
+def _amplifier_edges(reader, n_amplifiers, width):
     """Return where the amplifiers that share a row begin and end, in columns of the data.
 
     The amplifiers divide the chip evenly. Where cards give the chip's columns and the place of the
-    window on it, the window is divided where the chip is: an amplifier beside the window gets no
-    column. Without these cards the window itself is divided evenly, with a warning if it is known
-    not to begin with the chip; None where its columns cannot be divided.
+    window on the chip, the window is divided at the seams of the chip: an amplifier beside the
+    window gets no column. Without these cards the window itself is divided evenly, with a warning
+    if the window is known not to begin with the chip. None if its columns cannot be divided.
     """
     chip, start = _chip_columns(reader), _first_column(reader)
     step = reader.binning[1]
@@ -265,7 +265,7 @@ def _amplifier_edges(reader, amplifiers, width):
         step = -step
     if chip is not None and start is not None:
         ends = (start, start + step * width)
-        seams = [(chip * i / amplifiers - start) / step for i in range(1, amplifiers)]
+        seams = [(chip * i / n_amplifiers - start) / step for i in range(1, n_amplifiers)]
         if min(ends) >= -abs(step) and max(ends) <= chip + abs(step):
             inner = sorted(min(max(round(seam), 0), width) for seam in seams)
             return [0, *inner, width]
@@ -275,13 +275,13 @@ def _amplifier_edges(reader, amplifiers, width):
             " is"
         )
         text = (
-            f"{topic}: its {amplifiers} amplifiers are taken to divide the window evenly (give"
+            f"{topic}: its {n_amplifiers} amplifiers are taken to divide the window evenly (give"
             " `amplifiers:` in a camera's profile)"
         )
         reader.notes.append(Note(text, topic=topic))
-    if width % amplifiers:
+    if width % n_amplifiers:
         return None
-    return [width // amplifiers * i for i in range(amplifiers + 1)]
+    return [width // n_amplifiers * i for i in range(n_amplifiers + 1)]
 
 
 def _chip_columns(reader):
@@ -295,7 +295,7 @@ def _chip_columns(reader):
 
 
 def _first_column(reader):
-    """Return the chip's column of the first pixel of the data, from 0; None where none says it."""
+    """Return the chip's column of the first pixel of the data, from 0; None without a card."""
     for keyword in ("CCDSEC", "DETSEC"):
         card = reader.text((keyword,))
         if card is not None:
@@ -310,9 +310,9 @@ def _first_column(reader):
 
 
 def _is_confirmed(reader, data, section):
-    """Return whether TRIMSEC or DATASEC fits the data, or the width in Keck's WINDOW.
+    """Return whether TRIMSEC or DATASEC is that of the data, or else Keck's WINDOW has their width.
 
-    WINDOW is chip, x, y, nx, ny.
+    WINDOW has the chip, x, y, nx and ny.
     """
     if section is not None:
         return section == data
@@ -322,7 +322,7 @@ def _is_confirmed(reader, data, section):
     return stated_width in (width, width * reader.binning[1])
 
 
-def _output_prefixes(reader, position, images):
+def _output_prefixes(reader, position, n_images):
     """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _ESO_OUTPUTS]
     own_prefixes = [
@@ -333,11 +333,11 @@ def _output_prefixes(reader, position, images):
     if own_prefixes:
         return own_prefixes
     shared_prefixes = [prefix for prefix in prefixes if reader.value(prefix + "NX") is not None]
-    if images == 1 or not shared_prefixes:
+    if n_images == 1 or not shared_prefixes:
         return shared_prefixes
-    if len(shared_prefixes) != images:
+    if len(shared_prefixes) != n_images:
         raise reader.contradiction(
-            f"the primary header names {len(shared_prefixes)} outputs for {images} images",
+            f"the primary header names {len(shared_prefixes)} outputs for {n_images} images",
             "ESO DET OUTPUTS",
             len(shared_prefixes),
         )
@@ -352,7 +352,7 @@ def _readout_sides(reader, outputs):
         nx, ny, x, y = (
             as_integer(reader.value(output + key)) or 0 for key in ("NX", "NY", "X", "Y")
         )
-        # The place of an output without X and Y is the first pixel, 1.
+        # An output without X and Y is at the first pixel, 1.
         sides.append((max(x, 1) > nx * bx / 2, max(y, 1) > ny * by / 2))
     return sides
 
@@ -429,5 +429,5 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
 
 
 def _preferred_strip(candidates):
-    """Return the first strip with pixels: read after the data rather than before, x before y."""
+    """Return (the first candidate that has pixels,), () if none has."""
     return tuple(strip for strip in candidates if strip.size > 0)[:1]

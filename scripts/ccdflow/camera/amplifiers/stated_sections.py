@@ -1,10 +1,10 @@
 """Agreement of a profile's overscan with the sections that a frame's own header states.
 
 A profile counts its strips from an edge of the frame. In a frame that was read without overscan, or
-trimmed, the same columns hold data. The header decides, where it has sections; a profile that gives
-`size` is made for this size, and is believed. A card that need not be about this frame (a section
-of the chip, or one that leaves the frame, as of a camera that writes the same for every window)
-raises a warning alone.
+trimmed, the same columns hold data. If the header has sections, they decide. A profile with `size`
+is made for this size, and decides along the axes whose length it gives. A card that may be about
+other frames only raises a warning: a section of the chip, or a section that leaves the frame,
+because some cameras write the same section for every window.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ccdflow.files.cards import card_value
 
 # A strip with more than this fraction of its columns among the data of the header contradicts it:
 # of the 25 columns of the LFC, 2 may be data, which do not move a median.
-_SHARED_PART = 0.1
+_SHARED_FRACTION = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
@@ -46,14 +46,14 @@ class _Axis(IntEnum):
 
 
 class _CardOnStrip(NamedTuple):
-    """A card by which a strip holds data.
+    """A card that shows that a strip holds data.
 
     Attributes
     ----------
     keyword, text : str
         The card.
     is_sure : bool
-        Whether the card is about this frame without doubt.
+        Whether the card is certainly about this frame.
     """
 
     keyword: str
@@ -88,17 +88,17 @@ class _CheckedStrip(NamedTuple):
 
 
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
-    """Refuse a frame whose header says that the overscan of its profile holds data.
+    """Refuse a frame whose header shows that the overscan of its profile holds data.
 
-    Where BIASSEC holds the strip, or TRIMSEC has none of it, the header contradicts itself: then
-    the profile decides.
+    If BIASSEC contains the strip, or TRIMSEC has none of its columns, the header contradicts
+    itself, and the profile decides.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
     drafts : list of ccdflow.camera.geometry.Draft
-        All drafts of the frame. Strips that a card gives (`may_be_lengthened`) follow the header,
-        and are passed over.
+        All drafts of the frame. Strips that a card gives (`may_be_lengthened`) are those of the
+        header, and are not checked.
     size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for. An axis with a number is not checked.
     binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
@@ -109,15 +109,15 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     Returns
     -------
     list of ccdflow.camera.geometry.Note
-        The warnings: where DATASEC leaves the frame and has more than a tenth of a
-        strip, where BIASSEC lies far outside the frame, and, without both, where CCDSEC or DETSEC
-        has as many columns (or rows) as the frame.
+        The warnings. One for a DATASEC that leaves the frame and has more than `_SHARED_FRACTION`
+        of a strip, one for a BIASSEC far outside the frame. Without both cards, one for a CCDSEC or
+        DETSEC with as many columns (or rows) as the frame.
 
     Raises
     ------
     FrameError
-        If DATASEC, within the frame, has more than a tenth of a strip's columns (or rows), or,
-        without DATASEC, if BIASSEC begins where the frame ends.
+        If DATASEC, within the frame, has more than `_SHARED_FRACTION` of a strip's columns (or
+        rows), or, without DATASEC, if BIASSEC begins where the frame ends.
     """
     warnings = []
     for draft in drafts:
@@ -144,7 +144,7 @@ def _axis_of_strip(data, strip):
 
 
 def _claim_of_data(header, strip, *, is_alone):
-    """Return the card by which a strip holds data; None where no card says so.
+    """Return the card that shows that a strip holds data; None without one.
 
     Parameters
     ----------
@@ -163,29 +163,29 @@ def _claim_of_data(header, strip, *, is_alone):
     text, section = _read_stated(header, "DATASEC", strip.axis, strip.shape)
     if section is not None:
         if section[1] > length and section[1] <= length * factor:
-            # Some cameras count the pixels of the chip, and not the binned ones.
+            # Some cameras count unbinned pixels in DATASEC.
             section = section[0] // factor, section[1] // factor
         first, last = _range_along_axis(strip.region, strip.axis)
         shared = min(last, section[1]) - max(first, section[0])
-        is_data = shared > _SHARED_PART * (last - first)
+        is_data = shared > _SHARED_FRACTION * (last - first)
         return _CardOnStrip("DATASEC", text, section[1] <= length) if is_data else None
     text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
     if section is not None:
         width = section[1] - section[0]
-        # A BIASSEC behind the frame, by less than its width, is next to data that were trimmed
-        # where they end: a few columns may have been between the two.
+        # A BIASSEC that begins less than its width behind the frame was next to the data before the
+        # frame was trimmed: a few columns may have been between the two.
         is_next = section[0] - length < width
         return _CardOnStrip("BIASSEC", text, is_next) if section[0] >= length else None
     for keyword in _CHIP_SECTIONS if is_alone else ():
         text, section = _read_stated(header, keyword, strip.axis, None)
         if section is not None:
-            is_all = (section[1] - section[0]) // factor == length
-            return _CardOnStrip(keyword, text, is_sure=False) if is_all else None
+            is_as_long = (section[1] - section[0]) // factor == length
+            return _CardOnStrip(keyword, text, is_sure=False) if is_as_long else None
     return None
 
 
 def _confirms_overscan(header, strip):
-    """Return whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan.
+    """Return whether BIASSEC or TRIMSEC, inside the frame, shows that a strip is an overscan.
 
     Parameters
     ----------
@@ -202,9 +202,9 @@ def _confirms_overscan(header, strip):
 
 
 def _read_stated(header, keyword, axis, shape):
-    """Return a section's text, and its first pixel and the one after its last; None for none.
+    """Return a section's text and its range, (first, end); (None, None) without a section.
 
-    The profile stands in for the header: a section that cannot be read is no concern.
+    A section that cannot be read counts as absent, because the profile replaces it.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _read_stated(header, keyword, axis, shape):
 
 
 def _range_along_axis(region, axis):
-    """Return the first column of a region and the one behind its last; its rows along y."""
+    """Return the first column of a region and the one behind its last; along y, the rows."""
     return (region.y0, region.y1) if axis is _Axis.Y else (region.x0, region.x1)
 
 
@@ -237,7 +237,7 @@ _SENTENCES = {
 
 
 def _contradiction_error(draft, strip, claim, *, file):
-    """Return the error on a strip that holds data by a card.
+    """Return the error on a strip that holds data according to a card.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def _contradiction_error(draft, strip, claim, *, file):
 
 
 def _warning_of_strip(draft, strip, claim):
-    """Return the `Note` on a strip that may hold data by a card.
+    """Return the `Note` on a strip that may hold data according to a card.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def _warning_of_strip(draft, strip, claim):
     strip : _CheckedStrip
         Strip that may hold data.
     claim : _CardOnStrip
-        Card that says so.
+        The card.
 
     Returns
     -------

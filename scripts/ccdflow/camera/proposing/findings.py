@@ -48,8 +48,8 @@ def _findings_on_axis(axis, used_strips, *, has_light):
     """Return the findings on the strips and the lit ranges of an axis."""
     texts = []
     for strip in axis.strips:
-        within = [region for region in used_strips if _is_part_of_strip(axis, region, strip)]
-        texts.append(_finding_on_strip(axis, strip, within))
+        used_parts = [region for region in used_strips if _is_part_of_strip(axis, region, strip)]
+        texts.append(_finding_on_strip(axis, strip, used_parts))
         texts += _findings_on_left_out_columns(axis, strip)
     if axis.has_fading_light and has_light:
         texts.append(f"At an edge the light fades over {axis.name}: unlit detector, no overscan.")
@@ -63,7 +63,7 @@ def _findings_on_axis(axis, used_strips, *, has_light):
 
 
 def _findings_on_narrow_strips(used_strips):
-    """Return the finding on the narrowest strip whose level is smoothed; [] if all are wide."""
+    """Return [the finding] on the narrowest strip, if its level is smoothed; else []."""
     count = min((min(strip.shape) for strip in used_strips), default=WIDE_STRIP_COLUMNS)
     if count >= WIDE_STRIP_COLUMNS:
         return []
@@ -87,23 +87,23 @@ def _columns_in_words(axis, start, stop):
     return f"{axis.name.capitalize()} {start + 1} to {stop} are"
 
 
-def _finding_on_strip(axis, strip, used_strips):
-    """Return the finding on a strip: level, noise, and the part that overscans use."""
+def _finding_on_strip(axis, strip, used_parts):
+    """Return the finding on a strip: level, noise, and the parts that overscans use."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
         f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
     )
-    if not used_strips:
+    if not used_parts:
         return text + "; not used, and not kept."
-    parts = {axis.ends_of(region) for region in used_strips}
-    if parts == {(strip.start, strip.stop)}:
+    ranges = {axis.ends_of(region) for region in used_parts}
+    if ranges == {(strip.start, strip.stop)}:
         return text + ": used as overscan."
-    listed = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(parts))
-    return text + f": {listed} used as overscan."
+    ranges_in_words = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(ranges))
+    return text + f": {ranges_in_words} used as overscan."
 
 
 def _findings_on_left_out_columns(axis, strip):
-    """Return sentences on columns of a strip that do not hold its level."""
+    """Return the findings on columns of a strip that do not hold its level."""
     texts = []
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
@@ -120,7 +120,7 @@ def _findings_on_left_out_columns(axis, strip):
 
 
 def _runs_of(numbers):
-    """Return ranges (start, stop) of consecutive numbers."""
+    """Return the ranges [(start, stop)] of consecutive numbers."""
     runs = []
     for x in sorted(numbers):
         if runs and runs[-1][1] == x:
@@ -131,7 +131,7 @@ def _runs_of(numbers):
 
 
 def _findings_on_claims(amplifiers, claimed_sections, *, has_light):
-    """Return sentences on header sections that the pixels contradict."""
+    """Return the findings on the header's sections: whether the pixels agree with them."""
     texts = []
     claims = dict(claimed_sections)
     strips = [strip for *_, overscan in amplifiers for strip in overscan]
@@ -157,15 +157,15 @@ def _problems_of_bias_section(bias, strips, data):
     Parameters
     ----------
     bias : ccdflow.camera.sections.Region
-        The header's.
+        BIASSEC of the header.
     strips, data : list of ccdflow.camera.sections.Region
         Overscan and data as the pixels show them.
     """
-    sharing = [strip for strip in strips if strip.overlaps(bias)]
-    if not sharing:
+    overlapping_strips = [strip for strip in strips if strip.overlaps(bias)]
+    if not overlapping_strips:
         return ["it shares no pixel with the overscan that is seen"]
     first_data, along, across = data[0], "rows", "columns"
-    if sharing[0].shares_columns(first_data):
+    if overlapping_strips[0].shares_columns(first_data):
         # Strips above or below the data are compared as if they lay beside them.
         along, across = across, along
         bias, first_data = bias.transpose(), first_data.transpose()
@@ -193,7 +193,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def merged_findings(images):
-    """Return the findings of all HDUs; findings that differ only in numbers become one."""
+    """Return the findings of all HDUs; those that differ only in their numbers become one."""
     if len(images) == 1:
         return list(images[0].findings)
     findings_by_text = defaultdict(list)
@@ -205,9 +205,9 @@ def merged_findings(images):
         hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_text))
         texts = [finding for hdu, finding in findings_of_text if hdu == hdus[0]]
         place = f"HDU {', '.join(_ranges_of_numbers(hdus))}"
-        is_same = len({finding for _, finding in findings_of_text}) <= len(texts)
+        are_same = len({finding for _, finding in findings_of_text}) <= len(texts)
         merged += [f"{place}: {text}" for text in texts[:-1]]
-        merged.append(f"{place}: {texts[-1]}" + ("" if is_same else f" (So HDU {hdus[0]}.)"))
+        merged.append(f"{place}: {texts[-1]}" + ("" if are_same else f" (So HDU {hdus[0]}.)"))
     return merged
 
 

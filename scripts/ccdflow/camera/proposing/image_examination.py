@@ -39,8 +39,8 @@ BRIGHT_FRAME_NOTE = (
 _BRIGHT_LEVEL = 3000.0
 # The least noise of a frame that holds light, adu, see `_BRIGHT_LEVEL`.
 _NOISE_OF_LIGHT = 15.0
-# A frame whose median noise is above this many read noises is lit: read noise alone varies by less
-# from column to column, and photons of a hundred electrons double it.
+# A frame whose median noise is above this many read noises is lit. Read noise alone varies by less
+# from column to column, and the photon noise of a hundred electrons doubles the noise.
 _LIT_NOISE = 1.5
 
 BLANK_IMAGE_NOTE = (
@@ -73,7 +73,7 @@ class ImageFindings:
     findings : tuple of str
         Sentences for the user.
     has_light : bool
-        Whether the frame shows light at all.
+        Whether the frame shows light.
     """
 
     hdu: int
@@ -95,11 +95,11 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     index : int
         The HDU.
     flat : numpy.ndarray of shape (ny, nx), any integer or float type
-        Adu: the frame with most light.
+        Adu: the frame with the most light.
     dark : numpy.ndarray of shape (ny, nx), any integer or float type, optional
         Adu: a bias of the same camera.
     frame_type : str
-        The type of frame that `flat` is, as far as known.
+        The type of `flat`, '' if unknown.
     header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone for this HDU.
 
@@ -114,7 +114,7 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     columns = measure_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
         return _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers)
-    columns, rows = _see_both_axes(flat, columns, read_noise)
+    columns, rows = _measure_both_axes(flat, columns, read_noise)
     findings = []
     has_light = _has_light(columns, rows, frame_type)
     if has_light:
@@ -182,14 +182,14 @@ def _amplifiers_by_light(flat, axes, dark, header_amplifiers, claimed_sections, 
 
 
 def _note_without_light(columns, frame_type):
-    """Return the note on a frame whose light shows no overscan: it is bright all over, or faint."""
+    """Return the note on a frame that shows no overscan: it is bright all over, or too faint."""
     if _is_bright(columns, frame_type):
         return BRIGHT_FRAME_NOTE.format(level=float(np.median(columns.levels)))
     return TOO_FAINT_NOTE
 
 
-def _see_both_axes(flat, columns, read_noise):
-    """Return the `AxisLevels` of columns and rows, from the columns seen over all rows.
+def _measure_both_axes(flat, columns, read_noise):
+    """Return the `AxisLevels` of columns and rows; ``columns`` are those measured over all rows.
 
     ``read_noise`` is that of a bias, adu, or None.
     """
@@ -198,18 +198,18 @@ def _see_both_axes(flat, columns, read_noise):
     if columns.strips:
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
         drift_free, error = without_drift(flat, strip, columns.read_noise)
-    upright = drift_free[:, lit_range[0] : lit_range[1]].T
-    least_noise = min(columns.read_noise, quietest_noise(column_noises(upright)))
-    rows = measure_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=error)
+    transposed = drift_free[:, lit_range[0] : lit_range[1]].T
+    least_noise = min(columns.read_noise, quietest_noise(column_noises(transposed)))
+    rows = measure_axis(transposed, "rows", read_noise=read_noise or least_noise, level_error=error)
     lit_range = widest_of(rows.lit_ranges)
     if rows.strips:
-        # The columns are measured again without the rows that no light reaches, which dilute their
-        # signal.
+        # The columns are measured again without the rows that no light reaches, because these rows
+        # lower the measured light.
         columns = measure_axis(
             flat[lit_range[0] : lit_range[1]], "columns", read_noise=read_noise or least_noise
         )
     if read_noise is None and not columns.strips and not rows.strips:
-        # Without dark columns nobody knows whether light has faded.
+        # Without dark columns it is not known whether light fades.
         columns, rows = (
             replace(columns, has_fading_light=False),
             replace(rows, has_fading_light=False),
@@ -251,7 +251,7 @@ def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers
 
 
 def _are_dark(flat, header_amplifiers, read_noise):
-    """Return whether the header's amplifiers all have strips, and no light is in them."""
+    """Return whether all amplifiers of the header have strips, and no strip has light."""
     strips = [strip for amplifier in header_amplifiers for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
     return all(a.overscan for a in header_amplifiers) and all(
@@ -271,7 +271,7 @@ def _has_light(columns, rows, frame_type):
 
 
 def _is_bright(columns, frame_type):
-    """Return whether an image is so bright and noisy all over that it must hold light."""
+    """Return whether level and noise of an image are so high that it must hold light."""
     level, noise = np.median(columns.levels), np.median(columns.noises)
     return frame_type not in ("bias", "dark") and level > _BRIGHT_LEVEL and noise > _NOISE_OF_LIGHT
 
@@ -322,7 +322,7 @@ def _axes_with_header_strip(flat, columns, rows, strip):
 
 
 def _amplifiers_of_header(header_amplifiers, amplifiers):
-    """Return the amplifiers of the header; a single one with the strip that was looked at."""
+    """Return the amplifiers of the header; a single one gets the strips that the pixels show."""
     if len(header_amplifiers) > 1:
         return tuple((a.name, a.data, a.overscan) for a in header_amplifiers)
     if len(header_amplifiers) == 1 and len(amplifiers) == 1:

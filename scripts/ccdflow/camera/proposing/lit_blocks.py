@@ -13,27 +13,27 @@ from ccdflow.camera.proposing.lit_columns import (
 )
 from ccdflow.camera.sections import Region
 
-# Data of an amplifier have at least this part of the columns. With a larger part narrow amplifiers
-# are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
-_LEAST_BLOCK_PART = 1 / 20
-# A section of the header is used if it has at least this part of the lit pixels. With a larger part
-# the bad rows that an observatory cuts off come back; with a smaller one a wrong section loses
-# data.
-_LEAST_KEPT_PART = 0.98
-# Part of the dark columns that must agree with each other, or a sentence says that the level is not
-# sure. With a larger part the sentence comes for sound strips with a few trailing columns; with a
-# smaller one it never comes.
-_LEAST_AGREEING_PART = 0.5
-# Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
-# larger part a strip that lost columns to trailing light no longer counts; with a smaller one a few
-# dark columns are taken for the strip of an amplifier.
-_LEAST_WIDTH_PART = 0.7
-# A bias and the strips have the same step if the two steps differ by at most this part. A smaller
-# part refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias
-# for a step.
+# The data of an amplifier have at least this fraction of the columns. With a larger fraction narrow
+# amplifiers are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
+_LEAST_BLOCK_FRACTION = 1 / 20
+# A section of the header is used if it has at least this fraction of the lit pixels. With a larger
+# fraction the bad rows that an observatory cuts off are kept; with a smaller one a wrong section
+# loses data.
+_LEAST_KEPT_FRACTION = 0.98
+# If less than this fraction of the dark columns agree with each other, a finding states that the
+# level is not sure. With a larger fraction good strips with a few trailing columns get this
+# finding; with a smaller one no strip does.
+_LEAST_AGREEING_FRACTION = 0.5
+# Strips of amplifiers that share a row have at least this fraction of the widest strip's width.
+# With a larger fraction a strip that lost columns to trailing light does not count; with a smaller
+# one a few dark columns are taken for the strip of an amplifier.
+_LEAST_WIDTH_FRACTION = 0.7
+# The step of a bias and that of the strips agree if they differ by at most this fraction of the
+# latter. A smaller fraction refuses amplifiers because of the noise of the medians; a larger one
+# takes a gradient of the bias for a step.
 _STEP_TOLERANCE = 0.3
-# Columns to either side of an edge whose medians give the step of a bias there: fewer are noisy,
-# more reach into a gradient of the bias.
+# Columns on either side of an edge whose medians give the step of a bias there. Medians of fewer
+# columns are noisy; those of more columns include a gradient of the bias.
 _STEP_COLUMNS = 8
 
 
@@ -45,7 +45,7 @@ def find_amplifiers(columns, rows, dark, findings):
     columns, rows : ccdflow.camera.proposing.lit_columns.AxisLevels
         The image along each axis: its lit ranges and its strips of overscan.
     dark : numpy.ndarray of shape (ny, nx), float32, or None
-        A frame without light, whose steps are compared with those of the strips.
+        A bias, whose steps are compared with those of the strips.
     findings : list of str
         Gets the sentences on decisions made here.
 
@@ -79,14 +79,14 @@ def find_amplifiers(columns, rows, dark, findings):
 
 def least_block(axis):
     """Return the least number of columns that count as the data of an amplifier."""
-    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_PART))
+    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_FRACTION))
 
 
 def with_header_section(amplifiers, claimed_sections):
     """Return the amplifiers with the header's science section, where it is just inside the light.
 
-    The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
-    inside, is not used.
+    The observatory may know of a bad row at the edge. A section that cuts off more, or that leaves
+    the light, is not used.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def with_header_section(amplifiers, claimed_sections):
         if (
             section is not None
             and data.contains(section)
-            and section.size >= _LEAST_KEPT_PART * data.size
+            and section.size >= _LEAST_KEPT_FRACTION * data.size
         ):
             return ((name, section, strips),)
     return amplifiers
 
 
 def _distance_and_width(strip, block):
-    """Return the distance of a strip from a block; of strips as near, the wider one is nearer."""
+    """Return (distance from a block, minus the width) of a strip: a key to find the nearest one."""
     gap = max(strip.start - block[1], block[0] - strip.stop)
     return gap, -strip.width
 
@@ -139,14 +139,14 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     findings : list of str
         Gets the sentences on decisions made here.
     """
-    # Among strips of one width, the one farthest from the data is taken: the least charge trails
+    # Of strips of equal width the farthest from the data is taken, because the least charge trails
     # into it.
     widest = max(axis.strips, key=lambda s: (s.width, max(s.start - block[1], block[0] - s.stop)))
-    same_side = [
+    strips_on_side = [
         strip for strip in axis.strips if (strip.start >= block[1]) == (widest.start >= block[1])
     ]
-    _note_trailing_light(same_side, axis, findings)
-    strips = [s for s in same_side if s.width >= _LEAST_WIDTH_PART * widest.width]
+    _note_trailing_light(strips_on_side, axis, findings)
+    strips = [s for s in strips_on_side if s.width >= _LEAST_WIDTH_FRACTION * widest.width]
     steps = np.diff([strip.level for strip in strips])
     if len(strips) < 2 or np.abs(steps).min() < axis.read_noise:
         return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
@@ -160,7 +160,7 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
 
 
 def _note_trailing_light(strips, axis, findings):
-    """Add the sentence on strips most of whose columns disagree with each other.
+    """Add a finding on strips if most of their columns disagree with each other.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _note_trailing_light(strips, axis, findings):
     """
     agreeing_columns = sum(strip.width for strip in strips)
     unlit_columns = agreeing_columns + sum(len(strip.left_out) for strip in strips)
-    if agreeing_columns < _LEAST_AGREEING_PART * unlit_columns:
+    if agreeing_columns < _LEAST_AGREEING_FRACTION * unlit_columns:
         findings.append(
             f"Only {agreeing_columns} of {unlit_columns} {axis.name} without light agree: light"
             " trails into them, and the level is not sure."
@@ -191,9 +191,9 @@ def _amplifier_edges(block, strips, axis, dark, findings):
         One for each amplifier.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     dark : numpy.ndarray of shape (ny, nx), float32, or None
-        A bias: its data step where one amplifier ends. Without it the block is divided evenly.
+        A bias, whose level steps where one amplifier ends. Without it the block is divided evenly.
     findings : list of str
-        Gets a sentence where the edges are not certain, or are none.
+        Gets a sentence where the edges are not certain, or do not exist.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
 
 
 def _amplifiers_of_both_sides(block, axis, dark, findings):
-    """Return two amplifiers that read out to either side, each with its strip there; or None.
+    """Return two amplifiers that read out to opposite sides, each with its strip; or None.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
 
 
 def _find_step(levels, block, expected_edge):
-    """Return where and by how much a bias steps most, within a quarter of the block."""
+    """Return the column and the height of the largest step of a bias near an expected edge."""
     reach = max(_STEP_COLUMNS, (block[1] - block[0]) // 4)
     first = max(block[0] + _STEP_COLUMNS, expected_edge - reach)
     last = min(block[1] - _STEP_COLUMNS, expected_edge + reach)
@@ -265,7 +265,7 @@ def _find_step(levels, block, expected_edge):
         for x in range(first, last)
     ]
     steepest = int(np.argmax(np.abs(steps)))
-    # Several columns reach the widest difference of medians: the steepest one is the edge.
+    # The difference of medians is largest over several columns: the steepest of them is the edge.
     middle, half = first + steepest, _STEP_COLUMNS // 2
     candidates = range(max(first, middle - half), min(last, middle + half))
     edge = max(candidates, key=lambda x: abs(levels[x] - levels[x - 1]))

@@ -1,11 +1,11 @@
 """The columns of a frame that light reaches, and those that hold the level alone.
 
-In overscan columns nothing but the level and the read noise is seen, so the noise of a column
-shows whether light fell on it: it is measured from the differences of neighbouring rows, at their
-90th percentile, so that a column counts as lit when a fifth of its rows are. A run of dark columns
-is overscan if the light ends at it abruptly; a detector's unlit border fades. Within the run
-columns belong together while their means agree: light that leaks in, and the odd first or last
-column, stand apart and are left out. Rows are treated alike.
+Overscan columns show only the level and the read noise, so the noise of a column shows whether
+light fell on it. The noise is measured by the 90th percentile of the differences of neighbouring
+rows: a column counts as lit if a fifth of its rows are lit. A run of dark columns is overscan if
+the light ends at it abruptly; at a detector's unlit border light fades. Within the run neighbouring
+columns whose means agree form a group. Columns with leaked light, and a first or last column that
+differs, are in no group and are left out. Rows are treated in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, MEDIAN_OVER_MEAN_SHORT
 
 DARK_NOISE_FACTOR = 1.2
-"""A column, or a strip, is dark if its noise is below this times the read noise."""
+"""A column, or a strip, is dark if its noise is below this factor times the read noise."""
 
 MOST_NOISE_RATIO = 1.3
 """The read noise of amplifiers that share a row differs by at most this factor."""
@@ -25,40 +25,41 @@ MOST_NOISE_RATIO = 1.3
 AGREEMENT_SIGMA = 5.0
 """Means that differ by fewer standard errors agree."""
 
-AGREEMENT_NOISE_PART = 0.35
-"""Means that differ by a smaller part of the read noise agree as well: in a few columns
-of a strip it does not move their median."""
+AGREEMENT_NOISE_FRACTION = 0.35
+"""Means that differ by less than this fraction of the read noise agree as well: such a difference
+in a few columns of a strip does not move their median."""
 
 FEWEST_STRIP_COLUMNS = 3
 """A strip has at least this many columns."""
 
 LEAST_LIGHT_IN_NOISES = 2.0
-"""Light next to a strip must be this many times the read noise: fainter light may have faded."""
+"""Light next to a strip must be this many times the read noise: fainter light may be fading."""
 
 MOST_GROUPS = 4
 """A dark range has at most this many groups of agreeing columns: the strip of an amplifier is one
 group, an unlit border falls into many."""
 
 LEAST_NOISE = 0.3
-"""Adu: rounding to whole numbers alone gives 1 / sqrt(12)."""
+"""Adu: the read noise is at least this, because rounding to whole numbers gives 1 / sqrt(12)."""
 
 LEAST_ERROR = 1e-3
 """Adu: the error of a mean is at least this, so that equal columns of a frame without noise agree.
 """
 
-LEAST_EDGE_PART = 0.5
-"""At the edge of an overscan there is at least this part of the light 20 columns further in."""
+LEAST_EDGE_FRACTION = 0.5
+"""At the edge of an overscan there is at least this fraction of the light `_COLUMNS_INSIDE` columns
+further in."""
 
-# Columns from the edge of an overscan to the place where the light inside is measured.
+# Columns from the edge of an overscan to the column around which the light inside is measured.
 _COLUMNS_INSIDE = 20
-# A pixel further than this many robust sigma from the median of its column is left out of its mean.
+# A pixel farther than this many robust sigma from the median of its column is not in its mean.
 _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
 _NEIGHBOURING_COLUMNS = 5
-# An overscan begins within this part of the columns from an edge, or has its middle within this
-# part of the columns from the chip's middle.
-_EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
-# Columns from an edge within which an overscan may begin at least, in small frames.
+# An overscan begins within the first fraction of the columns from an edge, or has its middle within
+# the second fraction of the columns from the chip's middle.
+_EDGE_FRACTION, _MIDDLE_FRACTION = 1 / 50, 0.1
+# In small frames an overscan may begin within this many columns from an edge.
 _LEAST_MARGIN = 8
 
 
@@ -73,7 +74,7 @@ class Strip:
     level : float
         Their mean, adu.
     left_out : tuple of (int, float)
-        Columns of the run that were left out, with their mean above `level`, adu.
+        Columns of the run that were left out, each with its mean minus `level`, adu.
     """
 
     start: int
@@ -137,11 +138,11 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     image : numpy.ndarray of shape (rows, columns), float32 or float64
         Adu.
     name : str
-        The word for its columns.
+        'columns', or 'rows' for a transposed image.
     read_noise : float, optional
         Adu; without it that of the quietest columns.
     level_error : float
-        Offsets of whole columns, rms, adu: left by an earlier subtraction.
+        Offsets of whole columns that an earlier subtraction has left, rms, adu.
 
     Returns
     -------
@@ -150,10 +151,10 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     noises, levels = column_noises(image), column_means(image)
     if read_noise is None:
         read_noise = quietest_noise(noises)
-    # The noise of a column is itself known to about 1 part in sqrt(rows). The bound allows four
-    # such errors, as the noise of the quietest of many columns is one or two too low.
-    bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
-    runs = _runs_of_true(noises <= bound)
+    # The relative error of a column's noise is about 1 / sqrt(rows). The limit allows four such
+    # errors, because the noise of the quietest of many columns is too low by one or two errors.
+    most_dark_noise = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
+    runs = _runs_of_true(noises <= most_dark_noise)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
     strips, dark_ranges, has_fading_light = [], [], False
     for start, stop in runs:
@@ -183,7 +184,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
 
 
 def without_drift(image, strip, read_noise):
-    """Return the image minus the drift of rows that a strip of columns shows, and the error left.
+    """Return the image minus the drift of rows that a strip shows, and the error of the result.
 
     Parameters
     ----------
@@ -197,7 +198,7 @@ def without_drift(image, strip, read_noise):
     Returns
     -------
     image : numpy.ndarray of shape (rows, columns), float32 or float64
-        The same where there is no drift to speak of.
+        The image itself where the drift is not larger than its error.
     error : float
         Offsets of whole rows, rms, adu.
     """
@@ -209,7 +210,7 @@ def without_drift(image, strip, read_noise):
 
 
 def fill_with_medians(image):
-    """Return (ny, nx) float32: the median of its column replaces a pixel that is not finite."""
+    """Return (ny, nx) float32, in which the column's median replaces a pixel that is not finite."""
     image = np.array(image, dtype=np.float32)
     is_missing = ~np.isfinite(image)
     if is_missing.any():
@@ -227,9 +228,9 @@ def column_noises(image):
 
 
 def column_means(image):
-    """Return the mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
-    middle = np.median(image, axis=0)
-    deviations = np.abs(image - middle)
+    """Return the clipped mean of each column, (columns,), adu."""
+    medians = np.median(image, axis=0)
+    deviations = np.abs(image - medians)
     # At least 1 adu: most of a column's whole numbers may be equal.
     spread = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
     return np.mean(
@@ -259,18 +260,18 @@ def tolerance_of_means(read_noise, error):
     -------
     float
     """
-    return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_PART * read_noise)
+    return max(AGREEMENT_SIGMA * error, AGREEMENT_NOISE_FRACTION * read_noise)
 
 
 def _runs_of_true(flags):
-    """Return ranges (start, stop) of true flags."""
+    """Return the ranges [(start, stop)] of true flags."""
     padded = np.concatenate([[False], flags, [False]]).astype(np.int8)
     changes = np.flatnonzero(np.diff(padded))
     return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def agreeing_ranges(levels, start, stop, tolerated_step):
-    """Return ranges of neighbouring columns whose means agree, each of a strip's least width.
+    """Return ranges of neighbouring columns whose means agree, of `FEWEST_STRIP_COLUMNS` or more.
 
     Parameters
     ----------
@@ -296,18 +297,18 @@ def agreeing_ranges(levels, start, stop, tolerated_step):
 
 
 def _is_placed(edges, length):
-    """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
+    """Return whether a dark range lies where overscan can: at an edge, or amid the chip."""
     start, stop = edges
-    margin = max(_LEAST_MARGIN, int(length * _EDGE_PART))
-    is_in_middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_PART * length
+    margin = max(_LEAST_MARGIN, int(length * _EDGE_FRACTION))
+    is_in_middle = abs((start + stop) / 2 - length / 2) < _MIDDLE_FRACTION * length
     return start <= margin or stop >= length - margin or is_in_middle
 
 
 def _dark_range(levels, start, stop, groups, least_light):
-    """Return the dark range from where the light ends on either side, or None where it fades.
+    """Return the range between the ends of the light on either side; None where the light fades.
 
-    Columns next to the data that light leaks into are noisy, so the dark run begins after them;
-    the data end where the light falls by the largest part.
+    Light leaks into columns next to the data, which are noisy, so that the dark run begins behind
+    them. The data end where most of the light ends.
 
     Parameters
     ----------
@@ -322,17 +323,20 @@ def _dark_range(levels, start, stop, groups, least_light):
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None
-    low = _leaked_columns(levels[:start][::-1], levels[groups[0][0]], least_light) if start else 0
-    high = (
-        _leaked_columns(levels[stop:], levels[groups[-1][0]], least_light)
-        if stop < len(levels)
-        else 0
-    )
-    return None if low is None or high is None else (start - low, stop + high)
+    n_before = n_after = 0
+    if start:
+        n_before = _leaked_columns(levels[:start][::-1], levels[groups[0][0]], least_light)
+    if stop < len(levels):
+        n_after = _leaked_columns(levels[stop:], levels[groups[-1][0]], least_light)
+    return None if n_before is None or n_after is None else (start - n_before, stop + n_after)
 
 
 def _leaked_columns(outward, level, least_light):
-    """Return the number of columns with leaked light between a dark run and the data, or None."""
+    """Return the number of columns with leaked light between a dark run and the data.
+
+    None if the light fades, or is too faint. ``outward`` has the levels, adu, of the columns from
+    the dark run on.
+    """
     light = outward[: 3 * _COLUMNS_INSIDE] - level
     if len(light) < FEWEST_STRIP_COLUMNS:
         return None
@@ -345,14 +349,14 @@ def _leaked_columns(outward, level, least_light):
     if light_inside <= least_light:
         return None
     light_before = np.concatenate([[0.0], light[:-1]])
-    # The columns with at least half of the light further inside: at the edge of data it is the
-    # first one, which light reaches at once.
-    lit_places = np.flatnonzero(light >= LEAST_EDGE_PART * light_inside)
+    # The data begin with the first column that has `LEAST_EDGE_FRACTION` of the light inside. At an
+    # overscan most of its light sets in from one column to the next, elsewhere light fades.
+    lit_places = np.flatnonzero(light >= LEAST_EDGE_FRACTION * light_inside)
     if not len(lit_places):
         return None
     count = int(lit_places[0])
     rise = light[count] - light_before[count]
-    return count if rise >= LEAST_EDGE_PART * light[count] else None
+    return count if rise >= LEAST_EDGE_FRACTION * light[count] else None
 
 
 def strip_of(levels, group, edges, groups):
@@ -387,7 +391,7 @@ def _nearest_group(x, groups):
 
 
 def remaining_ranges(ranges, length):
-    """Return the parts of 0 to length that the ranges leave.
+    """Return the ranges between 0 and a length that are outside the given ranges.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A camera profile from the pixels of a frame, and the findings in words."""
+"""A camera profile proposed from the pixels of a frame, and the findings in words."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Proposal:
     Attributes
     ----------
     name : str
-        For the profile's file.
+        Name of the camera, for the profile's file.
     yaml : str
-        The profile.
+        Text of the profile.
     findings : tuple of str
         The findings, a sentence each.
     images_seen : tuple of ImageFindings
@@ -56,7 +56,7 @@ def propose(headers, arrays, *, other_arrays=None, file):
     arrays : list of numpy.ndarray of shape (ny, nx), any type, or None
         The pixels of each HDU, adu; not changed.
     other_arrays : list of numpy.ndarray of shape (ny, nx), any type, optional
-        The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
+        The pixels of a second frame of the same camera. The brighter of the two counts as the flat.
     file : str
         Named in the profile and in errors.
 
@@ -109,7 +109,7 @@ def propose(headers, arrays, *, other_arrays=None, file):
 
 
 def _header_geometry(camera, headers, file):
-    """Return the geometry by the header alone or None, and the error or None."""
+    """Return (geometry by the header alone, None), or (None, the error)."""
     try:
         return camera.geometry(headers, file=file, layout="extensions"), None
     except FrameError as error:
@@ -137,29 +137,29 @@ _SLACK_PIXELS = 3
 
 
 def _share_regions(images_seen):
-    """Return the images with one set of regions for those that differ by a few pixels only.
+    """Return the images with common regions for images whose regions differ by a few pixels.
 
-    The part that all of them have is the one that holds in each.
+    The common region is the part that the regions of all these images share.
     """
     groups = defaultdict(list)
     for image in images_seen:
         groups[image.shape, tuple(len(strips[:1]) for *_, strips in image.amplifiers)].append(image)
-    changed = {}
+    image_by_hdu = {}
     for images_alike in groups.values():
         regions = _common_regions(images_alike) if len(images_alike) > 1 else None
         for image_alike in images_alike if regions is not None else ():
             amplifiers = zip(image_alike.amplifiers, regions, strict=True)
-            changed[image_alike.hdu] = replace(
+            image_by_hdu[image_alike.hdu] = replace(
                 image_alike,
                 amplifiers=tuple(
                     (name, *regions_of_amplifier) for (name, *_), regions_of_amplifier in amplifiers
                 ),
             )
-    return [changed.get(image.hdu, image) for image in images_seen]
+    return [image_by_hdu.get(image.hdu, image) for image in images_seen]
 
 
 def _common_regions(images_alike):
-    """Return [(data, strips)] of the amplifiers that images have in common, None for none."""
+    """Return [(data, strips)] of the amplifiers that images have in common; None if they differ."""
     regions = []
     for number, (_, _, strips) in enumerate(images_alike[0].amplifiers):
         data = _common_region([image_alike.amplifiers[number][1] for image_alike in images_alike])
@@ -173,7 +173,7 @@ def _common_regions(images_alike):
 
 
 def _common_region(regions):
-    """Return the common region; None if regions are missing or differ by many pixels."""
+    """Return the part that regions share; None for none, or for regions that differ by much."""
     if not regions:
         return None
     ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
@@ -201,7 +201,7 @@ def _words_on_header(geometry, refusal):
     geometry : ccdflow.camera.geometry.Geometry or None
         The geometry by the header alone.
     refusal : ccdflow.errors.FrameError or None
-        The reason why there is none.
+        The error in place of the geometry.
 
     Returns
     -------
@@ -214,16 +214,16 @@ def _words_on_header(geometry, refusal):
         + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
         for a in geometry.amplifiers
     )
-    listed = "; ".join(
+    amplifiers_in_words = "; ".join(
         text + (f" ({count} amplifiers)" if count > 1 else "") for text, count in counts.items()
     )
-    return f"Without a profile the header would give {listed}."
+    return f"Without a profile the header would give {amplifiers_in_words}."
 
 
 def _sorted_by_light(first, second):
-    """Return the two frames as (bias or None, the brighter)."""
+    """Return two frames as (the darker, the brighter); a single one as (None, the frame)."""
     if second is None:
         return None, first
-    # The brightest hundredth of the pixels: hits are fewer.
+    # The 99th percentile: cosmic rays hit fewer pixels than a hundredth.
     brightness = [np.percentile(fill_with_medians(image), 99) for image in (first, second)]
     return (first, second) if brightness[0] <= brightness[1] else (second, first)

@@ -20,7 +20,7 @@ def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
     camera : ccdflow.camera.cameras.Camera
         The generic camera that the frame belongs to.
     images_seen : list of ccdflow.camera.proposing.image_examination.ImageFindings
-        Regions found, one for each image of the frame.
+        The findings, with the regions, on each image of the frame.
     findings : list of str
         Sentences that become comments.
     file : str
@@ -53,7 +53,7 @@ def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
 
 
 def _amplifier_lines(images_seen):
-    """Return the amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
+    """Return the amplifiers as lines of YAML: one entry for all HDUs with the same regions."""
     hdus_of_regions = defaultdict(list)
     for image in images_seen:
         key = (image.shape, tuple((n, d, strips[:1]) for n, d, strips in image.amplifiers))
@@ -75,14 +75,14 @@ def _amplifier_lines(images_seen):
 
 
 def _wrapped_text(text, width=92):
-    """Return the lines of a text, none longer than a number of characters unless a word is."""
+    """Return a text in lines of at most ``width`` characters; a longer word has its own line."""
     return textwrap.wrap(
         " ".join(text.split()), width, break_long_words=False, break_on_hyphens=False
     )
 
 
 def _recognition_lines(headers, images_seen):
-    """Return cards that only this camera has, as far as one frame can show."""
+    """Return the lines with the cards by which frames of this camera are recognised."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next(
@@ -97,7 +97,7 @@ def _recognition_lines(headers, images_seen):
 
 
 def _size_lines(images_seen):
-    """Return the size that the amplifiers are for, where all images have the same."""
+    """Return the lines with the size that the amplifiers are for; [] if images differ in size."""
     (ny, nx), *other_shapes = [image.shape for image in images_seen]
     if any(shape != (ny, nx) for shape in other_shapes):
         return []
@@ -109,7 +109,7 @@ def _size_lines(images_seen):
 
 
 def _comments_on_missing(facts, headers, camera):
-    """Return comments for values that the header lacks."""
+    """Return the comment lines on values that the header lacks."""
     lines = []
     if not facts.type:
         lines += [f"# {line}" for line in _wrapped_text(facts.reason)]
@@ -124,8 +124,8 @@ def _comments_on_missing(facts, headers, camera):
         if value in (None, "")
     ]
     if missing_names:
-        wheel = "; a camera without filters needs none" if "filter" in missing_names else ""
-        lines.append(f"# No card was found for {', '.join(missing_names)}: name it here{wheel}.")
+        advice = "; a camera without filters needs none" if "filter" in missing_names else ""
+        lines.append(f"# No card was found for {', '.join(missing_names)}: name it here{advice}.")
         lines.append("# keywords:")
         lines += [f"#   {name}: KEYWORD" for name in missing_names]
     cards = dict(camera.cards)

@@ -8,8 +8,9 @@ from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError
 
-# An overscan takes at most this part of the columns, and of the rows: few cameras read more rows.
-_MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
+# An overscan takes at most this fraction of the columns, and of the rows. Few cameras read more
+# overscan rows.
+_LARGEST_FRACTION = {"columns": 0.3, "rows": 0.1}
 
 # Cards with the number of columns and of rows that the chip has.
 _CHIP_LENGTH_CARDS = {
@@ -21,8 +22,9 @@ _CHIP_LENGTH_CARDS = {
 def without_unlit(axes, headers, index, claimed_sections, findings):
     """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
-    Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
-    no longer than the chip, as far as cards say; not where the header leaves them out of its data.
+    Dark ranges count as unlit detector if they are wider than an overscan can be, or if the frame
+    is not longer than the chip according to cards. They do not if the header leaves them out of
+    its data section.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
     -------
     tuple of ccdflow.camera.proposing.lit_columns.AxisLevels
     """
-    changed = []
+    checked_axes = []
     for axis, factor in zip(axes, binning_of_hdu(headers, index)[::-1], strict=True):
         reason = ""
         if axis.strips and not _are_left_out(axis, claimed_sections):
@@ -53,8 +55,8 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
                 " under `overscan:`."
             )
             axis = replace(axis, strips=(), lit_ranges=((0, len(axis.levels)),))
-        changed.append(axis)
-    return tuple(changed)
+        checked_axes.append(axis)
+    return tuple(checked_axes)
 
 
 def _reason_for_unlit(axis, factor, chip_length):
@@ -73,13 +75,13 @@ def _reason_for_unlit(axis, factor, chip_length):
     dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
     if chip_length and length * factor <= chip_length:
         return f"the chip has {chip_length} {axis.name}, and the frame {length * factor} of them"
-    if dark_columns > _MOST_OF_AXIS[axis.name] * length:
+    if dark_columns > _LARGEST_FRACTION[axis.name] * length:
         return f"{dark_columns} of {length} {axis.name} are more than an overscan has"
     return ""
 
 
 def _are_left_out(axis, claimed_sections):
-    """Return whether the header's data section shares nothing with any strip."""
+    """Return whether the header's data section shares no column with any strip."""
     section = dict(claimed_sections).get("TRIMSEC") or dict(claimed_sections).get("DATASEC")
     if section is None:
         return False

@@ -1,4 +1,4 @@
-"""A check that the cards for one moment agree: a warning names the cards that do not."""
+"""A check that all cards on the time of an exposure agree, with a warning that names others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
 TOLERANCE = timedelta(minutes=1)
-"""Two cards of one time agree within this, beside the exposure: programs write its begin, its end,
-or a moment after it."""
+"""Two cards agree if their times differ by at most this and the exposure together: programs write
+the begin of an exposure, its end, or a moment after it."""
 
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 """Matches a scale of time that is ahead of UT, by 69.2 s at most."""
@@ -29,29 +29,29 @@ AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 _SCALE_TOLERANCE = timedelta(seconds=70)
 
 DAY_TOLERANCE = timedelta(days=1.5)
-"""A card with the day only may have the day of the evening, or the local day."""
+"""The tolerance for a card with the day alone: the day of the evening, or the local day."""
 
 UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
 """Matches cards whose time of day is in UT: in other cards it may be local."""
 
-# Facts that are Julian Dates, with their reader, and the steps in a day of their numbers in single
-# precision: 2^-8 days at an MJD, 1/4 day at a Julian Date.
+# Facts that are Julian Dates, with their reader and the number of steps in a day that single
+# precision leaves them: the step is 2^-8 days for an MJD, 1/4 day for a Julian Date.
 _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """The time of a card, and the error that the form of the card allows.
+    """The time that a card claims, and the uncertainty of its form.
 
     Attributes
     ----------
     keyword : str
     time : datetime.datetime
-        Naive; of a time of day alone, on any date.
+        UT, without a time zone. A time of day alone may be on any date.
     text : str
         The card's value; '' for a time that is shown in ``form``.
     uncertainty : datetime.timedelta
-        Error of the time by the form of its card, which is added to the tolerance.
+        Uncertainty of the time by the form of the card, which is added to the tolerance.
     form : str
         A format of `datetime.datetime.strftime`.
     is_clock : bool
@@ -71,28 +71,28 @@ class _Claim:
         return self.text or f"{self.time:{self.form}}"
 
     def difference_from(self, time):
-        """Return the distance from a time, never negative; a time of day counts at its nearest."""
+        """Return the distance from a time, 0 or more; a time of day counts on the nearest date."""
         difference = self.time - time
         return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 
 
 def look_at_dates(reader, moment, exptime):
-    """Warn of cards that give another time than the one that is taken.
+    """Warn of cards whose time contradicts the begin of the exposure.
 
-    Cards of the begin, the middle and the end of an exposure give the same time, and so do two that
-    are a minute apart.
+    Cards of the begin, the middle and the end of an exposure agree, and so do cards whose times
+    differ by `TOLERANCE`.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get one.
+        Gets the warning.
     moment : ccdflow.camera.times.nights.Moment
     exptime : float or None
         Seconds.
     """
     if moment.time is None or not moment.cards:
         return
-    # A longer exposure than a day is a wrong card.
+    # An exposure longer than a day is that of a wrong card.
     tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, DAY.total_seconds()))
     if AHEAD_SCALES.search(reader.text("time_system")):
         tolerance += _SCALE_TOLERANCE
@@ -111,15 +111,15 @@ def look_at_dates(reader, moment, exptime):
     difference, worst_claim = max(contradictions, key=lambda pair: pair[0])
     keywords = " and ".join(moment.cards)
     names = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
-    is_or_are = "is" if len(moment.cards) == 1 else "are"
+    verb = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
-        f"the time of {keywords} is not that of {names}: {keywords} {is_or_are} taken"
+        f"the time of {keywords} is not that of {names}: {keywords} {verb} taken"
         f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart)"
     )
 
 
 def _time_in_words(difference):
-    """Return a time in words.
+    """Return a length of time in words: days, hours or seconds.
 
     Examples
     --------
@@ -134,9 +134,9 @@ def _time_in_words(difference):
 
 
 def _claimed_times(reader, taken_time, keywords, tolerance):
-    """Yield the times of all cards that say when the exposure was, but for those taken.
+    """Yield the `_Claim` of each card on the time of the exposure, except for the cards taken.
 
-    Julian dates no further off than is allowed are left out.
+    Julian dates within the tolerance are left out.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     taken_time : datetime.datetime
         The time that is taken, UT.
     keywords : tuple of str
-        The cards that it is from.
+        The cards with this time.
     tolerance : datetime.timedelta
-        Largest distance of another card's time that is no contradiction, beside its uncertainty.
+        Times that differ by no more agree.
     """
     system = time_system(reader)
     read_stamp = stamp_reader(system)
@@ -170,7 +170,7 @@ def _claim_of_date(stamp):
 
 
 def _claim_of_clock(stamp, taken_time):
-    """Return the `_Claim` of a time of day, on its own date or on that of the time taken."""
+    """Return the `_Claim` of a time of day, on the card's own date or on that of the time taken."""
     if stamp.day is not None:
         return _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
     midnight = datetime(taken_time.year, taken_time.month, taken_time.day)
@@ -179,14 +179,14 @@ def _claim_of_clock(stamp, taken_time):
 
 
 def _julian_times(reader, taken_time, keywords, tolerance):
-    """Yield the times that cards of Julian dates claim, as `_claimed_times` does.
+    """Yield the `_Claim` of each card of a Julian date, as `_claimed_times` does.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
     taken_time : datetime.datetime
     keywords : collection of str
-        Cards that are passed over.
+        Cards that are left out.
     tolerance : datetime.timedelta
         Times that differ by no more agree.
     """
@@ -197,7 +197,7 @@ def _julian_times(reader, taken_time, keywords, tolerance):
                 continue
             value, time = as_number(content.value), MJD_START + timedelta(days=days)
             if value % 1 and abs(time - taken_time) <= tolerance:
-                # Nearly all cards end here: their digits need not be counted.
+                # Nearly all cards end here, without a count of their digits.
                 continue
             text = str(content.value)
             if not value % 1:

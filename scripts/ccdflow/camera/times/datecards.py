@@ -1,4 +1,4 @@
-"""The header cards that say when an exposure began: days, times of day, Julian Dates."""
+"""The header cards on the begin of an exposure: days, times of day, Julian Dates."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MJD_ZERO = 2400000.5
 """The Julian Date at which the Modified Julian Date is 0, by definition."""
 
 DAY, HALF_DAY = timedelta(days=1), timedelta(hours=12)
-"""The length of a day, around which two clocks are compared, and its half: a date without a time
-counts as noon, and a night has one date with half a day taken off its local times."""
+"""The length of a day, and of half a day. Two times of day are compared modulo a day. A date
+without a time counts as noon. Local times minus half a day have one date in the whole night."""
 
 # Modified Julian Dates from the year 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
-# Matches the keyword of the begin of an exposure, in no list: UTSHUT, EXPSTART, SHUTOPEN.
+# Matches keywords of the begin of an exposure, for cards that no list has: EXPSTART, SHUTOPEN.
 _BEGIN_NAME = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
-# Matches the keyword of another time: the end of an exposure, the file's, sidereal, local.
+# Matches the exceptions: the end of an exposure, times of the file, sidereal and local times.
 _OTHER_TIME_NAME = re.compile(
     r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
     r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
@@ -50,15 +50,15 @@ class CardTime:
     keyword : str
     day : datetime.date or None
     exchanged : datetime.date or None
-        The day by the other order of day and month, where both can be meant.
+        The day with the other order of day and month, where both orders are possible.
     clock : datetime.timedelta or None
-        Since midnight.
+        Time since midnight.
     zone : datetime.timedelta or None
-        Ahead of UT, where the text says so.
+        Time by which the card's zone is ahead of UT, where the card has a zone.
     is_local : bool
-        Whether it is not in UT.
+        Whether the time is local, in an unknown zone.
     remark : str
-        A warning on the way in which it is written.
+        A warning on a part of the text that is not understood; else ''.
     """
 
     keyword: str
@@ -76,7 +76,7 @@ class CardTime:
 
 
 def stamps_by_name(reader, system):
-    """Return the stamps with day and time of cards that are named after the begin, in order.
+    """Return the days with a time of all cards with a keyword of the begin, sorted by time.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def stamps_by_name(reader, system):
 
 
 def time_system(reader):
-    """Return the meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
+    """Return the time scale of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
     return reader.result_of("time_system", _time_system)
 
 
@@ -116,10 +116,10 @@ def _time_system(reader):
 
 
 def stamp_reader(system):
-    """Return the reader of cards that hold a day, and perhaps a time of day."""
+    """Return a function that reads a card with a day, and perhaps a time of day."""
 
     def reader(content):
-        """Return the `CardTime` of a card, None without a day in it."""
+        """Return the `CardTime` of a card; None for a card without a day."""
         if type(content.value) is str:
             return _stamp_of_text(content.keyword, content.value, content.comment, system)
         return None if isinstance(content.value, bool | float) else _stamp_of_card(content, system)
@@ -127,8 +127,8 @@ def stamp_reader(system):
     return reader
 
 
-# A night has one or two dates. Texts with a time of day as well differ from frame to frame, and 256
-# entries bound them.
+# A night has one or two dates. Texts with a time of day differ from frame to frame: 256 entries are
+# a limit to the memory.
 @lru_cache(maxsize=256)
 def _stamp_of_text(keyword, text, comment, system):
     """Return the `CardTime` of a card of text, None without a day in it.
@@ -200,7 +200,7 @@ def times_of_day(reader, system, *, reads_other_names=True):
     system : timedelta, str or None
         As `time_system` returns it.
     reads_other_names : bool
-        Whether cards that no list has are read where none of the list is there.
+        Whether cards that no list has are read if no card of the list exists.
 
     Returns
     -------
@@ -208,12 +208,14 @@ def times_of_day(reader, system, *, reads_other_names=True):
     """
 
     def clock_of(content):
+        """Return the `CardTime` of a card with a time of day; None without one."""
         return _clock_of_card(content, system)
 
     def listed_clocks(reader):
+        """Return the `CardTime` of each card of the list that can be read."""
         return [stamp for stamp, _ in reader.all_values("time", clock_of, "not a time of day")]
 
-    # All cards of a frame have one time zone, so the reading is kept.
+    # All cards of a frame are read with one time system, so the result is kept.
     listed = reader.result_of("clocks", listed_clocks)
     if listed or not reads_other_names:
         return listed
@@ -247,7 +249,13 @@ def _clock_of_card(content, system):
 
 
 def days_of(reader):
-    """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
+    """Return the Modified Julian Date of MJD or JD cards, in days, and the card's keyword.
+
+    Returns
+    -------
+    float or None
+    str
+    """
     return reader.result_of("days", _days_of)
 
 
@@ -262,22 +270,22 @@ def _days_of(reader):
     julian_date = reader.read("jd", jd, "not a Julian Date")
     if julian_date.value is None:
         return days, keyword
-    # A whole number says no more than the date.
+    # A whole number gives the date alone.
     is_more_exact = days is None or (julian_date.value % 1 and not days % 1)
     return (julian_date.value, julian_date.keyword) if is_more_exact else (days, keyword)
 
 
 def mjd(content):
-    """Return a card's Modified Julian Date, None where it can be none."""
+    """Return a card's Modified Julian Date, in days; None for a value that cannot be one."""
     return _possible_mjd(as_number(content.value))
 
 
 def jd(content):
-    """Return the Modified Julian Date of a card with a Julian Date, None where it can be none."""
+    """Return the Modified Julian Date of a card with a Julian Date; None if it cannot be one."""
     value = as_number(content.value)
     return None if value is None else _possible_mjd(value - MJD_ZERO)
 
 
 def _possible_mjd(days):
-    """Return a Modified Julian Date of our centuries, None for another number and for None."""
+    """Return a Modified Julian Date within `_MJD_RANGE`; None for another number and for None."""
     return days if days is not None and _MJD_RANGE[0] < days < _MJD_RANGE[1] else None

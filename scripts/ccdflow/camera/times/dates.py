@@ -1,7 +1,7 @@
 """Days, times of day and time zones as acquisition programs write them.
 
-Each function parses a text and reports the part that it did not understand. Which card counts, and
-which night follows, is decided in `ccdflow.camera.times.nights`.
+Each function parses a text, and returns the part that it did not understand as well. The module
+`ccdflow.camera.times.nights` decides which card counts, and which night follows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 FIRST_YEAR = 1976
-"""No CCD observed before this year: an earlier date comes from a clock that was never set."""
+"""The first year of CCD observations: an earlier date comes from a clock that was never set."""
 
 LAST_YEAR = 2099
-"""A later year is a misread number."""
+"""The last year that is read: a later one is a misread number."""
 
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_SHORT_YEAR = 59
@@ -23,16 +23,16 @@ _LAST_SHORT_YEAR = 59
 _LAST_CENTURY, _THIS_CENTURY = 1900, 2000
 # Days of a leap year.
 _LONGEST_YEAR_DAYS = 366
-# Seconds of a day with a leap second: a larger number is no number of seconds.
+# Seconds of a day with a leap second: a larger number is not a time of day in seconds.
 _LONGEST_DAY_SECONDS = 86401
-# 24:00:00 as the digits hhmmss: from here on a number has no such digits.
+# 24:00:00 as the digits hhmmss: a number of at least this is no time of day in such digits.
 _MIDNIGHT_DIGITS = 240000
 
 # Months by the first three letters of their English names, and a pattern of a month's name.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
-# Matches 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds
-# more in them.
+# Matches 2016-01-28, 2016-01-28T07:42:26.5: the form of nearly all cards, which is tried first. No
+# other pattern reads more from a text in this form.
 _USUAL_DAY = re.compile(r"((?:19|20)\d\d)-(\d\d)-(\d\d)([tT]\d\d:\d\d:\d\d(?:\.\d*)?)?", re.ASCII)
 # Matches a time of day in the usual form: 07:42:26, T07:42:26.5.
 _USUAL_CLOCK = re.compile(r"[tT]?(\d\d):(\d\d):(\d\d(?:\.\d*)?)", re.ASCII)
@@ -52,8 +52,8 @@ _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d
 _NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
 # Matches the form of C's asctime: Sat Jan 28 07:42:26 2000.
 _ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
-# The patterns of dates with year and month beyond doubt, in the order in which they are tried, each
-# with the groups of its year, month and day.
+# The patterns of dates with an unambiguous year and month, in the order in which they are tried,
+# each with the numbers of its groups for year, month and day.
 _CLEAR_DATES = (
     (_YEAR_FIRST, (1, 3, 4)),
     (_EIGHT_DIGITS, (1, 2, 3)),
@@ -61,7 +61,8 @@ _CLEAR_DATES = (
     (_NAMED_MONTH_DATE, (3, 2, 1)),
     (_NAMED_FIRST, (3, 1, 2)),
 )
-# The patterns of dates in the names of folders, in their order, with the same groups.
+# The patterns of dates in names of folders, in the order in which they are tried, each with the
+# numbers of its groups for year, month and day.
 _FOLDER_DATES = (
     (_YEAR_FIRST, (1, 3, 4)),
     (_EIGHT_DIGITS, (1, 2, 3)),
@@ -84,7 +85,7 @@ _AM_PM = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
 _ZONE_OFFSET = re.compile(
     r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE
 )
-# Zones by name, in hours east; those that two countries use for different zones are not here.
+# Time zones by name, in hours east of Greenwich, without names that countries use for two zones.
 _ZONE_HOURS = {
     "z": 0, "ut": 0, "utc": 0, "gmt": 0, "ut1": 0, "uttime": 0, "hst": -10, "akst": -9, "akdt": -8,
     "pst": -8, "pdt": -7, "mst": -7, "mdt": -6, "cdt": -5, "edt": -4, "clt": -4, "clst": -3,
@@ -94,23 +95,23 @@ _ZONE_HOURS = {
 }  # fmt: skip
 
 SCALES = frozenset(["ut", "utc", "ut1", "gmt", "z", "zulu", "tai", "tt", "tdb", "tdt", "et", "gps"])
-"""Time scales within two minutes of UT: their difference changes no night."""
+"""Time scales within two minutes of UT, which count as UT: the night is the same."""
 
 MOST_HOURS = 14.5
-"""Local time differs from UT by at most this, summer time included."""
+"""Local time, with summer time, differs from UT by at most this many hours."""
 
 
 @dataclass(frozen=True)
 class Day:
-    """A day that stands in a text.
+    """A day read from a text.
 
     Attributes
     ----------
     day : datetime.date
     exchanged : datetime.date or None
-        The date with day and month exchanged, where nothing distinguishes them.
+        The date with day and month exchanged, where both orders are possible.
     remainder : str
-        The text behind it: a time of day and a zone, perhaps.
+        The text behind the day, perhaps with a time of day and a zone.
     """
 
     day: date
@@ -120,16 +121,16 @@ class Day:
 
 @dataclass(frozen=True)
 class Clock:
-    """A time of day that stands in a text.
+    """A time of day read from a text.
 
     Attributes
     ----------
     time : datetime.timedelta
-        Since midnight.
+        Time since midnight.
     zone : datetime.timedelta or None
-        East of Greenwich, where the text says it.
+        Time by which the zone is ahead of UT, where the text has a zone.
     remark : str
-        A zone that is not understood; else ''.
+        A sentence on a zone that is not understood; else ''.
     """
 
     time: timedelta
@@ -145,13 +146,13 @@ def read_day(text, *, order=""):
     text : str, float or None
         Such as 2016-01-16T04:17, 20160116, 16/01/98, 16/01/116 (years since 1900), 16-Jan-2016.
     order : str
-        'day' or 'month', which comes first where a card's comment says it; '' for the day, as
-        FITS had it before 1999.
+        'day' or 'month', the one that comes first by the card's comment. '' without such a comment:
+        the day comes first, as in FITS before 1999.
 
     Returns
     -------
     Day or None
-        None where there is none, or one before `FIRST_YEAR`.
+        None without a day, or for one that is not from `FIRST_YEAR` to `LAST_YEAR`.
 
     Examples
     --------
@@ -181,15 +182,16 @@ def read_day(text, *, order=""):
 
 
 def _day_of_match(match, groups):
-    """Return the `Day` of the date that a pattern has found, None where there is no such date."""
+    """Return the `Day` of the date that a pattern matched; None for a date that does not exist."""
     year, month, day = (match[group] for group in groups)
     return _day_of_date(_full_year(year), _month_number(month), day, match.string[match.end() :])
 
 
 def day_of_folder(name):
-    """Return the day that a folder's name has, as a datetime.date, or None.
+    """Return the day in a folder's name, a datetime.date; None without one.
 
-    A name is not written to be read: only years of four digits count, and no day before its month.
+    Names of folders contain other numbers as well: only dates with a year of four digits count, and
+    no date as 28/01/2016, with day and month in digits before the year.
 
     Examples
     --------
@@ -207,7 +209,7 @@ def day_of_folder(name):
 
 
 def _day_of_numbers(match, remainder, order):
-    """Return the day of three numbers, of which the first or the second may be the month."""
+    """Return the `Day` of three numbers, the first or second of which is the month."""
     first, second, year = int(match[1]), int(match[3]), _full_year(match[4])
     if order == "month":
         first, second = second, first
@@ -219,7 +221,7 @@ def _day_of_numbers(match, remainder, order):
 
 
 def _day_of_date(year, month, day, remainder):
-    """Return the `Day` of a year, a month and a day, or None where there is no such date.
+    """Return the `Day` of a year, a month and a day; None for a date that does not exist.
 
     Parameters
     ----------
@@ -259,7 +261,7 @@ def read_clock(text, *, follows_date=False):
     text : str, float or None
         Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset behind it.
     follows_date : bool
-        Whether it stands behind a date: ``T``, a blank, ``_`` or ``-`` may then come first.
+        Whether the text follows a date: ``T``, a blank, ``_`` or ``-`` may then come first.
 
     Returns
     -------
@@ -273,7 +275,11 @@ def read_clock(text, *, follows_date=False):
     if type(text) is str and (match := _USUAL_CLOCK.fullmatch(text)):
         is_clock = follows_date or text[0] not in "tT"
         return _time_of_day(int(match[1]), int(match[2]), float(match[3]), "") if is_clock else None
-    text = str(text or "").strip()
+    return _clock_of_text(str(text or "").strip(), follows_date=follows_date)
+
+
+def _clock_of_text(text, *, follows_date):
+    """Return the time of day in a text of any form, as `read_clock` does."""
     if follows_date:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
     match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGIT_CLOCK.match(text)
@@ -350,8 +356,8 @@ def clock_of_number(number, comment=""):
     Parameters
     ----------
     number : float
-        Hours up to 24, seconds beyond, unless the comment says it; beyond a day's seconds, the
-        digits hhmmss.
+        The unit is that of the comment. Without one, the number is in hours up to 24, else in
+        seconds; a number larger than the seconds of a day has the digits hhmmss.
     comment : str
 
     Returns
@@ -382,7 +388,7 @@ def clock_of_number(number, comment=""):
 # many cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
-    """Return 'day' or 'month', whichever a comment such as 'dd/mm/yy' puts first."""
+    """Return the first of 'day' and 'month' in a comment such as 'dd/mm/yy'; '' without them."""
     words = re.sub(r"[^a-z]", "", comment.lower())
     if re.search(r"dd?mm?y|days?months?y", words):
         return "day"

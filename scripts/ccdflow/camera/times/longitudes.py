@@ -1,4 +1,4 @@
-"""The site's longitude: as a number, as text with a direction, as a place, from sidereal time."""
+"""The site's longitude from a number, a text with a direction, a place, or a sidereal time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import lru_cache
 from ccdflow.files.values import as_number
 
 LONGITUDE_TOLERANCE = 0.05
-"""Degrees: the longitude must agree with the sidereal time. Sound headers do to 0.001; 12 s of
-the clock are 0.05."""
+"""Degrees by which a longitude may differ from that of the sidereal time. In correct headers the
+two differ by 0.001; 12 s of a clock are 0.05."""
 
-# Least and largest distance of a telescope from the earth's centre, m.
+# Least and largest distance of a telescope from the centre of the Earth, m.
 _RADII_METRES = (6.33e6, 6.39e6)
 
 # Matches an angle, with or without a sign, minutes and seconds: 116 51 46.3, -116.863, 116d51m46s.
@@ -38,8 +38,8 @@ _EAST_POSITIVE = re.compile(
 )
 
 
-# A site has one longitude and one comment; a telescope that writes another one in each frame shall
-# not fill the memory.
+# A site has one longitude and one comment. 256 entries are a limit to the memory for a telescope
+# that writes another longitude into each frame.
 @lru_cache(maxsize=256, typed=True)
 def read_longitude(value, comment=""):
     """Return a longitude in degrees, east positive, -180 to 180, or None.
@@ -49,7 +49,7 @@ def read_longitude(value, comment=""):
     value : str, int, float or ccdflow.files.values.Broken
         A number, or text such as ``-122:30:31``, ``122 30 31 W``, ``W 122 30``, ``-8h10m02s``.
     comment : str
-        The card's: ``degrees west`` turns a number without a sign.
+        The card's comment: with ``degrees west`` a number counts to the west.
 
     Returns
     -------
@@ -108,12 +108,12 @@ def _degrees_east(degrees, direction, comment):
 
 
 def longitude_of_place(x, y, z):
-    """Return the longitude of a geocentric place in metres, or None if no telescope can be there.
+    """Return the longitude of a geocentric place, or None if no telescope can be there.
 
     Parameters
     ----------
     x, y, z : float
-        OBSGEO-X, OBSGEO-Y and OBSGEO-Z.
+        OBSGEO-X, OBSGEO-Y and OBSGEO-Z, in metres.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def longitude_of_place(x, y, z):
 
 
 def longitude_of_sidereal_time(sidereal, start):
-    """Return the longitude at which a sidereal time is shown at a time.
+    """Return the longitude of the sites that have a sidereal time at a time.
 
     Greenwich mean sidereal time is 280.46061837 + 360.98564736629 d degrees, d days after
     JD 2451545.0 (Meeus, Astronomical Algorithms, 12.4).
@@ -157,12 +157,12 @@ def longitude_of_sidereal_time(sidereal, start):
 
 
 def with_sign_of(claimed, implied):
-    """Return a longitude with the sign that a sidereal time agrees with, and whether one does.
+    """Return a longitude with the sign that agrees with a sidereal time, and whether one agrees.
 
     Parameters
     ----------
     claimed, implied : float
-        Degrees, east positive: as a card has it, and as `longitude_of_sidereal_time` gives it.
+        Degrees, east positive: the longitude of a card, and that of the sidereal time.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The begin of an exposure and its night, from the frame and its profile alone."""
+"""The begin of an exposure, and its night, by the header, the path and the profile."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ccdflow.camera.times.dates import (
 )
 from ccdflow.files.values import Broken, as_number
 
-# Cards of the latitude: 0 in one says that the site was not set.
+# Cards of the latitude: 0 in one of them shows that the site was not set.
 _LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
 _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
-# A time zone of this many and more is in seconds: hours are fewer than 15, minutes of a zone fewer
-# than 870, and a quarter of an hour is 900 s.
+# A time zone of this number or more is in seconds: a quarter of an hour is 900 s. Zones have fewer
+# than 15 hours, or 900 minutes.
 _LEAST_ZONE_SECONDS = 900
 
 
@@ -50,9 +50,9 @@ class Moment(NamedTuple):
     is_exact : bool
         Whether the time of day is known.
     is_local : bool
-        Whether it is the local time, and nothing says how far that is from UT.
+        Whether `time` is the local time, in an unknown zone.
     cards : tuple of str
-        The keywords that it is from.
+        The keywords of the cards with this time.
     """
 
     time: datetime | None = None
@@ -62,7 +62,7 @@ class Moment(NamedTuple):
 
     @property
     def iso(self):
-        """ISO date and time, as far as known; '' for nothing."""
+        """ISO date and time, the date alone where the time is unknown; '' without a date."""
         if self.time is None:
             return ""
         if not self.is_exact:
@@ -76,7 +76,7 @@ def moment_of(reader):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get cards that cannot be read, and guessed values.
+        Gets warnings on cards that cannot be read, and on guessed values.
 
     Returns
     -------
@@ -92,7 +92,8 @@ def moment_of(reader):
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
     if not clock:
-        # A date at midnight to the second is one without a time of day, if another card has that.
+        # A date at midnight to the second counts as one without a time of day, if another card has
+        # a time of day.
         moment_of_clock = _moment_with_clock(reader, stamp, universal[1:], system)
         if moment_of_clock is not None:
             return moment_of_clock
@@ -103,7 +104,7 @@ def moment_of(reader):
 
 
 def _moment_without_ut(reader, local_stamps, system):
-    """Return the moment by a Julian Date, or by dates in local time, where no date is in UT.
+    """Return the moment by a Julian Date, or by dates in local time, if no date is in UT.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def _moment_of_days(days, keyword):
 
 
 def _day_and_month(reader, stamp):
-    """Return the stamp with day and month known by another card, or with a warning."""
+    """Return the stamp with the day and month of a Julian Date; warn without such a card."""
     if stamp.exchanged is None:
         return stamp
     days, _ = days_of(reader)
@@ -156,14 +157,8 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
         As `ccdflow.camera.times.datecards.time_system` returns it.
     """
     for card_time in times_of_day(reader, system):
-        if card_time.is_local or not (card_time.clock or stamp.clock is None):
-            continue
-        reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
-        zone = card_time.zone if card_time.zone is not None else stamp.zone
-        is_near = card_time.day is not None and abs((card_time.day - stamp.day).days) <= 1
-        day = card_time.day if is_near else stamp.day
-        start = datetime(day.year, day.month, day.day) + card_time.clock - (zone or timedelta())
-        return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
+        if not card_time.is_local and (card_time.clock or stamp.clock is None):
+            return _moment_of_day_and_clock(reader, stamp, card_time)
     for other_stamp in other_stamps:
         if other_stamp.clock and abs((other_stamp.day - stamp.day).days) <= 1:
             return Moment(
@@ -175,8 +170,18 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
     return None if days is None or not days % 1 else _moment_of_days(days, keyword)
 
 
+def _moment_of_day_and_clock(reader, stamp, card_time):
+    """Return the moment of a card's day at the time of day of another card, a `CardTime`."""
+    reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
+    zone = card_time.zone if card_time.zone is not None else stamp.zone
+    is_near = card_time.day is not None and abs((card_time.day - stamp.day).days) <= 1
+    day = card_time.day if is_near else stamp.day
+    start = datetime(day.year, day.month, day.day) + card_time.clock - (zone or timedelta())
+    return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
+
+
 def _local_moment(reader, stamps, system):
-    """Return the moment of a date in local time: in UT where a card has the zone."""
+    """Return the moment of a date in local time; the moment is in UT if a card has the zone."""
     stamp = stamps[0]
     clock = stamp.clock
     if not clock:
@@ -199,15 +204,16 @@ def _local_moment(reader, stamps, system):
 
 
 def night_of(moment, reader, longitude, file):
-    """Return the night: the local date at noon before the exposure.
+    """Return the night of an exposure: the local date of its evening.
 
-    Local mean time is UT + longitude / 15 h; half a day is taken off, so that a night has one date.
+    Local mean time is UT + longitude / 15 h. Half a day is subtracted, so that a night has one
+    date.
 
     Parameters
     ----------
     moment : Moment
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get guessed values.
+        Gets warnings on guessed values.
     longitude : float or None
         Degrees, east positive, of the camera's profile; None for the header's own.
     file : str
@@ -224,9 +230,9 @@ def night_of(moment, reader, longitude, file):
     if day is not None:
         reader.warn("no card has the time of the exposure: the night is the folder's date")
         return day.isoformat()
-    local = _local_time(reader)
-    if local is not None:
-        return (local - HALF_DAY).date().isoformat()
+    local_time = _local_time(reader)
+    if local_time is not None:
+        return (local_time - HALF_DAY).date().isoformat()
     if moment.time is not None:
         reader.warn("no card has the time of day: the night is the day of the date card")
         return moment.time.date().isoformat()
@@ -234,22 +240,22 @@ def night_of(moment, reader, longitude, file):
     return undated_night(file)
 
 
-# A science frame of so many seconds is not taken by daylight.
+# Seconds. No science frame of this exposure or a longer one is taken by daylight.
 _LONGEST_BY_DAYLIGHT = 60.0
-# Hours of local time from noon within which no site but a polar one has a dark sky.
+# Hours of local time around noon within which only polar sites can have a dark sky.
 _DAYLIGHT_HOURS = 3.0
 
 
 def look_at_daylight(reader, moment, longitude, exptime):
-    """Warn of a science frame that was taken at noon by its longitude, and by night without it.
+    """Warn of a science frame that was taken at noon if the sign of its longitude is right.
 
-    A longitude is counted east or west, and nothing in the card need say which. A wrong sign parts
-    a night in two.
+    A longitude may be counted to the east or to the west, and its card may not show which. A wrong
+    sign splits a night in two. There is no warning if the other sign gives noon as well.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get the one on this frame.
+        Gets the warning.
     moment : Moment
     longitude : float or None
         Degrees east, by the camera's profile.
@@ -305,8 +311,8 @@ def undated_night(file):
     return _folder_night(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
-# is only read again.
+# Frames come folder by folder. A folder that 256 others have pushed out of the cache is only parsed
+# again.
 @lru_cache(maxsize=256)
 def _folder_night(folder):
     """Return the name of the night of a folder of frames without dates."""
@@ -314,8 +320,8 @@ def _folder_night(folder):
     folder = PurePosixPath(folder).as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has the night ''. A folder of one of these names gets another name, so
-    # that no other folder has its night.
+    # Frames in the raw folder itself have the night '', which pages call "undated". A folder with
+    # this name gets another name, so that no two folders share a night.
     if re.fullmatch("(folder )*undated", folder):
         return f"folder {folder}"
     return "" if folder == "." else folder
@@ -326,36 +332,36 @@ def folder_day(file):
     return _day_of(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
-# is only read again.
+# Frames come folder by folder. A folder that 256 others have pushed out of the cache is only parsed
+# again.
 @lru_cache(maxsize=256)
 def _day_of(folder):
-    """Return the day in the innermost part of a folder's path that has one; None without."""
+    """Return the day in the innermost dated part of a folder's path; None without such a part."""
     days = map(day_of_folder, reversed(PurePosixPath(folder).parts))
     return next((day for day in days if day is not None), None)
 
 
 def _local_time_half_day_back(moment, reader, longitude, day):
-    """Return the local time of a moment, half a day taken off.
+    """Return the local time of a moment minus half a day.
 
     Parameters
     ----------
     moment : Moment
-        With its time.
+        An exact moment.
     reader : ccdflow.camera.header_reader.HeaderReader
     longitude : float or None
         Degrees east, by the camera's profile.
     day : datetime.date or None
-        The day that the name of its folder gives.
+        The day in the name of the frame's folder.
     """
     if moment.is_local:
         return moment.time - HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is not None:
         return moment.time + timedelta(hours=east / 15) - HALF_DAY
-    local = _local_time(reader)
-    if local is not None and abs(local - moment.time) <= timedelta(hours=MOST_HOURS):
-        return local - HALF_DAY
+    local_time = _local_time(reader)
+    if local_time is not None and abs(local_time - moment.time) <= timedelta(hours=MOST_HOURS):
+        return local_time - HALF_DAY
     zone = _time_zone(reader)
     if zone is not None:
         return moment.time + zone - HALF_DAY
@@ -375,8 +381,9 @@ def _local_time_half_day_back(moment, reader, longitude, day):
 def site_longitude(reader, start):
     """Return the site's longitude from the headers in degrees, east positive; None if unknown.
 
-    A geocentric place is east by the standard. The sign of any other card is that with which a
-    sidereal time agrees; where it agrees with neither, the sign stays, with a warning.
+    The longitude of a geocentric place counts to the east by the FITS standard. For any other card
+    the sign is the one that agrees with the sidereal time. If neither sign agrees, the sign of the
+    card stays, with a warning.
 
     Parameters
     ----------
@@ -392,9 +399,9 @@ def site_longitude(reader, start):
     if reading.keyword == "OBSGEO-L":
         return reading.value
     if any(spec.keyword == "OBSGEO-L" for spec in reader.cards["longitude"]):
-        place = _longitude_by_coordinates(reader)
-        if place is not None:
-            return place
+        longitude_of_place = _longitude_by_coordinates(reader)
+        if longitude_of_place is not None:
+            return longitude_of_place
     claimed = reading.value
     if claimed == 0 and _is_unset(reader):
         reader.warn(f"{reading.keyword}: longitude and latitude are 0: taken as not set")
@@ -425,7 +432,7 @@ def _read_longitude(content):
 
 
 def _read_sidereal_time(content):
-    """Return a sidereal time as a timedelta, from hours, degrees or text; None for others."""
+    """Return the sidereal time of a card, a timedelta, from hours, degrees or text; else None."""
     clock = None
     number = as_number(content.value)
     if number is not None:
@@ -443,10 +450,10 @@ def _longitude_by_coordinates(reader):
     numbers = [_first_number(reader, keyword) for keyword in _PLACE_CARDS]
     if None in numbers:
         return None
-    place = longitudes.longitude_of_place(*numbers)
-    if place is None and any(numbers):
+    longitude = longitudes.longitude_of_place(*numbers)
+    if longitude is None and any(numbers):
         reader.warn(f"{', '.join(_PLACE_CARDS)}: no telescope is there: not used")
-    return place
+    return longitude
 
 
 def _first_number(reader, keyword):
@@ -457,7 +464,7 @@ def _first_number(reader, keyword):
 
 
 def _is_unset(reader):
-    """Return whether the card of the latitude has 0: the site was not set."""
+    """Return whether the latitude is 0, which shows that the site was not set."""
     latitude = reader.read(
         "latitude",
         lambda content: as_number(content.value),
@@ -468,9 +475,10 @@ def _is_unset(reader):
 
 
 def _local_time(reader):
-    """Return the local time of DATE-LOC and its like, or None."""
+    """Return the local time of cards such as DATE-LOC, a datetime; None without one."""
 
     def local_time_of(content):
+        """Return the local time of a card, a datetime; None without a day and a time of day."""
         day = read_day(content.value, order=order_of(content.comment))
         clock = read_clock(day.remainder, follows_date=True) if day else None
         return None if clock is None else CardTime(content.keyword, day.day).moment_at(clock.time)
@@ -479,11 +487,10 @@ def _local_time(reader):
 
 
 def _read_time_zone(content):
-    """Return the time zone of a card as a timedelta, east positive; None without one."""
+    """Return the time zone of a card: local time minus UT, a timedelta; None without one."""
     number = as_number(content.value)
     if number is not None:
-        # The number is in hours, unless that would be more than any zone has: then in minutes, or
-        # in seconds.
+        # The number is in hours. A number that is too large for this is in minutes, or in seconds.
         hours = number / 3600 if abs(number) >= _LEAST_ZONE_SECONDS else number
         hours = hours / 60 if abs(hours) > MOST_HOURS else hours
         hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
@@ -496,7 +503,7 @@ def _read_time_zone(content):
 
 
 def _time_zone(reader):
-    """Return the local time less UT, a timedelta, by a card such as TIMEZONE; None without one."""
+    """Return local time minus UT, a timedelta, by a card such as TIMEZONE; None without one."""
     reading = reader.read("time_zone", _read_time_zone, "not a time zone")
     if reading.value is not None and re.match("TIMEZ|TZ$", reading.keyword):
         is_sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())

@@ -1,7 +1,7 @@
-"""The begin of an exposure, by headers that state it as nearly all do, in cards that agree.
+"""The begin of an exposure by the usual forms of cards, in headers whose cards agree.
 
-All other headers give None here: `nights` and `agreement` beside this module read each way of
-writing, and word the warnings. A test compares the two ways.
+For all other headers the result is None: the modules `nights` and `agreement` read all forms, and
+write the warnings, but take longer. A test compares the results of the two ways.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _STAMP_CARD = re.compile(
 _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmatch
 # Matches a card with a number that has a fraction, such as a Modified Julian Date: 57415.32.
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
-# Matches a card with the number of a frame: it has too few digits for a date.
+# Matches a card with the number of a frame, which has too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
-# Seconds, a day: cards may differ by an exposure, but by no longer one.
+# Seconds. Times of cards may differ by the exposure, but by at most this: a day.
 _LONGEST_EXPOSURE = 86400.0
 # The facts that are numbers of days, with the number to subtract for a Modified Julian Date.
 _DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
@@ -54,18 +54,19 @@ _FIRST_MJD, _END_OF_MJD = (
 
 
 class _Unusual(Exception):
-    """A card is written in another way, or has another time than the others."""
+    """A card has an unusual form, or a time that contradicts the other cards."""
 
 
 def usual_moment(reader, exptime):
-    """Return the begin of an exposure; None where the cards are unusual or do not agree.
+    """Return the begin of an exposure; None where cards have unusual forms or do not agree.
 
-    The result is that of `moment_of` in `nights`, and `look_at_dates` has no warning.
+    Where the result is not None, `nights.moment_of` has the same result, and
+    `agreement.look_at_dates` gives no warning.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-        Its warnings get those on TIMESYS, which come first.
+        Gets the warnings on TIMESYS, which are the first.
     exptime : float or None
         Seconds.
 
@@ -98,8 +99,8 @@ def usual_moment(reader, exptime):
 
 
 def _matched_cards(reader, name, pattern):
-    """Return [(keyword, match)] of the cards of a fact; None where one has a frame's number."""
-    matched = []
+    """Return [(keyword, match)] of the cards of a fact; the match is None for a frame's number."""
+    matches = []
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
         if position is None or not has_card_texts(header):
@@ -108,8 +109,8 @@ def _matched_cards(reader, name, pattern):
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
             raise _Unusual
-        matched.append((keyword, match))
-    return matched
+        matches.append((keyword, match))
+    return matches
 
 
 def _time_of(hours, minutes, seconds):
@@ -160,12 +161,12 @@ def _cards_of_clocks(reader):
 
 
 def _check_stamps(stamps, clocks, moment, tolerance):
-    """Check that the other cards have the time of a moment, within a tolerance.
+    """Raise `_Unusual` unless all other cards have the time of a moment, within a tolerance.
 
     Parameters
     ----------
     stamps : list of (str, datetime.datetime, datetime.timedelta or None)
-        As `_dated_cards` returns them: the first one is that of the moment.
+        As `_dated_cards` returns them; the first is that of the moment.
     clocks : list of (str, datetime.timedelta)
         As `_cards_of_clocks` returns them.
     moment : ccdflow.camera.times.nights.Moment
@@ -173,7 +174,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     """
     moment_time = moment.time
     for keyword, day, clock in stamps[1:]:
-        # A day alone, or midnight, may be any time of the day.
+        # A day alone, or with midnight, may mean any time of the day.
         time = day + (clock or HALF_DAY)
         time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE
         if keyword not in moment.cards and abs(time - moment_time) > time_tolerance:
@@ -187,11 +188,11 @@ def _check_stamps(stamps, clocks, moment, tolerance):
 
 
 def _check_numbers(reader, moment_time, tolerance):
-    """Check that Julian dates are those of a moment, within a tolerance."""
+    """Raise `_Unusual` unless all Julian dates are those of a moment, within a tolerance."""
     for name, zero in _DAY_NUMBERS:
         for _, match in _matched_cards(reader, name, _DAYS_CARD):
             value = 0.0 if match is None else float(match[1])
-            # A card with more digits than a date of our centuries has gives no time.
+            # A number outside the range, or a whole number, gives no time.
             if not _FIRST_MJD < value - zero < _END_OF_MJD or not value % 1:
                 raise _Unusual
             if abs(MJD_START + timedelta(days=value - zero) - moment_time) > tolerance:

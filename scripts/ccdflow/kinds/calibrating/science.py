@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow import paths
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
 from ccdflow.kinds.calibrating import (
@@ -51,7 +52,7 @@ class Science(CardsOfFrames, GroupedKind):
     is_in_batches = True
     version = ARITHMETIC_VERSION
     header_version = 5
-    path_prefix = "calibrated/"
+    path_prefix = f"{paths.CALIBRATED_FOLDER}/"
     reach = OF_A_FRAME
     reports_frames = True
     why_moved = "its reduced frame is not there any more"

@@ -28,9 +28,9 @@ _HISTORY_WIDTH = 72
 _MOST_NAMED = 6
 # The content of the products below detector/, by the beginning of their names.
 _CONTENT_BY_PREFIX = {
-    "pixels_": "pixels that the night's masters show to be odd",
-    "shutter_": "dead time of the shutter over the image, from the night's flats",
-    "bad_pixels_": "map of bad pixels, from the measurements of its nights",
+    paths.PIXELS_START: "pixels that the night's masters show to be odd",
+    paths.SHUTTER_START: "dead time of the shutter over the image, from the night's flats",
+    paths.BAD_PIXELS_START: "map of bad pixels, from the measurements of its nights",
 }
 # The way in which variances are compared, by the words of the column ``variance_is``.
 _COMPARISON_BY_WORD = {
@@ -97,7 +97,7 @@ def explain_product(results, product, context=None):
             value="absent",
             remedy="give a reduced, combined or calibrated frame",
         )
-    if product.startswith("detector/"):
+    if paths.top_folder(product) == paths.DETECTOR_FOLDER:
         lines = _story_of_measurement(product, header)
     elif "NCOMBINE" in header:
         lines = _story_of_master(results, product, header)
@@ -156,7 +156,7 @@ def _story_of_frame(results, product, header):
     lines = [f"{product}: {description}" if description else product]
     lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
     lines.append(f"  reduced  {_words_on_reduction(header)}")
-    if product.startswith("calibrated/"):
+    if paths.top_folder(product) == paths.CALIBRATED_FOLDER:
         row_of_step = _steps_of_product(results, product)
         for kind in MASTER_KINDS:
             lines += step_lines(results, kind, header, row_of_step.get(kind, {}))

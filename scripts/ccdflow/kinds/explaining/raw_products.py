@@ -81,7 +81,7 @@ def products_of(results, file):
     masters = [
         product
         for product, record in ledger.load_ledger(results).items()
-        if product.startswith("combined/")
+        if paths.top_folder(product) == paths.COMBINED_FOLDER
         and record.status == job_records.MADE
         and file in record.data.get("members", ())
     ]

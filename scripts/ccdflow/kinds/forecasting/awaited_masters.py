@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+from ccdflow import paths
 from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching.match_sentences import is_later
@@ -112,7 +113,11 @@ def _measurements_awaited(context, night, group):
     if not DETECTOR.is_enabled(context):
         return
     # Measurements and maps of later nights may change or vanish.
-    yield from (("", each, "", 0.0) for each in group.measurements if each.split("/")[2] > night)
+    yield from (
+        ("", product, "", 0.0)
+        for product in group.measurements
+        if paths.night_of_product(product) > night
+    )
     if not any(map(DETECTOR.has_name, group.measurements)):
         yield DETECTOR.name, group.camera, "", 0.0
     if corrects_shutter(context, group.camera) and not any(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.camera.exposures import EXACT_PART, EXACT_SECONDS
+from ccdflow.camera.exposures import EXACT_FRACTION, EXACT_SECONDS
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.makers.dark_maker import DarkMaker
@@ -42,7 +42,7 @@ class Dark(ExposedMasterKind):
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
         for rows_of_exposure in _runs_of_close_values(
-            rows_with_exposure, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)
+            rows_with_exposure, "exptime", lambda t: max(EXACT_SECONDS, EXACT_FRACTION * t)
         ):
             for rows_alike in _split_by_temperature(rows_of_exposure, tolerance):
                 common_values = observation_of(context, rows_alike, self, night=rows_alike[0].night)
@@ -126,7 +126,7 @@ def rounded_exposure(seconds):
     """
     if seconds < 1:
         return float(f"{seconds:.2g}")
-    digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0
+    digits = 1 if EXACT_FRACTION * seconds <= EXACT_SECONDS else 0
     return round(seconds, digits)
 
 

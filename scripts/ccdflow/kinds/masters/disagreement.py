@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.identity import differing_cards_in_words, value_of
+from ccdflow.camera.identity import differing_cards_in_words, value_of_card_text
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector.two_populations import split_populations
 from ccdflow.kinds.masters.selecting import as_statistics
@@ -89,4 +89,4 @@ def explain_left_out(context, members, members_kept, left_out):
 def _header_values(context, record):
     """Return {keyword: value as text} of a reduced frame's first header."""
     (hdu,) = read_hdus(context.results / record.product, 1)
-    return {keyword: value_of(text) for keyword, text in hdu.cards.items()}
+    return {keyword: value_of_card_text(text) for keyword, text in hdu.cards.items()}

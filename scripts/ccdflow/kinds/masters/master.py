@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow import paths
 from ccdflow.files import checksum
 from ccdflow.kinds.masters import combining, group_queries, grouping, memory_limits
 from ccdflow.kinds.masters.makers.master_maker import MasterMaker
@@ -60,7 +61,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     verb = "make"
     is_report = False
     takes_all_cores = True
-    path_prefix = "combined/"
+    path_prefix = f"{paths.COMBINED_FOLDER}/"
     reach = OF_A_MASTER
     header_version = 6
 

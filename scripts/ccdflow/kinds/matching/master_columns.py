@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_FRACTION, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster, Rules
 from ccdflow.kinds.matching.temperatures import (
@@ -238,4 +238,4 @@ def is_scaled_too_far(scale, scale_up):
     -------
     bool or numpy.ndarray of the same shape, bool
     """
-    return scale > scale_up * (1 + EXACT_PART)
+    return scale > scale_up * (1 + EXACT_FRACTION)

@@ -203,7 +203,7 @@ class MasterLibrary:
                 keyword
                 for keyword in differing_keywords
                 if identity.tells_apart(keyword, group_by)
-                and not identity.is_of(keyword, ("temperature",))
+                and not identity.has_meaning(keyword, ("temperature",))
             ]
             common_cards[setup] = {
                 keyword: value

@@ -151,7 +151,7 @@ def _sections_by_origin(row, origin, image, shape):
     shape : (int, int)
         (ny, nx) of the raw image.
     """
-    if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
+    if any(amplifier.is_flipped_x or amplifier.is_flipped_y for amplifier in image.amplifiers):
         return {}
     shifts_of_amplifiers = {axis_shifts(amplifier) for amplifier in image.amplifiers}
     if len(shifts_of_amplifiers) > 1:
@@ -250,12 +250,14 @@ def cards_in_larger_window(cards, cards_of_larger):
     dict of str to str
     """
     other_cards = {
-        name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_MEANINGS)
+        name: value
+        for name, value in cards.items()
+        if not identity.has_meaning(name, _PLACE_MEANINGS)
     }
     places = {
         name: value
         for name, value in cards_of_larger.items()
-        if identity.is_of(name, _PLACE_MEANINGS)
+        if identity.has_meaning(name, _PLACE_MEANINGS)
     }
     return other_cards | places
 
@@ -318,7 +320,9 @@ def _has_same_amplifiers(frame_place, master_place, region):
             amplifier.place.shift(region.y0, region.x0)
         ):
             return False
-        flips = [(each.flip_x, each.flip_y) for each in (amplifier, amplifier_of_master)]
+        flips = [
+            (each.is_flipped_x, each.is_flipped_y) for each in (amplifier, amplifier_of_master)
+        ]
         if flips[0] != flips[1]:
             return False
         gains = amplifier.gain, amplifier_of_master.gain

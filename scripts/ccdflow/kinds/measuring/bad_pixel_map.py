@@ -59,7 +59,7 @@ class BadPixels(Kind):
     verb = "make"
     is_report = False
     takes_all_cores = True
-    path_prefix = "detector/"
+    path_prefix = f"{paths.DETECTOR_FOLDER}/"
     version = 4
     why_moved = "there are no such darks or flats any more"
 

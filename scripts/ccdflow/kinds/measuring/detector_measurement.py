@@ -52,7 +52,7 @@ class NightDetector(MeasurementKind):
 
     def has_name(self, product):
         """Return whether a path is that of the measurement of a night."""
-        return paths.is_measurement_of_night(product, "pixels_")
+        return paths.is_measurement_of_night(product, paths.PIXELS_START)
 
     def is_enabled(self, context):
         """Return whether the configuration asks for measurements."""

@@ -34,7 +34,8 @@ def _readout_cards_of(setting):
     return ", ".join(
         f"{name} {value}"
         for name, value in cards.items()
-        if identity.is_of(name, ("gain", "readout")) and identity.is_decisive(name, READOUT_FACTS)
+        if identity.has_meaning(name, ("gain", "readout"))
+        and identity.is_decisive(name, READOUT_FACTS)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow import paths
 from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import candidate_masters
 from ccdflow.kinds.matching.setups import epoch_of
@@ -18,7 +19,7 @@ class MeasurementKind(GroupedKind):
     is_report = False
     takes_all_cores = True
     is_in_batches = True
-    path_prefix = "detector/"
+    path_prefix = f"{paths.DETECTOR_FOLDER}/"
     reach = OF_A_MASTER
 
     # -- planning ----------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Shutter(MeasurementKind):
 
     def has_name(self, product):
         """Return whether a path is that of a map of a night."""
-        return paths.is_measurement_of_night(product, "shutter_")
+        return paths.is_measurement_of_night(product, paths.SHUTTER_START)
 
     # -- planning ----------------------------------------------------------------------------------
 

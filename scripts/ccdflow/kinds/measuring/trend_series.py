@@ -142,7 +142,7 @@ def _measurement_points(context, groups):
     """Yield (key of the series, night, point) of the figures of a detector's measurements."""
     temperatures = _dark_temperatures(context, groups)
     for group in groups:
-        setup = paths.stem(group.product).removeprefix("pixels_")
+        setup = paths.stem(group.product).removeprefix(paths.PIXELS_START)
         degrees, exposures = temperatures[group.product]
         for figures in _figures_of_group(context, group):
             for name in _MEASUREMENT_FIGURES:

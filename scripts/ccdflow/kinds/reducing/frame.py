@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import partial
 
+from ccdflow import paths
 from ccdflow.frame import reduction
 from ccdflow.kinds import verification
 from ccdflow.kinds.kind import Kind
@@ -52,7 +53,7 @@ class Frame(Kind):
     verb = "reduce"
     is_report = False
     is_in_batches = True
-    path_prefix = "reduced/"
+    path_prefix = f"{paths.REDUCED_FOLDER}/"
     reach = OF_A_FRAME
     reports_frames = True
     why_moved = "raw file missing, and the product is damaged or stands in the way of another"

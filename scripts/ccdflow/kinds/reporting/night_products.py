@@ -24,13 +24,12 @@ class NightProduct(Kind):
     """
 
     file = ""
-    path_prefix = "nights/"
+    path_prefix = f"{paths.NIGHTS_FOLDER}/"
     reach = OF_A_NIGHT
 
     def has_name(self, product):
         """Return whether a path is that of this file in any night's folder."""
-        top, _, path_below = product.partition("/")
-        return top == "nights" and path_below.count("/") == 1 and product.endswith(f"/{self.file}")
+        return paths.is_file_of_night(product, self.file)
 
     def product(self, night):
         """Return the path of this file of a night, relative to the results folder."""

@@ -30,8 +30,8 @@ _WIDTH, _HEADLINE_HEIGHT, _ROW_HEIGHT = 13, 0.9, 4.3
 _HEADLINE_LEFT = 0.01
 # Relative widths of the panels of image, levels and strip.
 _PANEL_WIDTHS = (1.15, 1.2, 1.9)
-# Sizes of letters in points: of names and sentences in panels, and of titles.
-_NAME, _TITLE = 11, 9
+# Sizes of letters, points: of names and sentences in panels, and of titles.
+_NAME_POINTS, _TITLE_POINTS = 11, 9
 # Widths of lines, points: grid, border of a region, curve, the header's section.
 _GRID_LINE, _BORDER_LINE, _CURVE_LINE, _CLAIM_LINE = 0.5, 1.6, 0.8, 4
 # Lengths of a dash and of a gap, in widths of the line.
@@ -160,7 +160,7 @@ def _draw_image(panel, image, findings, prefix):
             color=_DATA_COLOUR,
             ha="center",
             va="center",
-            fontsize=_NAME,
+            fontsize=_NAME_POINTS,
             weight="bold",
         )
     for keyword, region in findings.claimed_sections:
@@ -169,7 +169,7 @@ def _draw_image(panel, image, findings, prefix):
     text = f"{prefix}data (blue), overscan (green)"
     if "BIASSEC" in dict(findings.claimed_sections):
         text += ", BIASSEC (dashed)"
-    panel.set_title(text, fontsize=_TITLE, color=INK, loc="left")
+    panel.set_title(text, fontsize=_TITLE_POINTS, color=INK, loc="left")
     panel.set_xlabel("column (pixels)", fontsize=NUMBER_POINTS, color=INK)
     panel.set_ylabel("row (pixels)", fontsize=NUMBER_POINTS, color=INK)
 
@@ -215,7 +215,9 @@ def _draw_levels(panel, axis):
         )
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER_POINTS, color=INK)
     panel.set_ylabel(f"adu above {base:.0f}", fontsize=NUMBER_POINTS, color=INK)
-    panel.set_title(f"mean of the {axis.name}, log scale", fontsize=_TITLE, color=INK, loc="left")
+    panel.set_title(
+        f"mean of the {axis.name}, log scale", fontsize=_TITLE_POINTS, color=INK, loc="left"
+    )
 
 
 def _draw_strip(panel, findings, axis):
@@ -240,7 +242,7 @@ def _draw_strip(panel, findings, axis):
     panel.set_xlim(first + 0.5, last + 0.5)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER_POINTS, color=INK)
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=NUMBER_POINTS, color=INK)
-    panel.set_title("the overscan, enlarged", fontsize=_TITLE, color=INK, loc="left")
+    panel.set_title("the overscan, enlarged", fontsize=_TITLE_POINTS, color=INK, loc="left")
     panel.legend(fontsize=NUMBER_POINTS, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 
@@ -250,7 +252,7 @@ def _write_why_no_strip(panel, findings):
     text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
     if not findings.has_light:
         text = "There is too little light in this frame\nto tell overscan from science pixels."
-    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=_NAME)
+    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=_NAME_POINTS)
 
 
 def _range_near_strips(axis, used_ends):

@@ -426,10 +426,10 @@ class _Homes:
             reach = self._reach_by_kind[kind]
             if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
-                return self._night_by_product[f"reduced/{path_of_frame}"]
+                return self._night_by_product[f"{paths.REDUCED_FOLDER}/{path_of_frame}"]
             if reach == OF_A_NIGHT:
-                return self._night_by_segment[product.split("/")[1]]
-        except (KeyError, IndexError):
+                return self._night_by_segment[paths.night_of_product(product)]
+        except KeyError:
             # The product is of a kind that is gone, or has an earlier path.
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""

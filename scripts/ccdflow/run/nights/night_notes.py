@@ -185,7 +185,7 @@ class NightNotes:
         raw_folder, segment = paths.home_of(posixpath.dirname(product))
         if raw_folder is not None:
             nights = self.nights_in(raw_folder)
-        elif product.startswith("nights/"):
+        elif paths.top_folder(product) == paths.NIGHTS_FOLDER:
             nights = self._nights_by_segment.get(segment, ())
         else:
             return None
@@ -305,7 +305,7 @@ def home_finder(context):
         if reach_by_kind[record.kind] == OF_A_FRAME:
             return night_by_product[record.product]
         if reach_by_kind[record.kind] == OF_A_NIGHT:
-            return night_by_segment[record.product.split("/")[1]]
+            return night_by_segment[paths.night_of_product(record.product)]
         return ""
 
     return find_home

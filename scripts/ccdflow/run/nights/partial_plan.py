@@ -236,7 +236,7 @@ def _is_of_open_night(name, folders, segments):
     if segment is not None:
         return segment in segments
     # The products in a camera's folder, which are of all nights, are planned in any case.
-    return name.partition("/")[0] == "detector" and name.count("/") < 2
+    return paths.is_of_all_nights(name)
 
 
 # -- the plan --------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class ReadingHashes:
         """Return the hash of the settings by which a camera's pixels are read and reduced."""
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
-        pixel_settings = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixel_settings = [camera.amplifiers, camera.has_overscan, camera.layout, camera.size]
         pixel_settings += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
         # The width of the overscan strip decides this model: `outdated_files` compares it for each

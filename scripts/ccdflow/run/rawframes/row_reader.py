@@ -241,7 +241,7 @@ class RawRowReader:
             values |= {"camera": camera.name, "basis": self.hashes.hash_of(camera.name)}
             remembered = self.hashes.remembered_of(camera.name)
             values |= _values_of_cards(file, camera, headers, remembered)
-            if not camera.raw and is_called_master(headers):
+            if not camera.is_raw and is_called_master(headers):
                 refuse_reduced(headers, file=file)
             file_values.geometry, file_values.recipe, notes = remembered(
                 "arranged",
@@ -441,7 +441,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     FrameError
         If it cannot be reduced.
     """
-    if not camera.raw:
+    if not camera.is_raw:
         refuse_reduced(headers, file=file, is_master_sought=False)
     recipe = camera.recipe(settings.reduction)
     frame_geometry = camera.geometry(headers, file=file, layout=recipe.layout)
