@@ -515,10 +515,6 @@ VERBS = {
 PRESCRIBED_TRUTHS = {
     # Settings of a reduction, as a profile names them.
     "reduction_recipe.py": {"raw", "subtract", "trim"},
-    # Keys of a camera's profile, whose values are in a hash by their names.
-    "cameras.py": {"overscan", "raw"},
-    # A section runs backwards as `Amplifier.flip_x` says.
-    "sections.py": {"flip_x", "flip_y"},
     # A setting of Snakemake's workflow.
     "host.py": {"use_threads"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.

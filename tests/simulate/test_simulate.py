@@ -503,7 +503,24 @@ def test_overscan_on_the_left_mirrors_the_camera(tmp_path):
 
 
 def test_a_folder_of_an_earlier_commit_has_the_same_parameters_of_its_camera():
-    camera = replace(simulate.LFC, has_sound_header=True)
+    camera = replace(simulate.LFC, has_usable_biassec=True)
+    names = [
+        "instrument",
+        "nx",
+        "ny",
+        "n_overscan",
+        "n_leaked",
+        "overscan_side",
+        "sound_header",
+        "gain",
+    ]
+    assert list(camera.parameters())[: len(names)] == names
+    assert camera.parameters()["sound_header"] is True
+    assert simulate.LFC.parameters()["sound_header"] is False
+
+
+def test_a_sound_header_names_the_usable_overscan():
+    camera = replace(simulate.LFC, has_usable_biassec=True)
     assert camera.biassec == "[2056:2080,1:4128]"
 
 

@@ -32,7 +32,7 @@ class SimulatedCamera:
         Number of overscan columns that hold leaked light, counted from the science pixels.
     overscan_side : {'right', 'left'}
         Side of the science pixels on which the overscan is.
-    has_sound_header : bool
+    has_usable_biassec : bool
         Whether BIASSEC names the usable overscan. Otherwise, as in the LFC, it includes the leaked
         columns and lacks the last row.
     gain : float
@@ -69,7 +69,7 @@ class SimulatedCamera:
     n_overscan: int = 32
     n_leaked: int = 7
     overscan_side: str = "right"
-    has_sound_header: bool = False
+    has_usable_biassec: bool = False
     gain: float = 1.1
     read_noise: float = 11.0
     level: float = 1140.0
@@ -196,7 +196,7 @@ class SimulatedCamera:
     @property
     def biassec(self):
         """Value of BIASSEC: wrong as in the LFC's headers, unless the camera has sound ones."""
-        if self.has_sound_header:
+        if self.has_usable_biassec:
             return self.section(self.usable_overscan_columns)
         return self.section(self.overscan_columns, rows=self.ny - 1)
 

@@ -164,7 +164,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
     parameters = {
         "simulator": truth.SIMULATOR_VERSION,
         "seed": seed,
-        "camera": truth.camera_parameters(camera.parameters(),
+        "camera": camera.parameters(),
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
     truth.check_simulation_folder(folder, frames, parameters, overwrites=overwrites)
@@ -303,7 +303,7 @@ def _claim_archive(folder, camera, seed):
     parameters = {
         "simulator": truth.SIMULATOR_VERSION,
         "seed": seed,
-        "camera": truth.camera_parameters(camera.parameters(),
+        "camera": camera.parameters(),
     }
     path = folder / _ARCHIVE_FILE
     if path.exists():

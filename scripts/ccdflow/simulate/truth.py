@@ -21,7 +21,7 @@ cosmics/<file>      (n, 3)         row, column, electrons of each pixel that a c
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -42,9 +42,6 @@ TRUTH_FILE = "truth.json"
 
 TRUTH_ARRAYS = "truth.npz"
 """The file with the arrays of a folder's truth."""
-
-# Fields of the camera with another name in the files: existing folders keep their parameters.
-_NAMES_IN_FILES = {"has_sound_header": "sound_header"}
 
 
 @dataclass(frozen=True)
@@ -181,20 +178,6 @@ def read_truth_file(folder):
         raise UserError(
             "not a truth file of the simulator", file=path, remedy="choose another folder"
         ) from None
-
-
-def camera_parameters(camera):
-    """Return the fields of a camera by their names in truth.json and archive.json.
-
-    Parameters
-    ----------
-    camera : ccdflow.simulate.camera.SimulatedCamera
-
-    Returns
-    -------
-    dict of str to object
-    """
-    return {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(camera).items()}
 
 
 def _camera_truth(camera):

@@ -87,7 +87,8 @@ def test_a_sound_header_needs_no_profile(side, leaked):
         LFC,
         nx=300,
         overscan_side=side,
-        n_leaked=leaked, has_sound_header=True,
+        n_leaked=leaked,
+        has_usable_biassec=True,
         instrument="PROBE",
     )
     header, flat = simulate_frame(camera, FLAT)

@@ -89,7 +89,7 @@ class NightDetector(MeasurementKind):
         masters = [[record.product, record.key, record.status] for _, record in outcomes]
         basis = {
             "arithmetic": self.version,
-            "settings": _settings_in_basis(context)),
+            "settings": _settings_in_basis(context),
             "masters": masters,
         }
         if any(
