@@ -164,14 +164,17 @@ def verify(folders, *, verifies_all_products, expected, threads):
     # Imported here, because no other rule needs ccdproc; a process of its own would take 0.8 s.
     from ccdflow import commandline
     from ccdflow.run.ledger import noted_fits_products
-    from ccdflow.verify.command import VerifyRequest, report
+    from ccdflow.verify.command import VerifyRequest, verify_and_report
 
-    words = (expected,) if isinstance(expected, str) else tuple(expected)
     request = VerifyRequest(
-        verifies_all_products=verifies_all_products, expected=words, threads=threads
+        verifies_all_products=verifies_all_products,
+        expected_causes=(expected,) if isinstance(expected, str) else tuple(expected),
+        threads=threads,
     )
-    records = noted_fits_products(RESULTS)
-    if commandline.run_parsed(lambda: report(*folders, request, notes_by_product=records)):
+    verify_folders = partial(
+        verify_and_report, *folders, request, notes_by_product=noted_fits_products(RESULTS)
+    )
+    if commandline.run_parsed(verify_folders):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

@@ -623,7 +623,7 @@ def hours_of(dates):
     """Return the hours of members that were taken at some dates."""
     kept = [("", SimpleNamespace(product=date)) for date in dates]
     context = SimpleNamespace(
-        row_of=lambda product: SimpleNamespace(facts={"date_obs": product}),
+        row_of_product=lambda product: SimpleNamespace(facts={"date_obs": product}),
     )
     return combining.CombineWork(None, context, None, kept, [], 1).hours
 

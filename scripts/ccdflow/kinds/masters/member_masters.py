@@ -178,7 +178,7 @@ class Members:
         """The amplifiers without signal in all members: {name: 'saturated' or 'dead'}."""
         return selecting.common_flags(self.records_of_files)
 
-    def lost_parts(self, image, reduction, rows, sample):
+    def lost_pixels(self, image, reduction, rows, sample):
         """Return the fraction of each member's pixels without a value, in amplifiers with signal.
 
         The overscan of frames that were not trimmed, and gaps between amplifiers, do not count.

@@ -190,7 +190,7 @@ def expected_dark_light(plane, place):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float32
-        In the unit of the dark; at least minus `LEAST_LIGHT` times its standard error.
+        In the unit of the dark; at least minus `MOST_BELOW_ZERO` times its standard error.
     """
     key = repr(place)
     if key not in plane.light_by_place:

@@ -273,7 +273,7 @@ def _shares_of_masters(planes, account):
 
 
 def limited_light(light, variance_without_light, flat, photon_variance):
-    """Return smooth light, raised to minus `LEAST_LIGHT` standard deviations where it is lower.
+    """Return smooth light, raised to minus `MOST_BELOW_ZERO` standard deviations where it is lower.
 
     Parameters
     ----------

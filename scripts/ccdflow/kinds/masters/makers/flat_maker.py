@@ -55,11 +55,11 @@ class FlatMaker(ExposedMasterMaker):
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         rows, sample = self._sample(members, image, reduction)
         noises = [noise for noise in members.noises(image, reduction) if noise.name not in flags]
-        lost_parts = members.lost_parts(image, reduction, rows, sample)
+        lost_pixels = members.lost_pixels(image, reduction, rows, sample)
         gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
         statistics = [
             flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=lost_part)
-            for frame, lost_part in zip(sample, lost_parts, strict=True)
+            for frame, lost_part in zip(sample, lost_pixels, strict=True)
         ]
         selection = dark_flat_selection.select_flats(statistics)
         if selection.agrees or None in members.seconds:
