@@ -613,7 +613,7 @@ def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profil
         assert len(series.pairs) == 6
         assert slope == pytest.approx(0, abs=4 * error)
         # Six pairs, 1 to 10 days apart, each with an error of its own.
-        least_error = min(pair.error for pair in series.pairs)
+        least_error = min(pair.variance_error for pair in series.pairs)
         assert least_error / 10 / 6**0.5 < error < least_error
     assert {row[3] for row in section.rows} == {"none is seen"}
     assert section.pictures[0].png.startswith(b"\x89PNG")

@@ -23,9 +23,9 @@ WRITERS = {
     "kinds/masters/makers/flat_maker.py": ("_gain_warnings", "_shape_warnings"),
     "detector/member_selection.py": ("_left_out_by", "find_copies"),
     "detector/dark_flat_selection.py": (
-        "_lost_outliers",
-        "_faint_outliers",
-        "_temperature_outliers",
+        "_outliers_by_lost_pixels",
+        "_outliers_by_noise",
+        "_outliers_by_temperature",
     ),
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),
     "frame/placement.py": ("_place_world",),
