@@ -57,6 +57,7 @@ def test_a_page_warns_of_a_read_noise_unlike_the_claimed_one(claim, sentence, tm
     fill(tmp_path / "raw", biases(5))
     text = text_of(run_night(tmp_path, PROFILE % claim))
     assert ("that are claimed" in text) == bool(sentence)
+    assert "“Claimed” is the value of the header or of the camera's profile." in text
     if sentence:
         percent = {9.0: 33, 4.0: 50}[claim]
         match = re.search(r"test A: the read noise is ([\d.]+) electrons, (\d+) " + sentence, text)

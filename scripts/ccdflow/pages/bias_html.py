@@ -78,6 +78,11 @@ class NoiseContent:
                 headings.append((column.heading, column.hint, []))
         return headings
 
+    @property
+    def has_claimed_noise(self):
+        """Whether the table has the read noise that a header or a profile gives."""
+        return any(column.heading == _CLAIMED_HEADING for column in self.columns)
+
 
 @dataclass(frozen=True)
 class NoiseColumn:
@@ -126,6 +131,8 @@ def _read_noise_cell(amplifier):
     return with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 
+# The heading of the read noise that a header or a profile gives.
+_CLAIMED_HEADING = "claimed (e⁻)"
 # The columns of the table: heading above, heading, text on hovering, and the function that returns
 # the cell of an amplifier.
 _COLUMNS = (
@@ -147,7 +154,7 @@ _COLUMNS = (
     ),
     (
         _READ_NOISE,
-        "claimed (e⁻)",
+        _CLAIMED_HEADING,
         "Read noise as the header or the profile has it, electrons",
         _figure_writer("claimed_read_noise"),
     ),

@@ -38,10 +38,11 @@ def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGM
     ccdflow.kinds.measuring.nights.night_findings.NightFindings
     """
     images, figures, remarks, sources_used = [], [], [], set()
+    has_several_amplifiers = sum(len(image.amplifiers) for image in night.images) > 1
     for image in night.images:
         bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
         # Two threads: each of the two functions reads the flats from the disk.
-        transfers, (sources, texts) = threaded_map(
+        transfers, (sources_of_image, texts) = threaded_map(
             lambda measure: measure(),
             (
                 lambda image=image: {
@@ -51,7 +52,6 @@ def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGM
             ),
             threads,
         )
-        sources_used |= sources
         remarks += texts
         rates = {}
         for amplifier in image.amplifiers:
@@ -62,18 +62,20 @@ def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGM
             )
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
-                sources_used.add("dark")
+                sources_of_image.add("dark")
             if flag_by_levels(
                 night, image, amplifier, gain, masks, includes_ccdmask=includes_ccdmask
             ):
-                sources_used.add("levels")
+                sources_of_image.add("levels")
+        sources_used |= sources_of_image
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
         for amplifier in image.amplifiers:
             values = _figures_of_amplifier(night, amplifier, transfers[amplifier.name])
-            values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], sources_used)
+            values |= _bad_pixel_counts(
+                night, mask[night.place(amplifier).slices], sources_of_image
+            )
             figures.append(values | {"dark_rate": rates[amplifier.name]})
-            has_several_amplifiers = len(figures) > 1 or len(image.amplifiers) > 1
             remarks += _sentences_on_amplifier(
                 night, amplifier, values, has_several_amplifiers=has_several_amplifiers
             )
@@ -102,16 +104,25 @@ def _sentences_on_amplifier(night, amplifier, values, *, has_several_amplifiers)
     ]
 
 
-def _bad_pixel_counts(night, mask, sources_used):
-    """Return the numbers of an amplifier's bad pixels by their flaw; NaN where none could show."""
+def _bad_pixel_counts(night, mask, sources_of_image):
+    """Return the numbers of an amplifier's bad pixels by their flaw; NaN where none could show.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The flaws of the amplifier's pixels.
+    sources_of_image : set of str
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels of its image.
+    """
     has_several_exposures = (
         len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
     )
     bits = {
-        "hot": (HOT, "dark" in sources_used),
-        "varies": (VARIES, "dark" in sources_used and has_several_exposures),
-        "low": (DEAD, "flat" in sources_used),
-        "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & sources_used)),
+        "hot": (HOT, "dark" in sources_of_image),
+        "varies": (VARIES, "dark" in sources_of_image and has_several_exposures),
+        "low": (DEAD, "flat" in sources_of_image),
+        "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & sources_of_image)),
     }
     # The source "deep" alone shows bad columns, but cannot show the absence of bad columns.
     if np.any(mask & BAD_COLUMN):
