@@ -21,6 +21,9 @@ _GROUP_HINTS = {
     _COMBINED_NOISE: "Of a pixel of the combined bias",
 }
 
+# The heading of the read noise that a header or a profile gives.
+_CLAIMED_HEADING = "claimed (e⁻)"
+
 
 @dataclass(frozen=True)
 class BiasContent:
@@ -131,8 +134,6 @@ def _read_noise_cell(amplifier):
     return with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 
-# The heading of the read noise that a header or a profile gives.
-_CLAIMED_HEADING = "claimed (e⁻)"
 # The columns of the table: heading above, heading, text on hovering, and the function that returns
 # the cell of an amplifier.
 _COLUMNS = (
