@@ -123,7 +123,8 @@ def fit_ageing(pairs):
     Notes
     -----
     A line is fitted by weighted least squares. The error of n independent pairs follows from their
-    residuals (White 1980, Econometrica 48, 817).
+    residuals (White 1980, Econometrica 48, 817). On simulated walks of ten masters its ratio to the
+    true error is between 0.4 and 2.5: the residuals of pairs that share a master are correlated.
     """
     pairs_apart = [pair for pair in pairs if pair.days > 0]
     if len(pairs_apart) < _FEWEST_PAIRS:
