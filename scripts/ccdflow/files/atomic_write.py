@@ -13,8 +13,8 @@ from ccdflow import paths
 
 # Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_SECONDS = 86400
-# A folder that another run removes is made again at most this many times. Chosen: by chance it is
-# not removed more often.
+# A folder that another run removes is made again at most this many times. Chosen: another run
+# removes it once or twice.
 _MOST_TRIALS = 5
 
 

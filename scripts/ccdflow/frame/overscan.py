@@ -329,7 +329,7 @@ def _fitted_levels(positions, levels, is_good, recipe):
         try:
             spline = LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)
         except ValueError:
-            # The levels are enough for all pieces together, but one piece has too few, at a gap.
+            # There are enough levels in all, but one piece of the spline, at a gap, has too few.
             continue
         if order == recipe.order:
             return spline(positions)

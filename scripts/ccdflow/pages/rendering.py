@@ -306,7 +306,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
             Path(self.directory).mkdir(parents=True, exist_ok=True)
             super().dump_bytecode(bucket)
         except OSError:
-            # If nothing can be written there, each process compiles for itself, as for modules.
+            # Without a folder that can be written, each process compiles the templates anew.
             return
 
 

@@ -14,11 +14,11 @@ _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
 # Margins above and below the values of a panel: a fraction of their range, but at least this
 # fraction of the largest value, and never 0.
 _MARGIN_OF_RANGE, _MARGIN_OF_VALUE, _LEAST_MARGIN = 0.08, 2e-4, 1e-6
-# Margins before the first and after the last frame: a fraction of the time between them, but at
-# least so many hours.
+# Margins before the first and after the last frame: a fraction of the time between them, and their
+# least size in hours.
 _MARGIN_OF_TIME, _LEAST_HOURS = 0.02, 1 / 60
 
-# At most so many digits has each end of a range, and so many a single value.
+# Digits at most: of each end of a range, and of a single value.
 _RANGE_DIGITS, _VALUE_DIGITS = 6, 3
 
 

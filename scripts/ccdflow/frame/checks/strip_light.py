@@ -58,7 +58,7 @@ _STRIP_REMEDY = (
     "if the frame was read without overscan, or trimmed, give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
-# The remedy before it in a warning that a strip may hold data.
+# The first half of the remedy in a warning that a strip may hold data.
 _READOUT_REMEDY = (
     "if its noise is that of the readout, correct `gain:` and `read_noise:` in the camera's"
     " profile;"

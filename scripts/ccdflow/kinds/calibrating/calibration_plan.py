@@ -63,7 +63,7 @@ _CHOICE_FACTS = (
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
 _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
-# At most so many exposures and temperatures are kept with their numbers: a sensor may have a
+# At most this many exposures, and temperatures, are kept with their numbers: a sensor may have a
 # million different temperatures.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)

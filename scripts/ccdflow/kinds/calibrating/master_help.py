@@ -253,7 +253,7 @@ def _helps_of_sums(sums):
         if master_key in totals:
             totals[master_key].add(sums_of_part, n_frames)
         else:
-            # Nothing is added for most masters, whose frames are all of one night.
+            # Most masters have frames of one night only, so that their sums need no addition.
             totals[master_key] = _ExactSums(sums_of_part, n_frames)
     helps = []
     for (kind, product, unit), total in sorted(totals.items(), key=_order_of_masters):

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 
-# A wish makes the frames of a master at most so many times as many: four times halve its noise.
+# A wish multiplies the frames of a master by at most this factor: four times as many frames halve
+# its noise.
 _FRAMES_FACTOR = 4
 # A wish is for at most this many further frames.
 _MOST_FURTHER_FRAMES = 20

@@ -136,7 +136,7 @@ def _frames_of_line(line, block):
 # -- masters ---------------------------------------------------------------------------------------
 
 
-# A date within so many days of the frame is written without its year.
+# Days: a date at most this far from the frame's is written without its year.
 _HALF_A_YEAR = 180
 
 

@@ -154,7 +154,7 @@ def dark_degrees_warmer_than(use, degrees):
     return degrees_warmer(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
 
 
-# Temperatures of frames repeat within and between nights: the texts of so many are read once.
+# Temperatures repeat within and between nights: up to 20,000 different texts are parsed once.
 @lru_cache(maxsize=20_000)
 def _numbers_of(degrees):
     """Return the values of temperature cards as numbers; None for a value that is no number."""

@@ -33,8 +33,8 @@ from ccdflow.wording import count, first_lines, first_named
 
 # A dry run has a paragraph on at most this many nights.
 _MOST_NIGHTS = 3
-# The overview names at most this many frames without masters, the closing lines so many harmful
-# darks.
+# At most this many frames without masters are named by the overview, and at most this many harmful
+# darks by the closing lines.
 _MOST_NAMED = 8
 
 COLUMNS = (

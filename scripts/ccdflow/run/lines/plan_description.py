@@ -331,7 +331,7 @@ def lines_of_jobs(plan, most_lines=None):
     lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
         jobs = jobs_by_kind.get(kind.name, [])
-        # A single job that is left over gets a line of its own, in place of a line with a count.
+        # If only one job exceeds the limit, it gets its line: a line with the count 1 is as long.
         has_room = most_lines is None or len(jobs) <= most_lines + 1
         jobs_shown = jobs if has_room else jobs[:most_lines]
         lines += [

@@ -18,7 +18,8 @@ from ccdflow import paths
 from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
 from ccdflow.run.rawframes import rawfolder
 
-# Other processes are started after this many folders. Chosen: so many take as long as their start.
+# Other processes are started after this many folders. Chosen: this many folders take as long as the
+# start of the processes.
 _MOST_FOLDERS_ALONE = 1000
 # A helper process gets this many folders at once: a question to it costs as much as a few folders.
 _CHUNK = 100

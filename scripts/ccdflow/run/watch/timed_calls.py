@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-# The threads of a call are looked at this many times within the limit.
+# Number of looks at the threads of a call within its time limit.
 _LOOKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS = "/proc/self/task/{}/status"

@@ -335,8 +335,8 @@ def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_li
     )
     variance.reshape(-1)[places] = terms_of_bright.variance(np.maximum(bright_pixels.light, 0))
     limit = np.full(variance.shape, CARD_TOLERANCE)
-    # Where a master has no value, as in an amplifier that the flat does not light, no error is made
-    # again, and that of the product counts as right.
+    # Where a master has no value, as in an amplifier that the flat does not light, no error can be
+    # computed, and the product's error counts as right.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]

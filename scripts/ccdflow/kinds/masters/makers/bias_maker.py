@@ -73,7 +73,7 @@ class BiasMaker(MasterMaker):
         )
         pair_noises = figures.pop("pair_noise")
         if amplifier.name in work.flags:
-            # All members have the flag, so that only the level is known.
+            # The amplifier is saturated or dead in all members: only its level is known.
             figures |= dict.fromkeys(_unknown_without_signal(figures), math.nan)
             pair_noises = ()
         levels_above_zero = levels if is_subtracted else [0.0] * len(levels)
