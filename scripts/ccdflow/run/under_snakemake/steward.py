@@ -42,8 +42,8 @@ _MOST_NAMED = 8
 # default of 700 the overview of 10,000 nights causes a dozen searches through all objects, which
 # take a quarter of its time. Above 7,000 little is gained, and garbage stays in memory longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 7000
-# If there are more batches than the first number, their files of counts are read at intervals of the
-# second, seconds. Chosen, not measured: a slow network may read 100 files a second.
+# If there are more batches than the first number, their files of counts are read at intervals of
+# the second number, in seconds. Chosen, not measured: a slow network may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
