@@ -37,7 +37,7 @@ _READ_ROWS = 256
 # A flat is refused if the median of its lit pixels is below the first or above the second number.
 # The two are far apart, because a flat has a mean of 1 also if parts of it are unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
-# Rows of a flat, about, in which its lit pixels are judged.
+# The lit pixels of a flat are judged in about this many of its rows.
 _CHECKED_ROWS = 256
 # Planes of a sort that a master keeps, one for each exposure time: most nights have one or two.
 _KEPT_PLANES = 2

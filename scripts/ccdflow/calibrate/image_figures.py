@@ -196,7 +196,7 @@ class ImageSample:
         return noises
 
     def _noises_with_other_bias(self, noises, factor):
-        """Return the noises of the masters; another bias in the dark is added to the bias."""
+        """Return the noises of the masters; that of the bias includes another bias in the dark."""
         other_variances = [
             self._calibration.noise.variance_of_other_bias(readout)
             for readout in self._calibration.readouts
@@ -229,7 +229,7 @@ def _median_of_region(image, region):
         sample = image.data[region.slices][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]
         return float(np.median(sample))
 
-    # A readout is no key: its level differs from frame to frame.
+    # The region is the key; a readout is not, because its level differs from frame to frame.
     return image.figure(("middle", region), sampled_median)
 
 

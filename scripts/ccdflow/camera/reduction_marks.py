@@ -9,8 +9,8 @@ from ccdflow.files.cards import card_value, contents_of_cards, has_card
 from ccdflow.files.rawheader import CARD_BYTES, commentary, has_card_texts
 from ccdflow.files.values import Broken, as_number
 
-# IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
-# ESO the product's category.
+# The keywords by which programs mark their steps. Their values differ: IRAF and Gemini write text
+# with a date, ccdproc the arguments or an empty card, BANZAI a status, ESO the product's category.
 _MARKS_OF_PROGRAMS = {
     "ccdflow": ("CCDFLOW",),
     "the Space Telescope's pipeline": ("BLEVCORR", "DRIZCORR"),

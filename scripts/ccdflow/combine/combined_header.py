@@ -56,7 +56,7 @@ def shared_cards(members):
 
 def extension_name_cards(member):
     """Return the cards that name an extension of a member."""
-    # INHERIT is among the cards that are equal in all members.
+    # INHERIT is left out here: it is among the cards that are equal in all members.
     names = (name for name in EXTENSION_NAMES if name != "INHERIT")
     return CardList((name, member.cards[name]) for name in names if name in member.cards)
 

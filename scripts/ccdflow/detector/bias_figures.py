@@ -24,8 +24,9 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
 
-# Two variances disagree from this many standard errors on. Normal variances reach that by chance in
-# one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer tails.
+# Two variances disagree if they differ by at least this many standard errors. Normal variances do
+# so by chance in one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer
+# tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the centre count. Where the frames are of two kinds,
 # all values count: they are about equally far from the centre.

@@ -36,7 +36,8 @@ _LEAST_SIDE = 16
 # of a detector is ten times larger. Here it would be too large: 1 ms in an exposure of 1 s is the
 # dead time of a fast shutter.
 _LEAST_LAMP_SCATTER = 1e-4
-# From this many degrees of freedom on, the scatter alone gives the errors: it is known to 10 %.
+# With at least this many degrees of freedom the scatter alone gives the errors: it is known to 10
+# %.
 _MANY_RESIDUALS = 50
 # Mean dead time and its error where no lamp was steady.
 _UNKNOWN_FIGURE = (np.nan, np.nan)

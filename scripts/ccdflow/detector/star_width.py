@@ -28,9 +28,9 @@ _FEWEST_PIXELS = 5
 _MOST_ELONGATED = 1.6
 # A star is saturated if it has at least the first number of pixels above half of its peak, and if
 # too many of these are near the peak. The second number is the fraction of them that may be above
-# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. With fewer pixels
-# chance may take four there. The width of a saturated star is too large, by a factor of 2 where it
-# bleeds.
+# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. A smaller star may
+# have four of its pixels there by chance. The width of a saturated star is too large, by a factor
+# of 2 where it bleeds.
 _PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: no pixel of the sky reaches half of it by
 # chance.
@@ -104,7 +104,7 @@ def _width_of_star(image, middle, step, top):
     step : int
         Distance in pixels within which the star's peak may be.
     top : float
-        The value from which on a pixel may be saturated.
+        A pixel of at least this value may be saturated.
     """
     wide_box = _box_about_star(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:

@@ -60,8 +60,9 @@ _NIGHTS_OF_PART = 30
 # 100 parts (of 20,000 simulated ones; 29 at 1.3 and 3 at 1.6), which lose some weight. With a
 # larger factor a noisy month counts as quiet, and its bad nights as steps.
 _LARGER_SCATTER = 1.4
-# Degrees of freedom of the scatter about the lines, over the number of nights: outliers are left
-# out. Of simulated normal values 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
+# Degrees of freedom of the scatter about the lines, over the number of nights: it is below 1
+# because outliers are left out. Simulated normal values give 0.76 with 40 nights, 0.82 with 100 and
+# 0.86 with 300.
 _MEDIAN_EFFICIENCY = 0.85
 # Largest correlation of neighbouring nights that is assumed. Chosen: errors grow 6.2 times then.
 # With a limit near 1 they would be infinite; with a smaller one a random walk has steps.
@@ -473,7 +474,7 @@ class _Nights:
         return _Fit(step, variance, *ends)
 
     def _window(self, cuts):
-        """Return the first night, and the one behind the last, of each night's fit: (n,) each."""
+        """Return the first night, and the one after the last, of each night's fit: (n,) each."""
         index = np.arange(self.values.size)
         edges = np.array([0, *cuts, index.size])
         parts = np.searchsorted(edges, index, side="right") - 1
@@ -482,7 +483,7 @@ class _Nights:
 
     @cached_property
     def _nights_nearby(self):
-        """The first night, and the one behind the last, that are near each night: (n,) each."""
+        """The first night, and the one after the last, that are near each night: (n,) each."""
         index, days = np.arange(self.values.size), self.days
         low = np.minimum(np.searchsorted(days, days - _MOST_DAYS_A_SIDE), index - _NEAREST_NIGHTS)
         high = np.maximum(np.searchsorted(days, days + _MOST_DAYS_A_SIDE), index + _NEAREST_NIGHTS)

@@ -114,7 +114,7 @@ def end_of_header(text):
     Parameters
     ----------
     text : bytes
-        Whole cards of a header whose END is padded with blanks, and the bytes behind them.
+        Whole cards of a header whose END is padded with blanks, and the bytes after them.
 
     Returns
     -------

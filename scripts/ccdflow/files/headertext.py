@@ -16,7 +16,7 @@ from astropy.io import fits
 from ccdflow.files import checksum, fits_structure
 from ccdflow.files.rawheader import CARD_BYTES
 
-# Letters of a card of commentary, behind its keyword.
+# Letters of a card of commentary, after its keyword.
 _COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED_FORMAT_END = 30

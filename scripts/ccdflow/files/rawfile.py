@@ -57,7 +57,7 @@ _MOST_BYTES_OF_ALL_HEADERS = 16 << 20
 _MOST_HDUS = 2000
 
 BYTES_BEYOND_END = 1 << 16
-"""Bytes read behind the promised end: in a damaged stream the checksum may be among them."""
+"""Bytes read after the promised end: in a damaged stream the checksum may be among them."""
 
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
@@ -117,7 +117,7 @@ class RawFile(io.RawIOBase):
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
     headers : list of astropy.io.fits.Header
-        Headers that `layout` could read, also those of a file that is cut off behind them.
+        Headers that `layout` could read, also those of a file that is cut off after them.
     """
 
     def __init__(self, file, name):

@@ -36,7 +36,7 @@ _EMPTY_CELLS = ("", "-", "–")
 
 
 def _format_fixed(values, decimals):
-    """Return the figures of all amplifiers as text, with so many digits after the point."""
+    """Return the figures of all amplifiers as text, with this number of decimals."""
     figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(figures).replace("-", "−") if figures else "–"
 

@@ -22,7 +22,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
 # The notes are read this many times at most if a run writes them meanwhile, as a watch does in each
-# round. Chosen.
+# round. Chosen: without a limit a reader could wait for as long as the watch goes on.
 _MOST_READINGS = 5
 # The two files of notes. The keys are those of their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}

@@ -157,7 +157,7 @@ def has_unreadable_records(results, ledger):
 
 
 def _read_ledger(results, head, lines):
-    """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
+    """Return the `Ledger` of the lines of notes after the first one, with the late notes."""
     ledger, late = Ledger(), late_notes.read_late_notes(results)
     late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)

@@ -51,7 +51,7 @@ def split_levels(levels):
         a level has fewer flats than `_FEWEST_OF_A_LEVEL`.
     """
     levels = np.asarray(levels, float)
-    # NaN is sorted behind all numbers.
+    # NaN is sorted after all numbers.
     order = np.argsort(levels, kind="stable")[: np.count_nonzero(np.isfinite(levels))]
     if len(order) < 2 * _FEWEST_OF_A_LEVEL or not levels[order[0]] > 0:
         return None

@@ -524,7 +524,8 @@ class SharedBasis:
         text_before, _, text_after_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
         self._text_between, _, self._text_after = text_after_frame.partition(_DEGREES_TEXT)
         if measurement_keys:
-            # Most of the text is about the detector's measurements, before the frame.
+            # Most of the text is on the detector's measurements, and precedes the frame's own
+            # values.
             measurements = calibration.group.measurements
             text = calibration.context.kept_by_key(
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements),

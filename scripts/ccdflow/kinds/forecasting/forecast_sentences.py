@@ -87,7 +87,7 @@ def paragraph(block):
         master_in_words, application = master_words(line), application_words(line, block)
         name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
-        # Even behind a long name of a filter there are two blanks.
+        # Even a long name of a filter is followed by two blanks.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]

@@ -46,7 +46,7 @@ _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
 _MOST_IMAGE_PIXELS = pixels(2.7)
 # Width of a tall image and of other images, inches.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
-# An image is tall from this height over width on.
+# An image is tall if its height over its width is at least this.
 _TALL_RATIO = 1.4
 # Least height of the panel of the overscan, and the sum of the room above and below it, inches.
 _LEAST_HEIGHT, _AROUND_PANELS = 1.3, 1.15

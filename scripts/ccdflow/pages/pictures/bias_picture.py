@@ -30,7 +30,8 @@ _HALF_BAR = 0.25
 _PANEL_WIDTH, _PANEL_HEIGHT = 5.0, 2.2
 # From the left of the picture to the panels of the right column, inches.
 _RIGHT_COLUMN = 6.8
-# From the left of the picture to the panel of structure, behind its names, and its width, inches.
+# From the left of the picture to the panel of structure (its names are between), and its width,
+# inches.
 _STRUCTURE_LEFT, _STRUCTURE_WIDTH = 1.65, 4.1
 # From the headline to the upper and to the lower row of panels, inches.
 _UPPER_ROW, _LOWER_ROW = 0.35, 3.45

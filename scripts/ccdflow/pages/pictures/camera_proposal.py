@@ -49,7 +49,7 @@ _LINEAR_SIGMA = 5
 _ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
 # Units of room below the levels and above them; the legend is above.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
-# Columns before and behind the strips that the panel of the strip shows.
+# Columns before and after the strips that the panel of the strip shows.
 _COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
 # From a strip to its name above it, in units of room.
 _NAME_ROOMS = 0.6

@@ -365,7 +365,7 @@ class Profile:
     strips : tuple of OverscanStrip
         The strips.
     columns : numpy.ndarray of shape (n,), int
-        Columns from a few before the strips to a few behind them, counted from 0.
+        Columns from a few before the strips to a few after them, counted from 0.
     lines : tuple of numpy.ndarray of shape (n,), float64
         Typical value of each column in the frame's unit, a line for each range of rows of the
         strips: four quadrants with overscan in the same columns have two.

@@ -31,7 +31,7 @@ from ccdflow.pages.pictures.style import (
 # Corners of the marks of values, in units of half their size from their middle: shapes distinguish
 # series without colours.
 _ROUND_CORNERS = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
-# Half the width of an arm of a plus sign, in the same unit.
+# Half the width of an arm of a plus sign, in units of half the mark's size.
 _ARM = 0.38
 _PLUS = [
     (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM), (_ARM, 1),
@@ -346,7 +346,7 @@ class PlotPanel:
         xs, ys : sequence of float
         colour : str
         mark : str, optional
-            One of `MARKS`; with ', hollow' behind it only its edge is drawn.
+            One of `MARKS`; with ', hollow' after it only its edge is drawn.
         size : float, optional
         """
         left, top, right, bottom = self.corners
@@ -477,7 +477,7 @@ def _draw_mark(raster, x, y, colour, mark, size):
         The centre, pixels of the picture.
     colour : str
     mark : str
-        Shape of the mark, with ``, hollow`` behind it for a hollow one.
+        Shape of the mark, with ``, hollow`` after it for a hollow one.
     size : float
         Points.
     """

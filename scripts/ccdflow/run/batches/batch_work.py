@@ -76,8 +76,8 @@ def _make_claimed(path, chain, threads, parent, say):
         As for `make_all`.
     """
     meter = None
-    # The reports begin before the first job: while this process waits for records, other processes see
-    # that it is alive.
+    # The reports begin before the first job: while this process waits for records, other processes
+    # see that it is alive.
     reporter = batch_progress.Reporter(
         path, lambda: meter.progress.count if meter else BatchCount()
     )

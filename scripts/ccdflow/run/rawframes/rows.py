@@ -149,7 +149,7 @@ class Row:
     fingerprint : str
     status, reason : str
     basis : str
-        Hash of the settings and the camera's profile that the file was read by; behind a hyphen,
+        Hash of the settings and the camera's profile that the file was read by; after a hyphen,
         hash of those among them that change the pixels of its product.
     gone : str
         The reason why the file, which was read once, cannot be read any more; '' while it can.

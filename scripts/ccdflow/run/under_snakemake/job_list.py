@@ -273,7 +273,7 @@ def check_product(context, product, results):
 
 
 def check_forced(context, name, product):
-    """Check that a name behind -R or -f is that of a product: Snakemake would ignore another name.
+    """Check that a name after -R or -f is that of a product: Snakemake would ignore another name.
 
     Parameters
     ----------

@@ -116,7 +116,8 @@ class WarmState:
         (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
         notes = self.notes(load)
-        # The plan that takes the notes needs the room of the contexts and lookups.
+        # The plan that takes the notes needs the memory of the contexts and lookups, which is freed
+        # here.
         vars(self).clear()
         return notes
 

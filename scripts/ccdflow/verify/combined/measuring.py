@@ -34,7 +34,7 @@ _ENOUGH_VALUES = 1_000_000
 _BOX_SHAPE = (4, 32)
 # A value beyond this many sigma is an outlier: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
-# Most rounds of clipping: a round that rejects nothing is the last.
+# At most this many rounds of clipping: a round that rejects nothing is the last.
 _CLIP_ITERATIONS = 20
 # Ratio of the variance of the mean of squared consecutive differences to that without correlation:
 # two differences share a frame, and their squares are correlated by 1/4.

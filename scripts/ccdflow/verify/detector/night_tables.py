@@ -131,7 +131,7 @@ class NightMaster:
         ----------
         hdu : int
         suffix : str
-            Number behind the names of its extensions.
+            Number at the end of the names of its extensions.
         rows : numpy.ndarray of shape (k,), int
 
         Returns
@@ -191,7 +191,7 @@ class NightImage:
 
     @property
     def suffix(self):
-        """Number behind the names of the image's extensions; '' for the first HDU."""
+        """Number at the end of the names of the image's extensions; '' for the first HDU."""
         return str(self.hdu or "")
 
 
@@ -541,7 +541,7 @@ def _pixels_and_errors(flats, image):
 
 
 def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
-    """Expect the bits of an amplifier's pixels that darks give.
+    """Require the bits that darks give to an amplifier's pixels.
 
     Parameters
     ----------

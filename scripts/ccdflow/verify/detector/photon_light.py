@@ -71,7 +71,7 @@ class SmoothLight:
     ny : int
         Rows of the image.
     size : int
-        Rows and columns of a tile, about.
+        Approximate number of rows and columns of a tile.
     """
 
     def __init__(self, sample, ny, size=_TILE_SIDE):
@@ -278,7 +278,7 @@ def _light_by_surface(pixels, places, width, smooth, smooth_variance, photon_var
     light = np.where(
         sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours
     )
-    # The pixel's own light decides from near the limit of sharpness on.
+    # The pixel's own light decides even a little below the limit of sharpness.
     closeness = np.minimum(
         np.abs(sharpness - 1), np.where(sharpness > _NEAR_FRACTION, abs(own_light_excess - 1), 1)
     )
