@@ -175,7 +175,7 @@ class Camera:
         Returns
         -------
         ccdflow.camera.facts.FrameFacts
-            An unknown image type is not an error: `type` is '' and `reason` says why.
+            An unknown image type is not an error: `type` is '' and `reason` names the cause.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Camera:
         file : str
             Named in errors.
         layout : str
-            'image' or 'extensions', where the profile says neither.
+            'image' or 'extensions', where the profile has neither.
 
         Returns
         -------

@@ -20,8 +20,8 @@ from ccdflow.files.remembered_results import compute_at_once
 from ccdflow.files.values import as_number
 
 KEYWORDS = {
-    # KOAIMTYP counts first: Keck's archive knows better than the instrument, whose OBSTYPE is often
-    # left at 'dark'.
+    # KOAIMTYP counts first: Keck's archive is right more often than the instrument, whose OBSTYPE
+    # is often left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
     "OBS_TYPE OBS-TYPE FLAVOR DATA-TYP CCDTYPE NDFCLASS FRAME PICTTYPE OBSMODE OBS_MODE"
     "|ESO DPR TYPE",
@@ -62,7 +62,7 @@ KEYWORDS = {
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
-    # Empty: `ccdflow.camera.binning.binning_of_hdu` knows the usual cards, their order and meaning.
+    # Empty: `ccdflow.camera.binning.binning_of_hdu` has the usual cards, in their order.
     "binning": "",
     # Empty: only a profile names these cards.
     "optics": "",

@@ -265,7 +265,7 @@ class AmplifierValues:
 class AmplifierQuality:
     """One row of the table of bias quality; NaN for figures that could not be measured.
 
-    The unit is adu, unless the name says electrons. An error is a standard error.
+    The unit is adu, unless the name contains electrons. An error is a standard error.
 
     Attributes
     ----------

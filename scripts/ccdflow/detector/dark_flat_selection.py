@@ -20,7 +20,7 @@ from ccdflow.detector.member_selection import (
 )
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# Of 1,000 boxes, the lowest is at most about this many sigma below the mean.
+# The lowest of 1,000 boxes is at most about this many sigma below their mean.
 _LOWEST_BOX_DEPTH = 4
 
 

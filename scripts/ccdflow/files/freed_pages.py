@@ -5,7 +5,7 @@ that size gets new ones, which the kernel clears one by one: 2,000 of them for a
 5 ms and more. A process that makes many similar products keeps its pages.
 
 glibc also gives each thread a heap of its own, up to eight a core, and each grows to the most that
-its thread ever asked for. A watch goes on for nights and has new threads in each round: a few
+its thread ever asked for. A watch lasts for nights and has new threads in each round: a few
 heaps, which are emptied after each whole round, stay as small as one round needs. Large blocks lie
 outside of them, because a small block after a freed large one would keep its memory from the
 system.

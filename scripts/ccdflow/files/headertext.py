@@ -20,7 +20,7 @@ from ccdflow.files.rawheader import CARD_BYTES
 _COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED_FORMAT_END = 30
-# A string of more letters goes on in CONTINUE cards.
+# A string of more letters continues in CONTINUE cards.
 _LONGEST_STRING = 68
 # Characters that need no escape in a header.
 _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
@@ -207,7 +207,7 @@ def card_text(keyword, value, comment=""):
     Returns
     -------
     str
-        80 characters, or a multiple of it for a text that goes on in CONTINUE cards.
+        80 characters, or a multiple of it for a text that continues in CONTINUE cards.
     """
     plain_value = _plain_value(keyword, value)
     if isinstance(value, str):

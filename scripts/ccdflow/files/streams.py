@@ -10,7 +10,7 @@ CHUNK = 1 << 20
 """Bytes of a stream that are unpacked at once, at most."""
 
 FIRST_SLICE = 1 << 12
-"""Bytes of a stream that are unpacked at first: the decompressor copies those after its end."""
+"""Bytes of a stream that are unpacked at first: the decompressor copies the bytes after its end."""
 
 # At most this many zeros, as on a tape, may follow the last stream.
 _MOST_ZEROS = 1 << 20

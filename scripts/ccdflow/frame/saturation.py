@@ -26,7 +26,7 @@ def flag_neighbours(mask, pixels):
     """Flag the neighbours of saturated pixels, and the columns that bleed from them, in place.
 
     Nothing is flagged if more than half of the pixels in the rows with saturated pixels are
-    saturated: spilled charge cannot be told from light then.
+    saturated: spilled charge cannot be distinguished from light then.
 
     Parameters
     ----------

@@ -180,7 +180,7 @@ def share(fraction):
     >>> share(0.0077), share(5e-7), share(0.0)
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
-    # A fraction of 1e-5 is 0.001 %: smaller ones are not told apart.
+    # A fraction of 1e-5 is 0.001 %: smaller ones are not distinguished.
     return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure_text(100 * fraction, 2)} %"
 
 

@@ -146,8 +146,8 @@ def has_unreadable_records(results, ledger):
     Returns
     -------
     bool
-        False for notes that hold no record. An empty ledger does not tell these from unreadable
-        ones, so their lines are looked for.
+        False for notes that hold no record. An empty ledger does not distinguish these from
+        unreadable ones, so their lines are looked for.
     """
     path = Path(results) / paths.LEDGER
     if ledger or not path.is_file():

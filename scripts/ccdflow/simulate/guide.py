@@ -15,7 +15,7 @@ from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 # Rows that are rendered at once: few enough for the processor's cache.
 _BLOCK_ROWS = 256
 
-# Full width at half maximum over sigma of a Gaussian: the simulation knows no other package.
+# Full width at half maximum over sigma of a Gaussian: the simulation imports no other package.
 _FWHM_OVER_SIGMA = 2.3548
 # Electrons a second in a pixel by filter, of the flat-field lamp and of the night sky.
 _LAMP_RATES = {"g'": 330.0, "i'": 3300.0}

@@ -87,7 +87,7 @@ class Linearity:
     level : float
         Level at which the departure is evaluated, adu.
     shutter : float
-        Seconds by which the exposure is longer (if negative, shorter) than its card says.
+        Seconds by which the exposure is longer (if negative, shorter) than the value of its card.
     shutter_error : float
         Standard error of ``shutter``, seconds.
     """

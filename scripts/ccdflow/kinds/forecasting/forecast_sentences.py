@@ -124,7 +124,7 @@ def _frames_of_line(line, block):
             master_words(line_taken) for line_taken in block.masters if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
-            # The filter alone tells the lines apart.
+            # The filter alone distinguishes the lines.
             return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))

@@ -146,7 +146,7 @@ class Shutter(MeasurementKind):
         return {"arithmetic": self.version, "flats": flats}
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a map is out of date."""
+        """Return why a map is out of date."""
         return (
             "its flats changed"
             if earlier_basis["flats"] != current_basis["flats"]

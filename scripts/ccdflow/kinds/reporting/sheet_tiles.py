@@ -30,7 +30,7 @@ _CONVERTER_TOP = 65535
 _SATURATED_FRACTION = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
-# Decimals of the range of temperatures in words, degrees: headers have more, which tell nothing.
+# Decimals of the range of temperatures in words, degrees: headers have more, which are noise.
 _DECIMALS_OF_DEGREES = 1
 # A frame with one of these statuses has no mark for it.
 _UNMARKED_STATUSES = {RAW_MISSING, REDUCED}

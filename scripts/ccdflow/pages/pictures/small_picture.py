@@ -49,7 +49,7 @@ class PictureValues:
     zscale : (float, float)
         Lower and upper end of the linear scale by IRAF's zscale.
     rows : int or None
-        Rows that were read of each square of pixels; None if the file does not say.
+        Rows that were read of each square of pixels; None if the file does not have the number.
     width, height : int
         Pixels of the picture.
     """

@@ -114,7 +114,7 @@ class SignsOfLife:
         self._clock.sleep(seconds)
 
     def say_once(self, say, line):
-        """Say a line, unless it was said before.
+        """Write a line, unless it was written before.
 
         Parameters
         ----------

@@ -53,7 +53,7 @@ class FolderProblem:
     remedy : str
         The user's action against it.
     consequence : str
-        The effect on its files until then; '' if the text tells it.
+        The effect on its files until then; '' if the text names it.
     """
 
     text: str

@@ -316,7 +316,8 @@ def unreadable_row(row):
     Parameters
     ----------
     row : Row
-        The row of a file that could be read before; ``gone`` says why it cannot be read now.
+        The row of a file that could be read before; ``gone`` has the reason why it cannot be read
+        now.
 
     Returns
     -------

@@ -303,7 +303,7 @@ def check_forced(context, name, product):
 def check_any_made(plan):
     """Check that not all products that a run is asked for would be refused again.
 
-    Without this check Snakemake would say in thirty lines that a file is missing.
+    Without this check Snakemake would write thirty lines on a missing file.
 
     Parameters
     ----------

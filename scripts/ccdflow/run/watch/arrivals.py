@@ -1,4 +1,6 @@
-"""The ways to notice frames: the kernel reports files on local disks, others are looked for."""
+"""The ways to notice frames: the kernel reports those on local disks; other folders are
+searched.
+"""
 
 from __future__ import annotations
 

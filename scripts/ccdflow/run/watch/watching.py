@@ -262,7 +262,7 @@ class Watch:
         self.claim.give_up()
 
     def _open(self):
-        """Return the source of news on the raw folder; say the reason if it is polled."""
+        """Return the source of news on the raw folder; write the reason if it is polled."""
         # A look finds the frames that came before the source was opened.
         self.looks.request_look()
         frame_source, reason = arrivals.frame_source(

@@ -159,7 +159,7 @@ def add_uncovered(expected, image):
 
 @dataclass(frozen=True)
 class StoredPlanes:
-    """The stored planes of one image of a calibrated frame, but for its mask.
+    """The stored planes of one image of a calibrated frame, except its mask.
 
     Attributes
     ----------

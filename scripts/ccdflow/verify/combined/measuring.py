@@ -1,7 +1,7 @@
 """The figures of a combined frame, measured once more on its members.
 
-Rows are sampled as docs/products.md says: evenly, an odd number of rows apart, and fewer rows of
-very many frames.
+Rows are sampled as docs/products.md describes it: evenly, an odd number of rows apart, and fewer
+rows of very many frames.
 """
 
 from __future__ import annotations

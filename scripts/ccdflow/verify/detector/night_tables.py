@@ -37,7 +37,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 USES = ("dark", "flat", "spectrum", "not used")
 """The uses of a night's masters in the cards IMUSE001 and so on."""
 
-# Bits of flats' pixels whose values say nothing about the detector.
+# Bits of flats' pixels whose values do not depend on the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Fraction of low pixels above which a night's flats show no low pixels: night_flats.py.
 _MOST_LOW_PART = 0.02

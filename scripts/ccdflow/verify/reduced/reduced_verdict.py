@@ -130,7 +130,7 @@ def _world_cards(header):
 
 
 def _check_sentences(header, raw_header):
-    """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
+    """Raise unless world coordinates are all there, or HISTORY states that they are left out."""
     check_plain(header, _NO_WORLD_SENTENCE)
     if sentences_in_header(header):
         if remaining_cards := _world_cards(header):
