@@ -1,6 +1,4 @@
-"""The ways to notice frames: the kernel reports those on local disks; other folders are
-searched.
-"""
+"""The ways to notice frames: the kernel reports those on local disks; others are searched for."""
 
 from __future__ import annotations
 
