@@ -373,7 +373,8 @@ def generic_camera(headers, *, used_names=frozenset()):
     )
 
 
-# Characters of a camera's name at most: a text of many CONTINUE cards would fill tables and lines.
+# A camera's name has at most this many characters: a text of many CONTINUE cards would fill tables
+# and lines.
 _LONGEST_NAME = 80
 
 

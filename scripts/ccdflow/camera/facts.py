@@ -365,8 +365,8 @@ def _alike_facts(headers, cards, file, *, has_gain):
     )
 
 
-# Characters of a text in a row at most. CONTINUE cards make texts of any length, which would fill
-# the table, names and lines.
+# A text in a row has at most this many characters. CONTINUE cards make texts of any length, which
+# would fill the table, names and lines.
 _MOST_CHARACTERS = 500
 
 
@@ -438,8 +438,8 @@ def _one_spelling(text):
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
-# Characters of a text on the part of a detector at most. A longer text, as of many images, is
-# replaced by its hash.
+# A text on the part of a detector has at most this many characters. A longer text, as of many
+# images, is replaced by its hash.
 _MOST_PART_CHARACTERS = 120
 
 

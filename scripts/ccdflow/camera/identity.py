@@ -377,7 +377,7 @@ _RUNNING_VALUE_CARD = re.compile(
     r"|OBJECT|TITLE|OBSERVER|COMMENT|HISTORY|BLOCK.*|GROUP.*|REQ.*|DATA(?:MIN|MAX|MEAN)|MEAN.*|STD.*"
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
-# Cards that a sentence names at most.
+# A sentence names at most this many cards.
 _MOST_CARDS = 4
 
 

@@ -12,19 +12,19 @@ MOST_RADIUS_PIXELS = 12
 """A star is measured up to this many pixels from its peak: a star with a FWHM of 8 pixels has 0.2 %
 of its peak there."""
 
-# Peaks that are measured at most, the brightest. Chosen: their median has an error of 16 % of their
-# scatter, and each takes a read of its box.
+# At most this many peaks, the brightest ones, are measured. Chosen: their median has an error of 16
+# % of their scatter, and each takes a read of its box.
 _MOST_PEAKS = 60
 # A peak of the small image is at least this many sigma above its median: one pixel of the sky in
 # 3.5 million is by chance.
 _PEAK_SIGMA = 5
 # A width needs at least this many stars: of fewer, the median may be a galaxy.
 _FEWEST_STARS = 3
-# Pixels above half of the peak at least: a cosmic ray has fewer.
+# A star has at least this many pixels above half of its peak: a cosmic ray has fewer.
 _FEWEST_PIXELS = 5
-# Largest over smallest width of a star at most: galaxies and blends are more elongated. Chosen:
-# with a smaller limit small stars of few pixels, which look elongated, are left out; with a larger
-# one blends count.
+# The largest width of a star over its smallest one is at most this: galaxies and blends are more
+# elongated. Chosen: with a smaller limit small stars of few pixels, which look elongated, are left
+# out; with a larger one blends count.
 _MOST_ELONGATED = 1.6
 # A star is saturated if it has at least the first number of pixels above half of its peak, and if
 # too many of these are near the peak. The second number is the fraction of them that may be above

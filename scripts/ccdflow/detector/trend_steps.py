@@ -20,10 +20,10 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
 FEWEST_NIGHTS_A_SIDE = 5
-"""Nights on each side of a step at least: fewer may be bad nights in a row."""
+"""A step has at least this many nights on each side: fewer may be bad nights in a row."""
 
 LEAST_STEP_SIGMA = 4.75
-"""Standard errors of a step at least: chance reaches them once in 500,000 trials."""
+"""A step has at least this many standard errors: chance reaches them once in 500,000 trials."""
 
 # The line is fitted to at most this many nights on each side. Chosen: the error of a step is 0.52
 # of the scatter then; more nights are of other seasons, and fewer cause larger errors.
@@ -42,8 +42,8 @@ _SIGMA_OF_LONE_NIGHTS = 4.0
 # The random walk of a figure is measured by pairs of nights at least this many days apart. Chosen:
 # in shorter times the scatter of nights hides it, and few pairs are farther apart.
 _LEAST_WANDERING_DAYS = 20.0
-# Steps of a series at most. Chosen: values that jump at random must not prolong the search; with
-# `FEWEST_NIGHTS_A_SIDE` 255 nights have no more.
+# A series has at most this many steps. Chosen: values that jump at random must not prolong the
+# search; with `FEWEST_NIGHTS_A_SIDE` 255 nights have no more.
 _MOST_STEPS = 50
 # Trials without a step after which the search ends. Chosen: each takes the time of a fit, and
 # candidates come in the order of their size.

@@ -36,7 +36,7 @@ _PLAIN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 _PLAIN_TEXT = re.compile(r"[ -~]*[!-~]|")
 # Matches a number whose card is written here.
 _PLAIN_FLOAT = re.compile(r"-?\d+\.\d+")
-# Letters of a number of fixed format at most.
+# A number of fixed format has at most this many letters.
 _WIDEST_NUMBER = 20
 # Keywords of cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "")

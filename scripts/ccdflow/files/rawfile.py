@@ -49,11 +49,11 @@ from ccdflow.files.thread_buffers import thread_buffer
 _FIRST_READ = 8192
 
 MOST_HEADER_BYTES = 4 << 20
-"""Bytes of one header at most."""
+"""One header has at most this many bytes."""
 
-# Bytes of all headers of one file at most.
+# All headers of one file have at most this many bytes.
 _MOST_BYTES_OF_ALL_HEADERS = 16 << 20
-# HDUs of a file at most.
+# A file has at most this many HDUs.
 _MOST_HDUS = 2000
 
 BYTES_BEYOND_END = 1 << 16

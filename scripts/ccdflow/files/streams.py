@@ -7,7 +7,7 @@ import re
 from ccdflow.files.file_errors import damaged_error
 
 CHUNK = 1 << 20
-"""Bytes of a stream that are unpacked at once, at most."""
+"""At most this many bytes of a stream are unpacked at once."""
 
 FIRST_SLICE = 1 << 12
 """Bytes of a stream that are unpacked at first: the decompressor copies the bytes after its end."""

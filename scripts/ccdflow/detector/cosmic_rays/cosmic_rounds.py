@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Rounds of L.A.Cosmic at most: the default of astroscrappy.
+# L.A.Cosmic has at most this many rounds: the default of astroscrappy.
 _ITERATIONS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away. Filters of 5, 7
 # and 9 pixels, and the growth of hits by two pixels, cause this.

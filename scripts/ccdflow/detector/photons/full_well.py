@@ -30,8 +30,8 @@ _FULL_VARIANCE_FRACTION = 0.5
 # About this many pixels of a flat are sampled. Chosen: more pixels take time; with fewer the bins
 # at the top have less than `_FEWEST_PIXELS`.
 _MOST_PIXELS = 100_000
-# Pairs of flats of one exposure at most. Chosen: more pairs take time, and errors fall only by the
-# root of their number.
+# At most this many pairs of flats of one exposure are compared. Chosen: more pairs take time, and
+# errors fall only by the root of their number.
 _MOST_PAIRS = 4
 # Bins below this fraction of the highest level give the usual variance. Chosen: above it the
 # variance may decline already; with a smaller fraction flats of one level have too few such bins.

@@ -28,7 +28,7 @@ million is, one pixel or two of a chip."""
 # A value is a hit if it is this many sigma above the mean of the other values of its pixel and
 # exposure: by chance one in a thousand million is. A single hit of a pixel is a cosmic ray.
 _HIT_SIGMA = 6.0
-# Rows of the sample from which the values of usual pixels are found, at most.
+# The sample from which the values of usual pixels are found has at most this many rows.
 _SAMPLE_ROWS = 128
 # Pixels that are fitted at once: they fit in the processor's cache.
 _STRIP_PIXELS = 1 << 17

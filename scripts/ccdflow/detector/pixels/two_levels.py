@@ -27,7 +27,8 @@ _LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
 # Chosen: twilights without a gap in level are not two levels.
 _LEAST_GAP = 1.1
-# Flats of each level at least: two flats differ at a hit, which a single flat does not show.
+# Each level needs at least this many flats: two flats differ at a hit, which a single flat does not
+# show.
 _FEWEST_OF_A_LEVEL = 2
 # Relative error that is added to the noise: differences of this fraction of the light are no fault.
 _LEAST_DIFFERENCE = 0.002

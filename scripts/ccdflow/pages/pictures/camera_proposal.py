@@ -55,10 +55,10 @@ _COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
 _NAME_ROOMS = 0.6
 # Height of the header's section above the lower edge, as a fraction of the panel.
 _CLAIM_HEIGHT = 0.03
-# Images drawn at most: those of a file with more are alike.
+# At most this many images are drawn: those of a file with more are alike.
 _MOST_IMAGES = 4
 
-# Pixels along each side of the drawn image at least, if the image has as many.
+# The drawn image has at least this many pixels along each side, if the image has as many.
 _THUMBNAIL_PIXELS = 400
 
 

@@ -24,7 +24,7 @@ from ccdflow.pages.pictures.style import (
 from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# Pixels of the drawn image along its longer side at most: the largest panel has as many.
+# The drawn image has at most this many pixels along its longer side: the largest panel has as many.
 _SHOWN_PIXELS = pixels(4.9)
 # About this many pixels along an axis are sampled: enough for a profile or a distribution.
 _SAMPLED_SIDE_PIXELS = 500

@@ -17,7 +17,7 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 Box = tuple[int, int, int, int]
 """Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
-# Rows of a block that are averaged at most: a star is wider than the distance of these rows.
+# At most this many rows of a block are averaged: a star is wider than the distance of these rows.
 _MOST_AVERAGED_ROWS = 6
 # Least and largest height over width of a drawn image.
 _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0

@@ -55,13 +55,13 @@ MARKS = tuple(_CORNERS)
 """The marks of the series of a panel, in their order."""
 
 MOST_LEGEND_ENTRIES = 8
-"""Entries of a legend at most."""
+"""A legend has at most this many entries."""
 
 MOST_LEGEND_FRACTION = 0.6
 """Largest fraction of the height of a panel that a legend inside it covers."""
 
-# Heights of the panel by which a drawn point is outside at most: a line to a farther point looks no
-# steeper.
+# A drawn point is outside of the panel by at most this many heights of the panel: a line to a
+# farther point looks no steeper.
 _FAR_HEIGHTS = 9
 # Least distance of the ticks of a vertical axis, pixels: two lines of their numbers.
 _TICK_PIXELS = 38
@@ -76,7 +76,7 @@ _LEGEND_TOP, _AROUND_LEGEND = 16, 10
 _LEGEND_RIGHT = 8
 # From the ticks of the vertical axis to its name, beside the longest number, pixels.
 _TO_UPRIGHT_NAME = 16
-# Numbers on the axis of a panel of horizontal bars at most.
+# The axis of a panel of horizontal bars has at most this many numbers.
 _TICKS_OF_ROWS = 9
 # Room above a text between lines, and least width and height of a block, pixels.
 _ABOVE_TEXT, _LEAST_BLOCK = 2, 2

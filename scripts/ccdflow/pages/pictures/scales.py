@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Values that an asinh scale needs at least.
+# An asinh scale needs at least this many values.
 _FEWEST_PIXELS = 16
 # Percentiles of an image at the ends of its linear scale.
 _SHOWN_PERCENT = (3.0, 96.0)

@@ -24,7 +24,7 @@ FIGURE_ROWS = 128
 
 # Bytes of the sampled rows of all members: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# Rows of each member that are sampled at least, within `_MOST_EXCESS`.
+# At least this many rows of each member are sampled, within `_MOST_EXCESS`.
 _FEWEST_ROWS = 16
 # The sampled rows of all members take at most this many times `_SAMPLE_BYTES`.
 _MOST_EXCESS = 5

@@ -18,7 +18,7 @@ from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 # All numbers but `_OWN_LIGHT_ROUNDS` are those of detector/pixels/, written again, so that a wrong
 # one there is noticed here.
 
-# Rows that give rate and noise of a usual pixel, at most.
+# At most this many rows give rate and noise of a usual pixel.
 _SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
 _STRIP_PIXELS = 1 << 17
