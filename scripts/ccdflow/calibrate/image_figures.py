@@ -209,7 +209,7 @@ class ImageSample:
 
     def _level_noises(self):
         """Return the noise of the level of a row in each amplifier, in the product's unit."""
-        # Each member of bias and dark has the noise of its own levels.
+        # The variances of the levels of the frame and of all members of bias and dark add up.
         masters, n_levels = self._calibration.masters, 1.0
         for kind, factor in (("bias", masters.bias_factor), ("dark", masters.scale)):
             use = getattr(masters, kind)

@@ -123,8 +123,8 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         if not is_good.any():
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
-        # The noise of the pixels around counts: that of a hot pixel is mostly the noise of its own
-        # charge.
+        # The limit has the noise of usual pixels, because that of a hot pixel is mostly the noise
+        # of its own charge.
         middle, noise_of_usual = median(values[is_good]), median(errors[is_good])
         rows, columns = _pixels_above(values, middle, np.maximum(limit, HOT_SIGMA * noise_of_usual))
         if not rows.size:

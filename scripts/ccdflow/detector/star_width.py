@@ -76,7 +76,7 @@ def _brightest_pixels(small_image):
     """Return rows and columns of the brightest pixels without a brighter neighbour."""
     finite_pixels = np.where(np.isfinite(small_image), small_image, -np.inf)
     finite_values = small_image[np.isfinite(small_image)]
-    # With fewer pixels, none has eight neighbours.
+    # In an image of fewer than nine pixels, none has eight neighbours.
     if finite_values.size < 9:
         return []
     middle = float(np.median(finite_values))

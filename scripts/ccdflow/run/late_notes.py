@@ -66,7 +66,7 @@ def read_late_notes(results):
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():
         if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
-            # This file was written anew since, with the late lines in it.
+            # This file was written anew since, and contains the late lines.
             lines_by_name[name] = []
             heads.pop(name, None)
     return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])

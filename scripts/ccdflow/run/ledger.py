@@ -460,8 +460,8 @@ def noted_fits_products(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
-    # removes them.
+    # The records are read before the ledger, because a run that ends meanwhile takes them into the
+    # ledger before it removes them.
     unfolded_records = [
         record for _, record in job_records.unfolded_records(results) if record is not None
     ]

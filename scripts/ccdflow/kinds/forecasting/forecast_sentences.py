@@ -401,7 +401,8 @@ def _traits_of_darks(noise, block, small_group):
         else None
     )
     exptime = exptime if small_group is None else small_group.exptime
-    # To three digits: the exposure of an exact dark may differ from the frame's by a thousandth.
+    # The exposure has three digits, because that of an exact dark may differ from the frame's by a
+    # thousandth.
     time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Frames take only darks of their own temperature.
     has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)

@@ -246,7 +246,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
         if status == SET_ASIDE:
-            # Without the warnings: the reason alone gives the remedy.
+            # The warnings are left out, because the reason alone has the remedy.
             reason = row.reason or reason
         elif status == ARRIVING_STATUS:
             status = LEFT_FOR_NEXT_RUN

@@ -190,7 +190,7 @@ def light_of_block(image, smooth, variance, flat, photon_variance):
     padded_sums = np.pad(row_sums, ((0, 0), (1, 1)), mode="edge")
     mean = (padded_sums[:, :-2] + padded_sums[:, 1:-1] + padded_sums[:, 2:]) / 9
     difference = np.abs(mean - smooth)
-    # Only pixels beyond a limit that the quietest ones of the block set are looked at.
+    # Only pixels beyond a limit are examined: that of the quietest pixels of the block.
     least_variance = max(
         float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
     )
