@@ -519,7 +519,7 @@ def _check_flat(data, flags, name, *, has_mask):
         """
         return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
-    # A sample of rows is faster. If it holds no lit pixel, all rows are looked at.
+    # A sample of rows takes less time than all rows. If it has no lit pixel, all rows are searched.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
     lit_values = lit_values if lit_values.size else lit_pixels(slice(None))
     if not lit_values.size:

@@ -109,7 +109,7 @@ _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 _STEP_DEGREES = 1.0
 # Matches a binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
-# Characters of a setting's value at most; a hash takes the place of a longer one.
+# A setting's value has at most this many characters; a hash takes the place of a longer one.
 _LONGEST_TEXT = 48
 
 

@@ -286,7 +286,8 @@ def light_around(frames):
         boxed_columns = 0
         strip = frames[:, y : y + _BOX_ROWS]
         if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
-            # All boxes of full width together, which is faster.
+            # The medians of all boxes of full width are taken together, which is faster than one by
+            # one.
             boxed_columns = nx // _BOX_COLUMNS * _BOX_COLUMNS
             boxes = strip[:, :, :boxed_columns].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
             medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)

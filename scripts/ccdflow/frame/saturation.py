@@ -35,7 +35,7 @@ def flag_neighbours(mask, pixels):
     pixels : callable
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
-    # Few pixels have a flag: looking at these alone is much faster.
+    # Few pixels have a flag: to examine these alone is much faster than to examine all.
     indices = flagged_indices(mask)
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])

@@ -99,7 +99,7 @@ def average_levels(values, levels, groups, gain_and_read_noise):
             + (read_noise * mean_inverse_level) ** 2
         )
         # A trap takes the same charge from flats of unlike levels: these agree minus their levels,
-        # not over their levels. The smaller spread counts.
+        # not over their levels. The smaller of the two spreads counts.
         shifted_flats = (values[group] - 1 / inverse_levels) * np.float32(mean_inverse_level)
         spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan

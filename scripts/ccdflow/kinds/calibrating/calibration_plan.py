@@ -208,8 +208,9 @@ class StepsChoice:
             if numbers is not None:
                 self._steps_by_numbers[numbers] = steps
         else:
-            # Frames with the same numbers differ in the scales of darks. The reason for a missing
-            # master names the frame's own temperature.
+            # Two sorts of steps are made anew for each frame: frames with the same numbers differ
+            # in the scales of darks, and the reason for a missing master names the frame's own
+            # temperature.
             steps = tuple(
                 [
                     each.step(*exposure_and_degrees) if step.kind == DARK or step.missing else step

@@ -171,7 +171,8 @@ def claim(
     )
     if is_withdrawn(batch):
         if file is not None:
-            # Removed while it is locked: later another process may have a new file of this name.
+            # The file is removed while it is locked: later another process may have a new file of
+            # this name.
             lock_path(batch).unlink(missing_ok=True)
             file.close()
         raise Withdrawn(str(batch))

@@ -39,7 +39,7 @@ _facts_of = attrgetter(*FACTS)
 _TYPE = FACTS.index("type")
 
 
-# Not frozen: a frozen one takes longer to make, and each frame has one.
+# Not frozen: an object of a frozen class takes longer to make, and each frame has one.
 @dataclass(slots=True)
 class _FileValues:
     """The values of a file's headers that could be read.

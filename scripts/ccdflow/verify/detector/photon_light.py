@@ -31,7 +31,7 @@ _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
 # A squared difference above this fraction of its limit is near a decision. The comparison of errors
-# needs pixels nearer to it, `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
+# needs only pixels that are nearer to it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
 _NEAR_FRACTION = 0.99
 # A difference is examined above this fraction of the least limit of a block. The rounding, 2e-5,
 # lifts no smaller difference over the limit, and each examined pixel takes time.
