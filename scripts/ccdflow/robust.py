@@ -92,7 +92,7 @@ def percentile(values, percent):
     Parameters
     ----------
     values : numpy.ndarray of any shape, float32 or float64
-        Not changed; one value at least.
+        At least one value; not changed.
     percent : float
         Above 0 and below 100.
 

@@ -174,7 +174,7 @@ def find_steps(days, values, errors=None, *, least_step=0.0, floor=0.0, limit=LE
     floor : float, optional
         Least scatter from night to night that is assumed.
     limit : float, optional
-        Standard errors that a step must have at least.
+        Least number of standard errors of a step.
 
     Returns
     -------

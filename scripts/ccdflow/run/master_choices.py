@@ -22,7 +22,7 @@ class RemarkKind(StrEnum):
 
 
 class Remark(NamedTuple):
-    """A reason for a grade below A: code looks at the kind, readers at the text."""
+    """A reason for a grade below A: code compares the kind, readers read the text."""
 
     kind: RemarkKind
     text: str

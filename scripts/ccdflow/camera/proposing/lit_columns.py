@@ -278,7 +278,7 @@ def agreeing_ranges(levels, start, stop, tolerated_step):
     levels : numpy.ndarray of shape (columns,), float64
         Mean of each column, adu.
     start, stop : int
-        The range of columns that is looked at.
+        The range of columns that is examined.
     tolerated_step : float
         Adu, see `tolerance_of_means`.
 

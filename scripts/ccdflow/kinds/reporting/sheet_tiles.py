@@ -255,7 +255,7 @@ class NightTiles:
         value_of : callable
             Takes a frame and returns its value, or None.
         most_decimals : int, optional
-            Decimals of the range in words, at most.
+            Largest number of decimals of the range in words.
         """
         points = []
         for number, frame in enumerate(self.frames):

@@ -263,7 +263,7 @@ class PlotPanel:
         ----------
         title, xlabel, ylabel : str
         most : int, optional
-            Numbers on the horizontal axis at most.
+            Largest number of numbers on the horizontal axis.
         is_whole : bool, optional
             Whether the horizontal axis has whole numbers only.
         """

@@ -130,7 +130,7 @@ class _Call:
     function : callable
         Takes no argument.
     has_helpers : bool
-        Whether the call starts threads, which are looked at as well.
+        Whether the call starts threads, which are checked as well.
 
     Attributes
     ----------
