@@ -32,7 +32,7 @@ PAGE = ROOT / "demo/results/nights/2016-01-15/report.html"
 PAGE_SIZE, PICTURE_WIDTH = (1000, 1480), 800
 # Colours of the picture of the page: more would make a larger file that looks the same.
 COLOURS = 96
-# A picture's pixel is the mean of so many pixels squared.
+# A pixel of the picture is the mean of this many pixels along each side.
 BLOCK = 4
 # Rows that are shown: half of the frame.
 ROWS = 2064

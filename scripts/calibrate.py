@@ -158,7 +158,7 @@ def masters_for(hdu, path, options, store):
             master_windows.check_cut(image, hdu.header, file=str(path))
             cuts.append(f"{kind} cut to its pixels {cut}")
         if options.bias_is_out and kind == "bias":
-            # A bias that was combined by hand has no key of its own.
+            # A bias that was combined by hand has no key: a checksum of its path replaces it.
             image = replace(image, key=image.key or f"{crc32(os.fsencode(file)):08x}")
         elif options.bias_is_out:
             image = replace(image, bias_key=masters["bias"].master.key, is_level_subtracted=True)

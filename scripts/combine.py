@@ -38,7 +38,7 @@ def parse(arguments=None):
         "--clip",
         type=commandline.number_type("--clip", allowed="sigma from 1 up, or 0"),
         default=5.0,
-        help="reject values beyond so many sigma from the median; 0 rejects none (default: 5)",
+        help="reject values more than this many sigma from the median; 0 rejects none (default: 5)",
     )
     parser.add_argument(
         "--clip-by",

@@ -58,7 +58,7 @@ def run(options):
             keyword="FILE",
             value=" ".join(files) or "none",
             allowed="one file",
-            remedy="give one file",
+            remedy="run the command once for each file",
         )
     file = Path(files[0])
     results = Path(settings_given.get("results") or product_explanation.results_of(file))

@@ -88,7 +88,7 @@ def _existing_night(night, nights, *, file):
         The inventory; named in the error.
     """
     if night is None and nights:
-        # A frame without a date has the name of its folder, which may be sorted behind all dates.
+        # A frame without a date has the name of its folder, which may be sorted after all dates.
         night = max(filter(is_dated, nights), default=nights[-1])
     if night not in nights:
         raise UserError(

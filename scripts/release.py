@@ -108,7 +108,7 @@ def replace_version(text, pattern, version, *, name):
     text : str
         Text of the file.
     pattern : str
-        A regular expression with a group before the version and a group behind it.
+        A regular expression with a group before the version and a group after it.
     version : str
     name : str
         The file, named in the error.

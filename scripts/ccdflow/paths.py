@@ -691,7 +691,7 @@ def segment(text):
     """Return a text as one folder name; two texts never share a name.
 
     Letters, digits and ``._+-`` stay, any other character becomes an underscore. A text that this
-    or shortening changes gets its digest behind ``@``, a character that no unchanged name has.
+    or shortening changes gets its digest after ``@``, a character that no unchanged name has.
 
     Examples
     --------

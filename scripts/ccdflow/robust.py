@@ -92,7 +92,7 @@ def percentile(values, percent):
     Parameters
     ----------
     values : numpy.ndarray of any shape, float32 or float64
-        Not changed; one value at least.
+        At least one value; not changed.
     percent : float
         Above 0 and below 100.
 
@@ -242,7 +242,7 @@ def column_medians(lines):
     if not 2 < len(lines) <= _FEW_LINES or lines.ndim != 2:
         return row_medians(lines.T)
     sorted_lines = list(lines)
-    # Odd-even transposition: n rounds sort n lines. Minima and maxima are NaN where a value is.
+    # Odd-even transposition: n rounds sort n lines. Minima and maxima are NaN where a value is NaN.
     for first in range(len(sorted_lines)):
         for low in range(first % 2, len(sorted_lines) - 1, 2):
             pair = sorted_lines[low : low + 2]

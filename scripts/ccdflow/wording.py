@@ -95,7 +95,7 @@ def first_lines(lines, most, rest="more"):
     most : int
         Number of lines that are returned as they are.
     rest : str, optional
-        The words behind that number: ``... and 3 more``.
+        The words after that number: ``... and 3 more``.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def more_line(number, rest="more"):
     number : int
         Lines that are left out; 0 or less for none.
     rest : str, optional
-        The words behind the number.
+        The words after the number.
 
     Returns
     -------

@@ -15,9 +15,9 @@ from ccdflow.errors import UserError
 
 # A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
-# Levels of nested blocks at most: no settings need more.
+# Blocks are nested in at most this many levels: no settings need more.
 _MOST_DEPTH = 20
-# Values of a file at most: a profile of a hundred amplifiers has two thousand.
+# A file has at most this many values: a profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
 _INTEGER_LIMIT = 2**63

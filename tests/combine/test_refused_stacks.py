@@ -68,7 +68,8 @@ def test_members_that_differ_are_refused(other, line):
 def test_no_thread_is_refused(members):
     assert refusal_of(combine, members, limits=CombineLimits(0)) == (
         UserError,
-        "threads: the number of threads is too small (found 0); allowed: 1 or more; give 1 or more",
+        "threads: the number of threads is too small (found 0); allowed: 1 or more;"
+        " give the number of cores to use",
     )
 
 

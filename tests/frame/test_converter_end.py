@@ -155,7 +155,7 @@ LOWER_TOPS = {10: 1023, 12: 4095, 14: 16383, 15: 32767}
 @pytest.mark.parametrize("is_scaled", [False, True], ids=["as it is", "scaled to 16 bits"])
 @pytest.mark.parametrize("bits", LOWER_TOPS)
 def test_a_converter_of_fewer_bits_ends_at_its_own_highest_number(bits, is_scaled, tmp_path):
-    """No pixel of it was flagged before, in frames of any camera without a saturation."""
+    """Without `saturation` in the profile, only the end of the converter shows its full pixels."""
     rng, top = np.random.default_rng(bits), LOWER_TOPS[bits]
     frame = rng.normal(0.1 * top, 3, (300, 72))
     frame[:, :64] += np.linspace(0, 0.5 * top, 300)[:, None]

@@ -167,7 +167,7 @@ def test_the_width_of_gaussian_stars(fwhm):
 @pytest.mark.parametrize("fwhm", [3.0, 4.5, 6.0])
 @pytest.mark.parametrize("factor", [4, 20])
 def test_saturated_stars_do_not_count_to_the_width(fwhm, factor):
-    """Saturated stars are wider at half of their cut peak: a long exposure had twice the width."""
+    """At half of its cut peak a saturated star is wider, by a factor of 2 in a long exposure."""
     faint, bright = sky(30, fwhm=fwhm), sky(30, fwhm=fwhm, flux=4000.0 * factor, noise=0)[::-1]
     response = np.random.default_rng(3).normal(1, 0.01, faint.shape)
     image = (np.minimum(faint + bright, 6000.0) / response).astype(np.float32)

@@ -66,7 +66,7 @@ def test_columns_of_data_are_known_by_level_and_noise(light, turned):
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("light", [0, 20, 300, 3_000, 30_000])
 @pytest.mark.parametrize("unlit", [0, 80])
-def test_a_true_overscan_is_none_of_them(light, unlit, turned):
+def test_a_true_overscan_gets_no_warning(light, unlit, turned):
     """Neither beside bright data, nor where no light comes to the edge, nor in a bias."""
     for seed in range(5):
         frame = expose_frame(light, seed=seed, unlit=unlit)

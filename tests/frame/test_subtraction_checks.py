@@ -444,7 +444,7 @@ def test_rows_with_a_saturated_level_are_counted(count):
     assert all("the levels of all rows are wrong by it" in text for text in texts)
 
 
-def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
+def test_a_half_saturated_row_and_a_saturated_amplifier_get_no_warning():
     assert strip_filled(slice(20, 30), slice(0, 12))[0] == []
     frame = np.full((120, 325), 65535, np.uint16)
     one = amplifier("1:300,1:120", "301:325,1:120")
@@ -454,7 +454,7 @@ def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
 
 @pytest.mark.parametrize("value", [0, 1000])
 def test_rows_that_were_not_read_out_are_counted(value):
-    """A file that was filled up behind a readout that broke off: level and noise are none."""
+    """A file that was filled up after a readout that broke off: level and noise are none."""
     (text,), _ = strip_filled(slice(100, 120), slice(None), value=value)
     assert text.startswith("20 of the 120 rows of the overscan have one value throughout, and no")
     assert "from row 101 on: the readout broke off" in text

@@ -18,7 +18,7 @@ DEFINED_TESTS = {
 # The heading of the first column, and the fewest rows.
 TABLES = {
     "rebuilds.md": ("event", 40),
-    "bad-frames.md": ("the reason, behind its card or setting", 20),
+    "bad-frames.md": ("the reason, after its card or setting", 20),
 }
 
 

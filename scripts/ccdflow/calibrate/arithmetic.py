@@ -17,7 +17,8 @@ from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
-# Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
+# Adu by which a saturated pixel may lie below the mean level of saturation: the levels of rows
+# differ.
 _SATURATION_MARGIN = 3.0
 # Electrons a second. A pixel of more dark current is masked if its dark was scaled up: its noise
 # would be scaled as well.

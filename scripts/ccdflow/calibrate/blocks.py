@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels of a strip, about, in an even number of rows. Pixels with signal are looked for by the
-# least variance of each strip.
+# A strip has about this many pixels, in an even number of rows. Pixels with signal are looked for
+# by the least variance of each strip.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
 _STRIPS_OF_A_BLOCK = 4
-# Cards of other programs on a step that they have done already, and the step.
+# Cards by which other programs note a step that they have done, and the step.
 _DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 

@@ -45,7 +45,8 @@ class Buffers:
             self._scratch = _buffer_of_thread("scratch", (3, (rows + 2) * width), np.float32)
             self.errors = _buffer_of_thread("errors", (rows, width), np.float32)
         if image.has_mask or image.has_errors:
-            # Neighbours of saturated pixels need the whole image: the mask is written last.
+            # The mask is written last, because neighbours of saturated pixels depend on the whole
+            # image.
             self.mask = _buffer_of_thread("mask", (ny, width), np.int16)
         if image.mask_hdu is not None:
             self.stored_mask = _buffer_of_thread(

@@ -37,7 +37,7 @@ _READ_ROWS = 256
 # A flat is refused if the median of its lit pixels is below the first or above the second number.
 # The two are far apart, because a flat has a mean of 1 also if parts of it are unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
-# Rows of a flat, about, in which its lit pixels are judged.
+# The lit pixels of a flat are judged in about this many of its rows.
 _CHECKED_ROWS = 256
 # Planes of a sort that a master keeps, one for each exposure time: most nights have one or two.
 _KEPT_PLANES = 2
@@ -519,7 +519,7 @@ def _check_flat(data, flags, name, *, has_mask):
         """
         return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
-    # A sample of rows is faster. If it holds no lit pixel, all rows are looked at.
+    # A sample of rows takes less time than all rows. If it has no lit pixel, all rows are searched.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
     lit_values = lit_values if lit_values.size else lit_pixels(slice(None))
     if not lit_values.size:

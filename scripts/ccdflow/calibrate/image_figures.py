@@ -196,7 +196,7 @@ class ImageSample:
         return noises
 
     def _noises_with_other_bias(self, noises, factor):
-        """Return the noises of the masters; another bias in the dark is added to the bias."""
+        """Return the noises of the masters; that of the bias includes another bias in the dark."""
         other_variances = [
             self._calibration.noise.variance_of_other_bias(readout)
             for readout in self._calibration.readouts
@@ -209,7 +209,7 @@ class ImageSample:
 
     def _level_noises(self):
         """Return the noise of the level of a row in each amplifier, in the product's unit."""
-        # Each member of bias and dark has the noise of its own levels.
+        # The variances of the levels of the frame and of all members of bias and dark add up.
         masters, n_levels = self._calibration.masters, 1.0
         for kind, factor in (("bias", masters.bias_factor), ("dark", masters.scale)):
             use = getattr(masters, kind)
@@ -229,7 +229,7 @@ def _median_of_region(image, region):
         sample = image.data[region.slices][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]
         return float(np.median(sample))
 
-    # A readout is no key: its level differs from frame to frame.
+    # The region is the key; a readout is not, because its level differs from frame to frame.
     return image.figure(("middle", region), sampled_median)
 
 

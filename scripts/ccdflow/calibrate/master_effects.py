@@ -212,8 +212,9 @@ class _EffectSample:
 
 def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from an `_EffectSample` with it and one without it."""
-    # The noise leaves out a hot pixel that the master subtracts. The structure keeps a glow that
-    # the master subtracts: with the master it is no outlier.
+    # A pair counts in the noise if it is no outlier both with and without the master, so that a hot
+    # pixel that the master subtracts does not count. A box counts in the structure if it is no
+    # outlier in one of the two, so that a glow that the master subtracts counts.
     noise, noise_without, noise_error = _mean_squares(
         with_master.pair_variances, without_master.pair_variances, np.logical_and
     )
@@ -257,7 +258,8 @@ def _mean_squares(with_master, without_master, combine):
 
 def _pair_variances(values):
     """Return half the squared difference of each pixel from another one in the next row."""
-    # Such pixels share neither the noise of a row's level nor the read noise of neighbours.
+    # Pixels of two rows and of distant columns share neither the noise of a row's level nor the
+    # read noise of neighbours.
     differences = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
     return differences * differences / 2
 

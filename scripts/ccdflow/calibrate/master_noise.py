@@ -22,7 +22,7 @@ _OWN_SIGNAL_SIGMA = 4.0
 _TILE_SIDE = 24
 # Pixels of a strip of rows: as float32 they fit into the processor's cache.
 _STRIP_PIXELS = 1 << 16
-# Rows of an amplifier, about, that give the ratio of measured to predicted variances.
+# About this many rows of an amplifier give the ratio of measured to predicted variances.
 _SCALE_ROWS = 128
 # Predicted variances are scaled by at least this factor, so that no variance becomes 0.
 _LEAST_SCALE = 1e-3
@@ -140,7 +140,7 @@ def _scale_of_amplifier(image, master, readout, error):
 
 
 def _chi_square_quantile(freedom, sigma):
-    """Return the quantile of chi^2 per degree of freedom that is so many sigma above the median.
+    """Return a quantile of chi^2 per degree of freedom, ``sigma`` deviates above the median.
 
     By the formula of Wilson and Hilferty, for a number of degrees of freedom.
     """

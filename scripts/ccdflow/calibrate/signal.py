@@ -31,12 +31,12 @@ of the difference, which are 1.5 times its own. If it is also off the surface th
 pixels, by this many of its own standard deviations, its own value is the estimate."""
 
 MOST_BELOW_ZERO = 0.5
-"""An expected signal is at most this far below 0, in standard deviations of a pixel without light;
-of quiet pixels, in their variance over that of one photon, if this is less. Medians of tiles
+"""An expected signal is at most this many units below 0. The unit is the standard deviation of a
+pixel without light or, if this is less, its variance over that of one photon. Medians of tiles
 scatter by a tenth of a standard deviation, and by a quarter where they are extrapolated to the
 corners."""
 
-# Rows of a tile, about, that give its median to a tenth of the noise of a pixel.
+# About this many rows of a tile give its median to a tenth of the noise of a pixel.
 _SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
@@ -222,8 +222,8 @@ def pixels_of_structure(image, background, variance, flat, photon_variance, scra
     flat : numpy.ndarray of shape (k, nx), float32, or None
     photon_variance : float
         Variance of photons over their signal, in the unit of the image, before the flat.
-    scratch : numpy.ndarray of shape (2, n), float32
-        Room for sums, n at least (k + 2) nx; overwritten.
+    scratch : numpy.ndarray of shape (2, m), float32
+        Room for sums, m at least (k + 2) nx; overwritten.
     strip : int, optional
         Number of rows that share a limit of candidates; default: all rows.
 

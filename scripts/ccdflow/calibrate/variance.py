@@ -80,7 +80,7 @@ class PixelVariance:
     def _compute_variance_without_light(self):
         """Return the variance of each pixel without light, (ny, nx) float32."""
         image = self._image
-        # The header needs these medians, and the planes behind the medians may be freed below.
+        # The header needs these medians, and the planes that give them may be freed below.
         for kind in ("bias", "dark"):
             if image.master_image(kind) is not None and self._variance_factor(kind):
                 self.median_noise(kind)
@@ -95,9 +95,9 @@ class PixelVariance:
                 np.square(flat.data[rows], out=term)
                 variances[rows] /= term
         if image.masters.scale == 1:
-            # A dark of the frame's exposure, as nearly all are: the sum contains its planes, which
-            # are no longer needed. This object would hold them until Python looks for cycles of
-            # references, which may be many frames later.
+            # Nearly all darks have the frame's exposure. The sum contains the planes of such a
+            # dark, which are no longer needed: this object would hold them until Python looks for
+            # cycles of references, which may be many frames later.
             image.master_image("dark").forget(self._readouts)
             self._planes.pop("dark", None)
         return variances
@@ -275,8 +275,9 @@ class PixelVariance:
 
         bits = FILLED_BITS
         if self._image.masters.scale > 1:
-            # Rows above have this bit already where a dark that is scaled up makes most of the
-            # noise, and rows below get it later: the errors would depend on the blocks.
+            # UNCALIBRATED does not count here: if a dark that is scaled up makes most of the noise,
+            # rows above the block have this bit already, and rows below get it later. The errors
+            # would depend on the blocks.
             bits &= ~UNCALIBRATED
         with (
             fill_pixels(image, flags, background_rows, bits),

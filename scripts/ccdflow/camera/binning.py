@@ -17,7 +17,7 @@ BINNING_PAIRS = (
     ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
-    # The pairs from here on count only in headers that have none of the pairs above.
+    # This pair and the next ones count only in headers that have none of the pairs above.
     ("HBIN", "VBIN"),
     ("CCDBINX", "CCDBINY"),
     ("DET-BIN1", "DET-BIN2"),

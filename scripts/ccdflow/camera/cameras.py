@@ -175,7 +175,7 @@ class Camera:
         Returns
         -------
         ccdflow.camera.facts.FrameFacts
-            An unknown image type is not an error: `type` is '' and `reason` says why.
+            An unknown image type is not an error: `type` is '' and `reason` names the cause.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Camera:
         file : str
             Named in errors.
         layout : str
-            'image' or 'extensions', where the profile says neither.
+            'image' or 'extensions', where the profile has neither.
 
         Returns
         -------
@@ -373,7 +373,8 @@ def generic_camera(headers, *, used_names=frozenset()):
     )
 
 
-# Characters of a camera's name at most: a text of many CONTINUE cards would fill tables and lines.
+# A camera's name has at most this many characters: a text of many CONTINUE cards would fill tables
+# and lines.
 _LONGEST_NAME = 80
 
 

@@ -20,8 +20,8 @@ from ccdflow.files.remembered_results import compute_at_once
 from ccdflow.files.values import as_number
 
 KEYWORDS = {
-    # KOAIMTYP counts first: Keck's archive knows better than the instrument, whose OBSTYPE is often
-    # left at 'dark'.
+    # KOAIMTYP counts first: Keck's archive is right more often than the instrument, whose OBSTYPE
+    # is often left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
     "OBS_TYPE OBS-TYPE FLAVOR DATA-TYP CCDTYPE NDFCLASS FRAME PICTTYPE OBSMODE OBS_MODE"
     "|ESO DPR TYPE",
@@ -62,7 +62,7 @@ KEYWORDS = {
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
-    # Empty: `ccdflow.camera.binning.binning_of_hdu` knows the usual cards, their order and meaning.
+    # Empty: `ccdflow.camera.binning.binning_of_hdu` has the usual cards, in their order.
     "binning": "",
     # Empty: only a profile names these cards.
     "optics": "",
@@ -365,8 +365,8 @@ def _alike_facts(headers, cards, file, *, has_gain):
     )
 
 
-# Characters of a text in a row at most. CONTINUE cards make texts of any length, which would fill
-# the table, names and lines.
+# A text in a row has at most this many characters. CONTINUE cards make texts of any length, which
+# would fill the table, names and lines.
 _MOST_CHARACTERS = 500
 
 
@@ -438,8 +438,8 @@ def _one_spelling(text):
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
-# Characters of a text on the part of a detector at most. A longer text, as of many images, is
-# replaced by its hash.
+# A text on the part of a detector has at most this many characters. A longer text, as of many
+# images, is replaced by its hash.
 _MOST_PART_CHARACTERS = 120
 
 

@@ -56,7 +56,7 @@ _SETTING = re.compile(
 # multiplier.
 _CARDS_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
-# Matches a unit of electrons per adu, behind the number or in the comment: 'e-/ADU', 'electrons per
+# Matches a unit of electrons per adu, after the number or in the comment: 'e-/ADU', 'electrons per
 # adu'.
 _ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
 

@@ -109,7 +109,7 @@ _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 _STEP_DEGREES = 1.0
 # Matches a binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
-# Characters of a setting's value at most; a hash takes the place of a longer one.
+# A setting's value has at most this many characters; a hash takes the place of a longer one.
 _LONGEST_TEXT = 48
 
 
@@ -186,7 +186,8 @@ def _setting_as_text(meaning, value):
 def _may_be_setting(meaning, value, number):
     """Return whether a number can be a setting: places, shifts and levels are whole numbers.
 
-    Another number is the offset of a telescope in arc seconds, or a level that was measured.
+    A number with a fraction is the offset of a telescope in arc seconds, or a level that was
+    measured.
 
     Parameters
     ----------
@@ -281,8 +282,8 @@ def tells_apart(keyword, group_by):
     return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *group_by)
 
 
-# Matches cards in which frames that fit each other may differ: CCDTYPE is a kind of exposure, which
-# some cameras write into TELESCOP, and a profile may have several names of the instrument.
+# Matches cards in which frames that fit each other may differ. CCDTYPE is a kind of exposure. Some
+# cameras write that into TELESCOP. A profile may have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
 _DECISIVE_MEANINGS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
@@ -376,7 +377,7 @@ _RUNNING_VALUE_CARD = re.compile(
     r"|OBJECT|TITLE|OBSERVER|COMMENT|HISTORY|BLOCK.*|GROUP.*|REQ.*|DATA(?:MIN|MAX|MEAN)|MEAN.*|STD.*"
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
-# Cards that a sentence names at most.
+# A sentence names at most this many cards.
 _MOST_CARDS = 4
 
 
@@ -426,6 +427,8 @@ def _values_of_two_sides(first_side, second_side):
         return None
     low, high = sorted(numbers, key=min)
     gap, spread = min(high) - max(low), max(max(low) - min(low), max(high) - min(high))
+    # A gap that is short beside the range of the values of one side may lie within that range by
+    # chance: the two sides are then not told apart.
     if gap <= 3 * spread or gap <= 0:
         return None
     return tuple(f"{min(side):g} to {max(side):g}" for side in numbers)

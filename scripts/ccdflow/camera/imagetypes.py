@@ -115,8 +115,8 @@ _OTHER_WORDS = re.compile(
 
 # The types by which people name folders and files.
 _TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
-# Seconds of DARKTIME of a bias, at most: they include the readout, which is slow for a large
-# detector.
+# DARKTIME of a bias is at most this many seconds: it includes the readout, which is slow for a
+# large detector.
 _LONGEST_READOUT = 10.0
 
 

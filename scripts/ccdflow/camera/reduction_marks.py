@@ -9,8 +9,8 @@ from ccdflow.files.cards import card_value, contents_of_cards, has_card
 from ccdflow.files.rawheader import CARD_BYTES, commentary, has_card_texts
 from ccdflow.files.values import Broken, as_number
 
-# IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
-# ESO the product's category.
+# The keywords by which programs mark their steps. Their values differ: IRAF and Gemini write text
+# with a date, ccdproc the arguments or an empty card, BANZAI a status, ESO the product's category.
 _MARKS_OF_PROGRAMS = {
     "ccdflow": ("CCDFLOW",),
     "the Space Telescope's pipeline": ("BLEVCORR", "DRIZCORR"),
@@ -53,7 +53,7 @@ _LOG_LINE = re.compile(
 )
 # A pattern of the words for a step.
 _STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
-# Matches a line of HISTORY that tells of a step that was taken.
+# Matches a line of HISTORY on a step that was taken.
 _STEP_IN_HISTORY = re.compile(
     rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"
     rf"|\b(subtract|correct|remov|divid|calibrat)\w*[\w\s:/-]{{0,24}}?\b{_STEP}"
@@ -197,7 +197,7 @@ def reduced_error(program, keyword, value, file):
     program : str
         The program that reduced it.
     keyword : str
-        The card that says so.
+        The card with the mark.
     value : object
         As found.
     file : str

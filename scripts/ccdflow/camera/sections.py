@@ -60,7 +60,7 @@ class Region:
         Parameters
         ----------
         text : str
-            Such as ``[2056:2080,1:4128]``; ``*`` stands for a whole axis where `shape` is given.
+            Such as ``[2056:2080,1:4128]``; ``*`` means a whole axis, if `shape` is given.
         shape : (int, int), optional
             The frame's (ny, nx).
         file, keyword : str, optional

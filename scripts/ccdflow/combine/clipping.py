@@ -87,7 +87,7 @@ class PixelNoise:
 
     def least_variance(self, low):
         """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
-        # A centre replaces the expected light only if it is brighter.
+        # A centre replaces the expected light only if it is brighter than that light.
         light = (
             np.maximum(low if self.expected_light is None else self.expected_light, 0)
             / self.levels.max()

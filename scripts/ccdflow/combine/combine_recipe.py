@@ -13,7 +13,7 @@ FEW_FRAMES = 10
 uncertain by a quarter."""
 
 # Rejection grows by at most this many pixels: the faint rim of a star or of a cosmic ray is no
-# wider.
+# wider than that.
 _MOST_GROWTH = 5
 # The source of the clipping sigma, in words, by the value of `clip_by`.
 _SIGMA_SOURCES = {

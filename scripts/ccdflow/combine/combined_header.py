@@ -56,7 +56,7 @@ def shared_cards(members):
 
 def extension_name_cards(member):
     """Return the cards that name an extension of a member."""
-    # INHERIT is among the cards that are equal in all members.
+    # INHERIT is left out here: it is among the cards that are equal in all members.
     names = (name for name in EXTENSION_NAMES if name != "INHERIT")
     return CardList((name, member.cards[name]) for name in names if name in member.cards)
 
@@ -197,7 +197,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
             ("CNOISE", "CNOISE", "combined_noise", "noise of this image, measured"),
             ("CNOISPR", "CNOISP", "predicted_noise", "noise that the read noise predicts"),
         ):
-            # Without overscan subtraction the level is IMGLEVEL.
+            # Without overscan subtraction no level is written: IMGLEVEL has the level of the image.
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
                 keyword_of_amplifier = keyword if len(figures) == 1 else f"{stem}{number:02d}"
                 cards.set(keyword_of_amplifier, figure[name], f"[{unit}] {comment}")

@@ -26,7 +26,7 @@ _LEAST_LIGHT = 100.0
 # A gain from the bright parts of faint members is used if its relative error is below this: without
 # a gain all pixels would get the same noise.
 _MOST_GAIN_ERROR = 0.1
-# Rows of the sample, about, in which the ratios of the members are measured: each is a median of
+# The ratios of the members are measured in about this many rows of the sample: each is a median of
 # thousands of pixels.
 _RATIO_ROWS = 16
 # Pixels with less than this fraction of the level give no ratio: they are not lit. A combined flat
@@ -197,7 +197,7 @@ def measure_noise_model(amplifiers, shape, sample, *, levels=None, has_light=Tru
             if not has_light:
                 amplifier = replace(amplifier, gain=None)
             elif frames.size and np.isnan(frames).all():
-                # The amplifier is masked in all members.
+                # An amplifier that is masked in all members keeps its given read noise.
                 read_noise = amplifier.read_noise or DIGITAL_NOISE
                 models.append(replace(amplifier, read_noise=read_noise))
                 continue
@@ -286,7 +286,8 @@ def light_around(frames):
         boxed_columns = 0
         strip = frames[:, y : y + _BOX_ROWS]
         if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
-            # All boxes of full width together, which is faster.
+            # The medians of all boxes of full width are taken together, which is faster than one by
+            # one.
             boxed_columns = nx // _BOX_COLUMNS * _BOX_COLUMNS
             boxes = strip[:, :, :boxed_columns].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
             medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)

@@ -195,7 +195,7 @@ class LightGrid:
 def _between_knots(knots, positions):
     """Return the knot before each position, and the fraction of the way to the next knot.
 
-    The fraction is below 0 before the first knot, and above 1 behind the last one.
+    The fraction is below 0 before the first knot, and above 1 after the last one.
     """
     if len(knots) == 1:
         return np.zeros(len(positions), int), np.zeros(len(positions))

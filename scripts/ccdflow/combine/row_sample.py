@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Memory for the rows of all frames: 128 rows of 12 LFC frames.
+# Bytes of memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
 # Rows of each frame are sampled up to this number even if they take more than `_SAMPLE_BYTES`.
 _FEWEST_ROWS = 16

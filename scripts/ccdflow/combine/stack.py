@@ -190,7 +190,7 @@ def combine(
             keyword="threads",
             value=limits.threads,
             allowed="1 or more",
-            remedy="give 1 or more",
+            remedy="give the number of cores to use",
         )
     first, n = members[0], len(members)
     source = np.dtype(first.dtype)

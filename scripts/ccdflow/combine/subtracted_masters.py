@@ -63,7 +63,7 @@ class SubtractedMaster:
         errors = open_image(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
         finite_errors = errors[np.isfinite(errors)]
-        # Hot pixels are few, and say nothing of the noise of the others.
+        # Hot pixels are few, and do not show the noise of the other pixels.
         typical_errors = (
             finite_errors[finite_errors <= _HOT_NOISE * np.median(finite_errors)]
             if finite_errors.size

@@ -1,6 +1,6 @@
 """Proof that clipping by the MAD leaves out no value of a pixel, without the MAD itself.
 
-Most pixels of many members are proved by counting, which takes a third of the time of sorting.
+For most pixels of many members a count of values is proof, in a third of the time of sorting.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import numpy as np
 from ccdflow.combine.ordering import median_of_sorted
 from ccdflow.robust import MAD_TO_SIGMA
 
-# From this many members on, counting proves four pixels of five, and sorting all takes longer.
+# Values are counted if there are at least this many members: the counts show that four pixels of
+# five have no outlier, and to sort all pixels takes longer.
 _LEAST_COUNTED_MEMBERS = 100
-# Distance between mean and median up to which counting proves a pixel, in sigma of a mean: one
-# pixel in fifty exceeds it, and a larger one would prove fewer pixels.
+# Counts can show that a pixel has no outlier if its mean differs from its median by at most this,
+# in sigma of a mean. One pixel in fifty exceeds this distance. With a larger limit the counts would
+# show it for fewer pixels.
 _NEAR_FRACTION = 0.6
 # The limit of the counts is wider than the proof needs by this factor: values are rounded to
 # float32.

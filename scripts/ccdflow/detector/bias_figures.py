@@ -24,8 +24,9 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
 
-# Two variances disagree from this many standard errors on. Normal variances reach that by chance in
-# one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer tails.
+# Two variances disagree if they differ by at least this many standard errors. Normal variances do
+# so by chance in one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer
+# tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the centre count. Where the frames are of two kinds,
 # all values count: they are about equally far from the centre.
@@ -264,7 +265,7 @@ class AmplifierValues:
 class AmplifierQuality:
     """One row of the table of bias quality; NaN for figures that could not be measured.
 
-    The unit is adu, unless the name says electrons. An error is a standard error.
+    The unit is adu, unless the name contains electrons. An error is a standard error.
 
     Attributes
     ----------

@@ -138,9 +138,9 @@ def warnings_on_bias(figures, recipe):
 
 
 # A level is near 0 if it is below the first number times the read noise. Values are cut off if the
-# number of values more than one read noise below 0 is the expected number over more than the second
-# number. Chosen: at the limit 0.6 % of the values are expected there, at higher levels too few to
-# count.
+# expected number of values more than one read noise below 0 exceeds the number found by more than
+# the factor of the second number. Chosen: at the limit of the level 0.6 % of the values are
+# expected there, at higher levels too few to count.
 _NEAR_ZERO_NOISES, _MISSING_FACTOR = 1.5, 3
 
 

@@ -13,10 +13,10 @@ from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, scatter_abo
 
 # Samples that are simulated: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# Values of all samples together at most: of samples with more than 100 values fewer than `_TRIALS`
-# are simulated.
+# All samples together have at most this many values: fewer than `_TRIALS` samples of more than 100
+# values are simulated.
 _TRIAL_VALUES = 4_000_000
-# Samples that are simulated at least, whatever their number of values.
+# At least this many samples are simulated, whatever their number of values.
 _FEWEST_TRIALS = 4000
 # Seed of the random numbers: another seed would change cards of combined biases.
 _TRIAL_SEED = 20160116

@@ -18,20 +18,21 @@ from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
 from ccdflow.robust import MEDIAN_OVER_MEAN, MEDIAN_VARIANCE, median, normal_deviate, percentile
 
 HOT_RATE = 5.0
-"""A pixel is hot from this many electrons a second above its surroundings on; see `HOT_SIGMA`."""
+"""A hot pixel is at least this many electrons a second above its surroundings; see `HOT_SIGMA`."""
 
 HOT_SIGMA = 5.0
 """A hot pixel is also at least this many standard errors above its surroundings: one good pixel in
 3.5 million is by chance."""
 
-# Bits by the pixels of the dark itself: a dark that has them already gets the same bits again.
+# Bits that follow from the pixels of the dark itself: a dark that has them already gets the same
+# bits again.
 _OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
 
 # Standard errors of a drift, both by the noise of the levels and by their scatter about a line:
 # chance reaches them once in 1.7 million darks.
 _DRIFT_SIGMA = 5.0
-# Standard errors of a drift by the scatter alone, converted to a normal distribution by Student's:
-# the scatter of few levels is uncertain.
+# Least significance of a drift by the scatter alone, as that of a normal deviate with the
+# probability of Student's t: the scatter of few levels is uncertain.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has at least this many standard errors: it is the highest of 64 boxes, and chance reaches
@@ -65,7 +66,7 @@ class DarkFigures:
     hot : int
         Number of hot pixels, see `hot_mask`.
     hot_limit : float
-        The rate above the surroundings from which on a pixel is hot.
+        A pixel is hot if its rate exceeds that of its surroundings by at least this.
     glow : Estimate
         Highest minus median of the means of coarse boxes without hot pixels; 0 if not significant,
         see `_GLOW_SIGMA`.
@@ -122,8 +123,8 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         if not is_good.any():
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
-        # The noise of the pixels around counts: that of a hot pixel is mostly the noise of its own
-        # charge.
+        # The limit has the noise of usual pixels, because that of a hot pixel is mostly the noise
+        # of its own charge.
         middle, noise_of_usual = median(values[is_good]), median(errors[is_good])
         rows, columns = _pixels_above(values, middle, np.maximum(limit, HOT_SIGMA * noise_of_usual))
         if not rows.size:

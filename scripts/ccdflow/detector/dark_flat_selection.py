@@ -20,8 +20,7 @@ from ccdflow.detector.member_selection import (
 )
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# The lowest of 1,000 normal values, the number of boxes, lies about this many sigma below their
-# mean at most.
+# The lowest of 1,000 boxes is at most about this many sigma below their mean.
 _LOWEST_BOX_DEPTH = 4
 
 

@@ -26,17 +26,18 @@ import numpy as np
 from ccdflow.detector.photons.night_transfer import group_by_exposure, linearity_of_filter
 from ccdflow.errors import FrameError
 
-# Cells of a map along an axis at most. Chosen: fewer cells blur the edges of the blades, more cells
-# have larger errors.
+# A map has at most this many cells along an axis. Chosen: fewer cells blur the edges of the blades,
+# more cells have larger errors.
 _MOST_CELLS = 16
-# Pixels along a side of a cell at least: the mean of a cell has a sixteenth of the noise of a
-# pixel.
+# A cell has at least this many pixels along a side: the mean of a cell has a sixteenth of the noise
+# of a pixel.
 _LEAST_SIDE = 16
 # Least relative scatter that is assumed for a lamp: no error is zero. The limit for the linearity
 # of a detector is ten times larger. Here it would be too large: 1 ms in an exposure of 1 s is the
 # dead time of a fast shutter.
 _LEAST_LAMP_SCATTER = 1e-4
-# From this many degrees of freedom on, the scatter alone gives the errors: it is known to 10 %.
+# With at least this many degrees of freedom the scatter alone gives the errors: it is known to 10
+# %.
 _MANY_RESIDUALS = 50
 # Mean dead time and its error where no lamp was steady.
 _UNKNOWN_FIGURE = (np.nan, np.nan)

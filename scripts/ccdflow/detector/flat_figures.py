@@ -26,7 +26,7 @@ APERTURE_PIXELS = 50
 
 GAIN_TOLERANCE = 0.05
 """A measured gain is reported if it differs by more than this fraction from the gain in profile or
-header. Chosen: the standard errors of bright pixels are wrong by half of it. """
+header. Chosen: the standard errors of bright pixels are wrong by half of it."""
 
 # A gain is measured from the consecutive pairs of at most this many flats.
 _MOST_GAIN_FRAMES = 4

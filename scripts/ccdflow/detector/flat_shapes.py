@@ -19,7 +19,7 @@ _LEAST_SCATTER = 4e-4
 # scatter. Chosen: the scatter of few flats is uncertain, and with a smaller limit good flats are
 # odd; with a larger one flats with clouds are not.
 _ODD_SIGMA = 5.0
-# Flats of a group at least: of two flats that differ, neither is the odd one.
+# A group needs at least this many flats: of two flats that differ, neither is the odd one.
 _FEWEST_FLATS = 3
 # In flats of direct images most boxes have light within this range, in units of the level. In
 # spectra the light of a box follows the colour of the lamp, which drifts.

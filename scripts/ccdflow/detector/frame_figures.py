@@ -30,15 +30,15 @@ LIT_FRACTION = 0.2
 of dark boxes decides; with a larger one the edges of a vignette are not compared."""
 
 COMPARED_ROWS = 32
-"""Rows that are compared among frames, about: 0.15 to 0.3 s for 50 LFC frames."""
+"""About this many rows are compared among frames: 0.15 to 0.3 s for 50 LFC frames."""
 
 FRAME_ROWS = 64
-"""Rows in which figures are measured, about: 7 ms for an LFC frame."""
+"""Figures are measured in about this many rows: 7 ms for an LFC frame."""
 
 # `numpy.add.reduceat` adds up to this many rows one after the other; more rows it adds as several
 # sums.
 _ROWS_IN_ORDER = 8
-# A pixel is bright from this many times the noise above the level on: no pixel is by noise alone.
+# A pixel at least this many times the noise above the level is bright: no pixel is by noise alone.
 _BRIGHT_SIGMA = 10
 
 

@@ -32,8 +32,8 @@ _COARSE_STRUCTURE = "coarse structure"
 # Frames have no common shape if their boxes scatter by more than this many times the noise of a
 # box. The scatter is a mean over 64 boxes: chance does not reach this limit.
 _STRUCTURE_NOISE_SIGMA = 3
-# Rows of a frame at least: with them the number of its columns is estimated from its number of
-# pixels, because statistics have no other size. A frame of fewer rows may be left out by chance.
+# A frame has at least this many rows: the number of its columns is estimated with them, because
+# `FrameStatistics` has only its number of pixels. A frame of fewer rows may be left out by chance.
 _FEWEST_ROWS = 16
 
 

@@ -12,25 +12,25 @@ MOST_RADIUS_PIXELS = 12
 """A star is measured up to this many pixels from its peak: a star with a FWHM of 8 pixels has 0.2 %
 of its peak there."""
 
-# Peaks that are measured at most, the brightest. Chosen: their median has an error of 16 % of their
-# scatter, and each takes a read of its box.
+# At most this many peaks, the brightest ones, are measured. Chosen: their median has an error of 16
+# % of their scatter, and each takes a read of its box.
 _MOST_PEAKS = 60
 # A peak of the small image is at least this many sigma above its median: one pixel of the sky in
 # 3.5 million is by chance.
 _PEAK_SIGMA = 5
 # A width needs at least this many stars: of fewer, the median may be a galaxy.
 _FEWEST_STARS = 3
-# Pixels above half of the peak at least: a cosmic ray has fewer.
+# A star has at least this many pixels above half of its peak: a cosmic ray has fewer.
 _FEWEST_PIXELS = 5
-# Largest over smallest width of a star at most: galaxies and blends are more elongated. Chosen:
-# with a smaller limit small stars of few pixels, which look elongated, are left out; with a larger
-# one blends count.
+# The largest width of a star over its smallest one is at most this: galaxies and blends are more
+# elongated. Chosen: with a smaller limit small stars of few pixels, which look elongated, are left
+# out; with a larger one blends count.
 _MOST_ELONGATED = 1.6
 # A star is saturated if it has at least the first number of pixels above half of its peak, and if
 # too many of these are near the peak. The second number is the fraction of them that may be above
-# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. With fewer pixels
-# chance may take four there. The width of a saturated star is too large, by a factor of 2 where it
-# bleeds.
+# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. A smaller star may
+# have four of its pixels there by chance. The width of a saturated star is too large, by a factor
+# of 2 where it bleeds.
 _PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: no pixel of the sky reaches half of it by
 # chance.
@@ -76,7 +76,7 @@ def _brightest_pixels(small_image):
     """Return rows and columns of the brightest pixels without a brighter neighbour."""
     finite_pixels = np.where(np.isfinite(small_image), small_image, -np.inf)
     finite_values = small_image[np.isfinite(small_image)]
-    # With fewer pixels, none has eight neighbours.
+    # In an image of fewer than nine pixels, none has eight neighbours.
     if finite_values.size < 9:
         return []
     middle = float(np.median(finite_values))
@@ -104,7 +104,7 @@ def _width_of_star(image, middle, step, top):
     step : int
         Distance in pixels within which the star's peak may be.
     top : float
-        The value from which on a pixel may be saturated.
+        A pixel of at least this value may be saturated.
     """
     wide_box = _box_about_star(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:

@@ -20,10 +20,10 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
 FEWEST_NIGHTS_A_SIDE = 5
-"""Nights on each side of a step at least: fewer may be bad nights in a row."""
+"""A step has at least this many nights on each side: fewer may be bad nights in a row."""
 
 LEAST_STEP_SIGMA = 4.75
-"""Standard errors of a step at least: chance reaches them once in 500,000 trials."""
+"""A step has at least this many standard errors: chance reaches them once in 500,000 trials."""
 
 # The line is fitted to at most this many nights on each side. Chosen: the error of a step is 0.52
 # of the scatter then; more nights are of other seasons, and fewer cause larger errors.
@@ -42,8 +42,8 @@ _SIGMA_OF_LONE_NIGHTS = 4.0
 # The random walk of a figure is measured by pairs of nights at least this many days apart. Chosen:
 # in shorter times the scatter of nights hides it, and few pairs are farther apart.
 _LEAST_WANDERING_DAYS = 20.0
-# Steps of a series at most. Chosen: values that jump at random must not prolong the search; with
-# `FEWEST_NIGHTS_A_SIDE` 255 nights have no more.
+# A series has at most this many steps. Chosen: values that jump at random must not prolong the
+# search; with `FEWEST_NIGHTS_A_SIDE` 255 nights have no more.
 _MOST_STEPS = 50
 # Trials without a step after which the search ends. Chosen: each takes the time of a fit, and
 # candidates come in the order of their size.
@@ -60,8 +60,9 @@ _NIGHTS_OF_PART = 30
 # 100 parts (of 20,000 simulated ones; 29 at 1.3 and 3 at 1.6), which lose some weight. With a
 # larger factor a noisy month counts as quiet, and its bad nights as steps.
 _LARGER_SCATTER = 1.4
-# Degrees of freedom of the scatter about the lines, over the number of nights: outliers are left
-# out. Of simulated normal values 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
+# Degrees of freedom of the scatter about the lines, over the number of nights: it is below 1
+# because outliers are left out. Simulated normal values give 0.76 with 40 nights, 0.82 with 100 and
+# 0.86 with 300.
 _MEDIAN_EFFICIENCY = 0.85
 # Largest correlation of neighbouring nights that is assumed. Chosen: errors grow 6.2 times then.
 # With a limit near 1 they would be infinite; with a smaller one a random walk has steps.
@@ -173,7 +174,7 @@ def find_steps(days, values, errors=None, *, least_step=0.0, floor=0.0, limit=LE
     floor : float, optional
         Least scatter from night to night that is assumed.
     limit : float, optional
-        Standard errors that a step must have at least.
+        Least number of standard errors of a step.
 
     Returns
     -------
@@ -473,7 +474,7 @@ class _Nights:
         return _Fit(step, variance, *ends)
 
     def _window(self, cuts):
-        """Return the first night, and the one behind the last, of each night's fit: (n,) each."""
+        """Return the first night, and the one after the last, of each night's fit: (n,) each."""
         index = np.arange(self.values.size)
         edges = np.array([0, *cuts, index.size])
         parts = np.searchsorted(edges, index, side="right") - 1
@@ -482,7 +483,7 @@ class _Nights:
 
     @cached_property
     def _nights_nearby(self):
-        """The first night, and the one behind the last, that are near each night: (n,) each."""
+        """The first night, and the one after the last, that are near each night: (n,) each."""
         index, days = np.arange(self.values.size), self.days
         low = np.minimum(np.searchsorted(days, days - _MOST_DAYS_A_SIDE), index - _NEAREST_NIGHTS)
         high = np.maximum(np.searchsorted(days, days + _MOST_DAYS_A_SIDE), index + _NEAREST_NIGHTS)

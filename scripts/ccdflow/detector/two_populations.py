@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.member_selection import Thresholds
 
-# Frames of a population at least: one odd frame is an outlier.
+# A population has at least this many frames: one odd frame is an outlier.
 _FEWEST_OF_A_POPULATION = 2
 
 

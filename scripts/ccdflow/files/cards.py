@@ -262,7 +262,7 @@ _USUAL_CARD = re.compile(
 )
 
 
-# As many as for `_telling_text`, for the same cards.
+# As many entries as for `_telling_text`, which gets the same cards.
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the `Content` of a card of a file by its text, None for a blank card."""

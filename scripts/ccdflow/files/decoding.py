@@ -138,7 +138,7 @@ def _unpack_tiles(data, index, name):
 def _check_gzip_tiles(data, index):
     """Return the image's (ny, nx); raise `ValueError` if its gzip tiles inflate to more than that.
 
-    astropy inflates a whole tile before it looks at the length.
+    astropy inflates a whole tile before it checks the length.
     """
     with fits.open(io.BytesIO(bytes(data)), disable_image_compression=True) as hdus:
         table = hdus[index]

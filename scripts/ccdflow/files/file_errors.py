@@ -206,7 +206,7 @@ class _RawFileErrors:
         pass
 
     def __exit__(self, error_type, error, traceback):
-        # `BadGzipFile` is an `OSError`.
+        # The errors of streams come first, because `BadGzipFile` is an `OSError` as well.
         if isinstance(error, _STREAM_ERRORS):
             raise damaged_stream_error(self._name, error) from None
         if isinstance(error, EOFError):

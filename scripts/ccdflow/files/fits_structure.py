@@ -25,7 +25,8 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _END = b"END     "
 # Bytes that are read at once: most headers are shorter.
 _READ_BYTES = 1 << 14
-# Bytes of data at most: no disk holds a thousandth of them, and arithmetic with them is fast.
+# An HDU has at most this many bytes of data: no disk holds a thousandth of them, and arithmetic
+# with them is fast.
 _MOST_BYTES = 10**18
 
 MOST_AXES = 999
@@ -114,7 +115,7 @@ def end_of_header(text):
     Parameters
     ----------
     text : bytes
-        Whole cards of a header whose END is padded with blanks, and the bytes behind them.
+        Whole cards of a header whose END is padded with blanks, and the bytes after them.
 
     Returns
     -------

@@ -5,9 +5,10 @@ that size gets new ones, which the kernel clears one by one: 2,000 of them for a
 5 ms and more. A process that makes many similar products keeps its pages.
 
 glibc also gives each thread a heap of its own, up to eight a core, and each grows to the most that
-its thread ever asked for. A watch goes on for nights and has new threads in each round: a few
+its thread ever asked for. A watch lasts for nights and has new threads in each round: a few
 heaps, which are emptied after each whole round, stay as small as one round needs. Large blocks lie
-outside of them, because a small block behind a freed large one would pin its memory.
+outside of them, because a small block after a freed large one would keep its memory from the
+system.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import gc
 from functools import cache
 
 # Parameters of mallopt(3): when free memory at the end of a heap goes back to the system, by how
-# much more than asked for a heap grows, and from which size on a block lies outside of the heaps.
+# much more than asked for a heap grows, and the size of the smallest block outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-# Bytes: the memory of a plane of a frame, from 32 MB on, goes back at once; the memory of blocks
+# Bytes. The memory of a plane of a frame, 32 MB or more, goes back at once; the memory of blocks
 # and samples stays.
 _KEEPING_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
-# The number of heaps, and the bytes from which on a block has a mapping of its own.
+# Parameter of mallopt(3): the number of heaps. With the options of a watch a block of at least a
+# megabyte lies outside of the heaps.
 _ARENA_MAX = -8
 _WATCH_OPTIONS = ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -50,7 +52,7 @@ def keep_freed_pages():
 
 
 def share_few_heaps():
-    """Let all threads that start from now on share a few heaps, which hold no large block."""
+    """Let all threads that start later share a few heaps, which hold no large block."""
     _set_malloc_options(_WATCH_OPTIONS)
 
 
@@ -72,5 +74,6 @@ def keep_until_exit(value):
     """
     cycle = [value]
     cycle.append(cycle)
-    # Only a search for garbage would free a cycle, and the last one passes over frozen objects.
+    # Only a search for garbage would free a cycle, and the last search, at the exit, skips frozen
+    # objects.
     gc.freeze()

@@ -127,7 +127,7 @@ class RawStream:
 class InflatedStart:
     """The first bytes of a gzip file, inflated when they are needed.
 
-    Most headers end within these bytes, and the pixels behind take longer to inflate than the
+    Most headers end within these bytes, and the pixels that follow take longer to inflate than the
     header. For a few kilobytes zlib is faster than igzip, whose tables are made for pixels. Damage
     is left to igzip, which reports it.
 

@@ -16,11 +16,11 @@ from astropy.io import fits
 from ccdflow.files import checksum, fits_structure
 from ccdflow.files.rawheader import CARD_BYTES
 
-# Letters of a card of commentary, behind its keyword.
+# Letters of a card of commentary, after its keyword.
 _COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED_FORMAT_END = 30
-# A string of more letters goes on in CONTINUE cards.
+# A string of more letters continues in CONTINUE cards.
 _LONGEST_STRING = 68
 # Characters that need no escape in a header.
 _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
@@ -36,7 +36,7 @@ _PLAIN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 _PLAIN_TEXT = re.compile(r"[ -~]*[!-~]|")
 # Matches a number whose card is written here.
 _PLAIN_FLOAT = re.compile(r"-?\d+\.\d+")
-# Letters of a number of fixed format at most.
+# A number of fixed format has at most this many letters.
 _WIDEST_NUMBER = 20
 # Keywords of cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "")
@@ -207,7 +207,7 @@ def card_text(keyword, value, comment=""):
     Returns
     -------
     str
-        80 characters, or a multiple of it for a text that goes on in CONTINUE cards.
+        80 characters, or a multiple of it for a text that continues in CONTINUE cards.
     """
     plain_value = _plain_value(keyword, value)
     if isinstance(value, str):

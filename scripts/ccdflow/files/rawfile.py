@@ -49,15 +49,15 @@ from ccdflow.files.thread_buffers import thread_buffer
 _FIRST_READ = 8192
 
 MOST_HEADER_BYTES = 4 << 20
-"""Bytes of one header at most."""
+"""One header has at most this many bytes."""
 
-# Bytes of all headers of one file at most.
+# All headers of one file have at most this many bytes.
 _MOST_BYTES_OF_ALL_HEADERS = 16 << 20
-# HDUs of a file at most.
+# A file has at most this many HDUs.
 _MOST_HDUS = 2000
 
 BYTES_BEYOND_END = 1 << 16
-"""Bytes read behind the promised end: in a damaged stream the checksum may be among them."""
+"""Bytes read after the promised end: in a damaged stream the checksum may be among them."""
 
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
@@ -117,7 +117,7 @@ class RawFile(io.RawIOBase):
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
     headers : list of astropy.io.fits.Header
-        Headers that `layout` could read, also those of a file that is cut off behind them.
+        Headers that `layout` could read, also those of a file that is cut off after them.
     """
 
     def __init__(self, file, name):

@@ -35,7 +35,7 @@ _CONTINUE = "CONTINUE"
 # astropy.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 
-# Matches a card without a blank behind its sign of equality.
+# Matches a card without a blank after its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 # Cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
@@ -187,7 +187,7 @@ class RawHeader(fits.Header):
 def parse_raw_header(text):
     """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
 
-    Cards without a blank behind the sign of equality get one, see `with_indicator`.
+    Cards without a blank after the sign of equality get one, see `with_indicator`.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ class _LastHeader(NamedTuple):
     split : callable
         Takes the bytes of a header, and returns as many cards.
     end : bytes
-        The card END and the blanks behind it.
+        The card END and the blanks after it.
     heads : tuple of (str, str)
         As for `KeywordOrder`.
     texts : tuple of str
@@ -307,8 +307,9 @@ def _header_like(last, data):
     return header
 
 
-# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL_CARDS`. The
-# numbers of cards before END are others: 256 entries bound them.
+# `count` is the number of cards of whole blocks, or of the cards before END. Up to
+# `_MOST_USUAL_CARDS` there are 20 numbers of the first sort and hundreds of the second: 256 entries
+# bound the memory.
 @lru_cache(maxsize=256)
 def _card_splitter(count):
     """Return a function that gives the first cards in the bytes of a header, by their number."""
@@ -338,7 +339,7 @@ def _learn_bytes(card):
 def readable_cards(data):
     """Return the bytes of cards as text; bytes that FITS does not allow are question marks.
 
-    Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
+    Zeros, tabs and ends of lines after a card become the blanks that should stand there.
 
     Parameters
     ----------
@@ -419,7 +420,7 @@ def _head_of(text):
 
 
 def _join_cards(text, heads_and_texts):
-    """Return (head, text) of each card, joined with the CONTINUE cards behind it."""
+    """Return (head, text) of each card, joined with the CONTINUE cards after it."""
     groups = []
     starts = range(0, len(text), CARD_BYTES)
     for start, head_and_text in zip(starts, heads_and_texts, strict=False):
@@ -446,7 +447,7 @@ def _parse_by_astropy(texts):
 
 
 def with_indicator(card):
-    """Return a card with a blank behind its sign of equality, if it lacks one.
+    """Return a card with a blank after its sign of equality, if it lacks one.
 
     ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
     keyword or for a comment. The card keeps its length; a card without room stays unchanged.

@@ -9,7 +9,8 @@ from ccdflow.files.rawheader import has_card_texts
 
 # At most this many results are kept for one set of cards: one for each set of texts in the cards.
 _MOST_ANSWERS = 1 << 11
-# At most this many functions and orders of keywords: headers with the same keywords have one order.
+# Results are kept for at most this many pairs of a function and an order of keywords: headers with
+# the same keywords have one order.
 _MOST_TABLES = 1 << 8
 # A function may read this many sets of cards in headers of one order of keywords: in those of a
 # bias it reads fewer cards than in those of a science frame.

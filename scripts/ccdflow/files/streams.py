@@ -7,10 +7,10 @@ import re
 from ccdflow.files.file_errors import damaged_error
 
 CHUNK = 1 << 20
-"""Bytes of a stream that are unpacked at once, at most."""
+"""At most this many bytes of a stream are unpacked at once."""
 
 FIRST_SLICE = 1 << 12
-"""Bytes of a stream that are unpacked at first: the decompressor copies those behind its end."""
+"""Bytes of a stream that are unpacked at first: the decompressor copies the bytes after its end."""
 
 # At most this many zeros, as on a tape, may follow the last stream.
 _MOST_ZEROS = 1 << 20
@@ -58,7 +58,7 @@ class Slices:
         Parameters
         ----------
         unused_bytes : int
-            Bytes of the last slice that are behind the stream.
+            Bytes of the last slice that follow the stream.
         size : int
             Bytes of the file to be read at a time.
         had_output : bool

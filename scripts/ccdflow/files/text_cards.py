@@ -39,7 +39,7 @@ def _is_record_by_setting(card, *parts):
     ----------
     card : astropy.io.fits.Card
     parts : tuple of str
-        The image, or the keyword and all behind the sign of equality.
+        The image, or the keyword and all after the sign of equality.
     """
     is_possible = _RECORD_MARK in parts[-1] and conf.enable_record_valued_keyword_cards
     return bool(is_possible and _is_record(card, *parts))

@@ -51,7 +51,7 @@ def thread_buffer(use, size):
 
 @contextmanager
 def lend_buffers(buffers):
-    """Let this thread use some buffers inside this context, and its own ones again behind it.
+    """Let this thread use some buffers inside this context, and its own ones again after it.
 
     The buffers are a dict, empty at first, which no two threads use at the same time.
     """

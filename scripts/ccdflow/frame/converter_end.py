@@ -17,10 +17,10 @@ import numpy as np
 from ccdflow.camera.sections import Region
 from ccdflow.frame.saturated_lines import regions_of_lines
 
-# Adu. Lines whose level differs from the median level by no more share one limit: it is 0.1 % of a
-# converter of 16 bits.
+# Adu. Lines within this of the median level share one limit. The number is 0.1 % of 16 bits.
 _LEVEL_TOLERANCE = 64.0
-# Most parts of other lines that a header names, with a section each; more parts are joined.
+# A header names at most this many parts of the other lines, each by its section: if there are more,
+# near ones are joined.
 _MOST_PARTS = 100
 # Pixels that are compared at once, in the processor's cache.
 _PIXELS_AT_ONCE = 1 << 16

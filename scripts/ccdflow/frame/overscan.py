@@ -219,8 +219,9 @@ def noise_about_levels(strips, along):
         k = values.shape[1]
         if k < 2:
             continue
-        # An outlier shifts the mean of its row, and all pixels of this row are left out. A frame
-        # has only one level, so that its median is used.
+        # Deviations are taken from the means of rows: an outlier shifts the mean of its row, so
+        # that all pixels of this row deviate and are left out. A frame with one level has its
+        # median instead.
         centre = np.nanmedian(values) if along == "frame" else _row_means(values)
         deviation = np.abs(values - centre)
         # A sample of the pixels suffices for the limit of outliers, and is faster.

@@ -26,7 +26,7 @@ def flag_neighbours(mask, pixels):
     """Flag the neighbours of saturated pixels, and the columns that bleed from them, in place.
 
     Nothing is flagged if more than half of the pixels in the rows with saturated pixels are
-    saturated: spilled charge cannot be told from light then.
+    saturated: spilled charge cannot be distinguished from light then.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def flag_neighbours(mask, pixels):
     pixels : callable
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
-    # Few pixels have a flag: looking at these alone is much faster.
+    # Few pixels have a flag: to examine these alone is much faster than to examine all.
     indices = flagged_indices(mask)
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])

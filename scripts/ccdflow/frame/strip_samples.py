@@ -9,10 +9,10 @@ import numpy as np
 from ccdflow.frame.checks.flaws import saturation_of
 
 MOST_ROWS = 1024
-"""Most rows from which figures are measured: 1 ms for an LFC frame."""
+"""Figures are measured from at most this many rows: 1 ms for an LFC frame."""
 
 MOST_COLUMNS = 128
-"""Most columns of each row from which figures are measured, approximately."""
+"""Figures are measured from about this many columns of each row."""
 
 # A run of overscan rows with one value was not read out if it has at least this many rows, and at
 # least this many pixels. With a readout noise of 0.3 adu such a run occurs by chance in 1 of 10,000

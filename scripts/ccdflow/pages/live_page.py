@@ -36,7 +36,7 @@ def live_script(page, time, *, lines=(), state=WATCHING_STATE, beat=0):
         `WATCHING_STATE`, `ENDED_STATE`, or the problem for whose end the watch waits.
     beat : int
         Time of this script, seconds since the epoch. If the page sees no newer one for half a
-        minute, it says that the watch is silent.
+        minute, it shows that the watch is silent.
 
     Returns
     -------

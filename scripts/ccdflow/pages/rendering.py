@@ -36,7 +36,7 @@ _EMPTY_CELLS = ("", "-", "–")
 
 
 def _format_fixed(values, decimals):
-    """Return the figures of all amplifiers as text, with so many digits after the point."""
+    """Return the figures of all amplifiers as text, with this number of decimals."""
     figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(figures).replace("-", "−") if figures else "–"
 
@@ -180,7 +180,7 @@ def share(fraction):
     >>> share(0.0077), share(5e-7), share(0.0)
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
-    # A fraction of 1e-5 is 0.001 %: smaller ones are not told apart.
+    # A fraction of 1e-5 is 0.001 %: smaller ones are not distinguished.
     return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure_text(100 * fraction, 2)} %"
 
 

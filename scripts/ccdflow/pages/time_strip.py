@@ -18,7 +18,7 @@ _MARGIN_OF_RANGE, _MARGIN_OF_VALUE, _LEAST_MARGIN = 0.08, 2e-4, 1e-6
 # least size in hours.
 _MARGIN_OF_TIME, _LEAST_HOURS = 0.02, 1 / 60
 
-# Digits at most: of each end of a range, and of a single value.
+# Largest numbers of digits: of each end of a range, and of a single value.
 _RANGE_DIGITS, _VALUE_DIGITS = 6, 3
 
 

@@ -83,7 +83,7 @@ class JobFailure:
     def data(self):
         """The problem and the remedy as an entry of a record's data; {} without another run.
 
-        A watch and a run put different words behind a remedy that needs another run.
+        A watch and a run put different words after a remedy that needs another run.
         """
         return {job_records.FAILURE: [self.problem, self.remedy]} if self.needs_run else {}
 
@@ -108,7 +108,7 @@ class DiskFull(Exception):
         super().__init__(self.line())
 
     def line(self, after_remedy=RUN_AGAIN):
-        """Return the line on the full disk, which ends with the words behind the remedy."""
+        """Return the line on the full disk, which ends with the words after the remedy."""
         return f"{self._problem}: {ACTIONS[errno.ENOSPC]}{after_remedy}"
 
 
@@ -255,13 +255,13 @@ def data_of_error(error):
 
 
 def with_words_after_remedy(record, after_remedy):
-    """Return a record whose reason has other words behind a remedy that needs another run.
+    """Return a record whose reason has other words after a remedy that needs another run.
 
     Parameters
     ----------
     record : ccdflow.run.job_records.Record
     after_remedy : str
-        The words behind the remedy.
+        The words after the remedy.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Older results: three kinds had these names, which did not tell their content.
+# Older results: three kinds had these names, which did not describe their content.
 _PRESENT_NAMES = {
     "picture": "frames picture",
     "quality": "bias picture",

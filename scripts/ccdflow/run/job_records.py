@@ -139,7 +139,8 @@ class Record:
         -------
         Record
         """
-        # By place, and without dicts of its own: a plan makes such a record for each new frame.
+        # The values are given by place, and without new dicts, because a plan makes such a record
+        # for each new frame.
         return cls(product, kind, key, MADE, "", (), "", _EMPTY_MAPPING, _EMPTY_MAPPING)
 
     @classmethod

@@ -22,7 +22,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
 # The notes are read this many times at most if a run writes them meanwhile, as a watch does in each
-# round. Chosen.
+# round. Chosen: without a limit a reader could wait for as long as the watch goes on.
 _MOST_READINGS = 5
 # The two files of notes. The keys are those of their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
@@ -66,7 +66,7 @@ def read_late_notes(results):
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():
         if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
-            # This file was written anew since, with the late lines in it.
+            # This file was written anew since, and contains the late lines.
             lines_by_name[name] = []
             heads.pop(name, None)
     return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])

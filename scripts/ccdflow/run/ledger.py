@@ -146,8 +146,8 @@ def has_unreadable_records(results, ledger):
     Returns
     -------
     bool
-        False for notes that hold no record. An empty ledger does not tell these from unreadable
-        ones, so their lines are looked for.
+        False for notes that hold no record. An empty ledger does not distinguish these from
+        unreadable ones, so their lines are looked for.
     """
     path = Path(results) / paths.LEDGER
     if ledger or not path.is_file():
@@ -157,7 +157,7 @@ def has_unreadable_records(results, ledger):
 
 
 def _read_ledger(results, head, lines):
-    """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
+    """Return the `Ledger` of the lines of notes after the first one, with the late notes."""
     ledger, late = Ledger(), late_notes.read_late_notes(results)
     late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)
@@ -460,8 +460,8 @@ def noted_fits_products(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
-    # removes them.
+    # The records are read before the ledger, because a run that ends meanwhile takes them into the
+    # ledger before it removes them.
     unfolded_records = [
         record for _, record in job_records.unfolded_records(results) if record is not None
     ]

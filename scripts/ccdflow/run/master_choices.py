@@ -22,7 +22,7 @@ class RemarkKind(StrEnum):
 
 
 class Remark(NamedTuple):
-    """A reason for a grade below A: code looks at the kind, readers at the text."""
+    """A reason for a grade below A: code compares the kind, readers read the text."""
 
     kind: RemarkKind
     text: str
@@ -63,7 +63,7 @@ class Use:
         Whether the variance was measured on the master; else it is predicted from the number of
         its frames.
     is_scaled : bool
-        Whether the master is multiplied by a factor. ``scale`` does not tell this: exposures are
+        Whether the master is multiplied by a factor. ``scale`` does not show this: exposures are
         rounded to rank masters, so a dark of 200 s has the scale 1 for a frame of 200.4 s.
     """
 

@@ -89,7 +89,8 @@ class Plan:
             if job is not None and job.product not in products_wanted:
                 products_wanted.add(job.product)
                 products_to_look_at += set(job.needs) - set(job.spare)
-                # Computed now: later the jobs that are left out here would be absent from the key.
+                # The key is computed now: later the jobs that are left out here would be absent
+                # from it.
                 _ = job.key
         products_left_out = set(self.jobs) - products_wanted
         for product in products_left_out:

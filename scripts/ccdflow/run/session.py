@@ -201,7 +201,7 @@ def _start_locked(run_start):
         not request.is_dry or seal.has_seal(run_start.results)
     )
     if not is_seal_wanted and not is_round:
-        # Only for a seal or a watch are the folders examined for nights that have changed.
+        # The folders are examined for changed nights only for a seal or a watch.
         return session_of_all_nights(run_start)
     archive_state = None
     if not request.names_products:

@@ -260,15 +260,15 @@ class Detector:
         Parameters
         ----------
         least_hot_rate : float
-            Electrons per second, at `temperature`, from which on hot pixels are flagged.
+            Hot pixels of at least this many electrons per second, at `temperature`, are flagged.
         most_low_response : float
-            Response relative to the neighbours up to which low pixels are flagged.
+            Low pixels of at most this response, relative to the neighbours, are flagged.
 
         Returns
         -------
         numpy.ndarray of shape (ny, nx), int16
             `HOT_BIT` (hot, or not linear in the dark), `LOW_BIT` (dead or of low response),
-            `COLUMN_BIT` (dead column, or behind a trap), `VARIES_BIT` (blinking).
+            `COLUMN_BIT` (dead column, or beyond a trap), `VARIES_BIT` (blinking).
         """
         mask = np.zeros(self.shape, dtype=np.int16)
 

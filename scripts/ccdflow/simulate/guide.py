@@ -15,7 +15,7 @@ from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 # Rows that are rendered at once: few enough for the processor's cache.
 _BLOCK_ROWS = 256
 
-# Full width at half maximum over sigma of a Gaussian: the simulation knows no other package.
+# Full width at half maximum over sigma of a Gaussian: the simulation imports no other package.
 _FWHM_OVER_SIGMA = 2.3548
 # Electrons a second in a pixel by filter, of the flat-field lamp and of the night sky.
 _LAMP_RATES = {"g'": 330.0, "i'": 3300.0}
@@ -88,6 +88,8 @@ def realise(camera, frame, *, seed):
     """
     names = (camera.instrument, frame.file, frame.start.isoformat())
     frame_seed = (seed, *map(text_seed, names))
+    # The last number distinguishes the random streams of a frame: 3 for its level, drift and stars,
+    # 4 for the noise (`render`), 5 for cosmic rays.
     rng = generator(*frame_seed, 3)
     level = _night_level(camera, frame, seed) + rng.normal(0.0, _FRAME_SCATTER)
     drift = row_drift(rng, camera.ny, camera.row_drift)
@@ -236,6 +238,8 @@ def add_light(image, signal, stars):
         Row, column, electrons.
     """
     image += np.float32(signal)
+    # Pixels: 6 in the guide's frame of 2048 columns, fewer in a narrower one. With at least 2.5 a
+    # star is wider than a cosmic ray.
     fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
     for y, x, electrons in stars:
         _add_star(image, y, x, electrons, sigma=fwhm / _FWHM_OVER_SIGMA)

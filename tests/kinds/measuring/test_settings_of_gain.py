@@ -29,7 +29,7 @@ def take(raw, gains, *, keyword="GAIN"):
 
 @pytest.mark.parametrize("keyword", ["GAIN", "GAINM", "PREAMP"])
 def test_the_gain_of_each_setting_is_measured_by_itself(keyword, tmp_path):
-    """One gain for both, 1.4, made 160 and 640 electrons of 400."""
+    """One gain for both settings, 1.4, would make 160 and 640 electrons of 400."""
     take(tmp_path / "raw", GAINS, keyword=keyword)
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=KINDS, detector={})
     for setting, gain in GAINS.items():

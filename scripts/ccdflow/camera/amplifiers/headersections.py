@@ -35,7 +35,7 @@ DETECTOR_CARDS = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 # Matches the card of an amplifier's data or trim section, with its suffix: DATASEC1, TSEC_A2.
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
-# Unread cards that a warning names; the rest become "...".
+# A warning names at most this many unread cards; further ones become "...".
 _MOST_NAMED = 3
 
 

@@ -28,7 +28,7 @@ AMPLIFIER_COUNT_CARDS = ("NUMAMPS", "NAMPS", "AMPSROW")
 """Cards with the number of amplifiers."""
 
 ESO_SCAN_KEYS = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
-"""Cards of ESO, without the number of the output, with the pixels before and behind a line and a
+"""Cards of ESO, without the number of the output, with the pixels before and after a line and a
 column."""
 
 # Numbers of outputs in ESO's cards: no chip of ESO has more outputs.

@@ -172,7 +172,7 @@ def _claim_of_data(header, strip, *, is_alone):
     text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
     if section is not None:
         width = section[1] - section[0]
-        # A BIASSEC that begins less than its width behind the frame was next to the data before the
+        # A BIASSEC that begins less than its width beyond the frame was next to the data before the
         # frame was trimmed: a few columns may have been between the two.
         is_next = section[0] - length < width
         return _CardOnStrip("BIASSEC", text, is_next) if section[0] >= length else None
@@ -224,7 +224,7 @@ def _read_stated(header, keyword, axis, shape):
 
 
 def _range_along_axis(region, axis):
-    """Return the first column of a region and the one behind its last; along y, the rows."""
+    """Return the first column of a region and the one after its last; along y, the rows."""
     return (region.y0, region.y1) if axis is _Axis.Y else (region.x0, region.x1)
 
 

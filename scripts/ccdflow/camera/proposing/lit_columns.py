@@ -278,7 +278,7 @@ def agreeing_ranges(levels, start, stop, tolerated_step):
     levels : numpy.ndarray of shape (columns,), float64
         Mean of each column, adu.
     start, stop : int
-        The range of columns that is looked at.
+        The range of columns that is examined.
     tolerated_step : float
         Adu, see `tolerance_of_means`.
 
@@ -307,7 +307,7 @@ def _is_placed(edges, length):
 def _dark_range(levels, start, stop, groups, least_light):
     """Return the range between the ends of the light on either side; None where the light fades.
 
-    Light leaks into columns next to the data, which are noisy, so that the dark run begins behind
+    Light leaks into columns next to the data, which are noisy, so that the dark run begins beyond
     them. The data end where most of the light ends.
 
     Parameters

@@ -136,7 +136,7 @@ def _comments_on_missing(facts, headers, camera):
 
 
 def _text_of_region(region, shape):
-    """Return a region as a Python slice with open ends, with the FITS section behind it."""
+    """Return a region as a Python slice with open ends, followed by the FITS section."""
     ny, nx = shape
     rows = ":" if (region.y0, region.y1) == (0, ny) else f"{region.y0}:{region.y1}"
     columns = ":" if (region.x0, region.x1) == (0, nx) else f"{region.x0}:{region.x1}"

@@ -79,7 +79,7 @@ _CLOCK = re.compile(
 _DASHED_CLOCK = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
 # Matches a time of day without separators: 0742, 074226.5.
 _DIGIT_CLOCK = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
-# Matches the half of the day behind a time of day: am, P.M.
+# Matches the half of the day after a time of day: am, P.M.
 _AM_PM = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
 # Matches a time zone as hours and minutes from UT: UT+2, -08:00, GMT - 0330.
 _ZONE_OFFSET = re.compile(
@@ -111,7 +111,7 @@ class Day:
     exchanged : datetime.date or None
         The date with day and month exchanged, where both orders are possible.
     remainder : str
-        The text behind the day, perhaps with a time of day and a zone.
+        The text after the day, perhaps with a time of day and a zone.
     """
 
     day: date
@@ -228,7 +228,7 @@ def _day_of_date(year, month, day, remainder):
     year, month : int
     day : int or str
     remainder : str
-        The text behind the date.
+        The text after the date.
     """
     try:
         calendar_day = date(year, month, int(day))
@@ -259,7 +259,7 @@ def read_clock(text, *, follows_date=False):
     Parameters
     ----------
     text : str, float or None
-        Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset behind it.
+        Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset after it.
     follows_date : bool
         Whether the text follows a date: ``T``, a blank, ``_`` or ``-`` may then come first.
 
@@ -291,14 +291,14 @@ def _clock_of_text(text, *, follows_date):
 
 
 def _time_of_day(hours, minutes, seconds, remainder):
-    """Return the time of day of three numbers and the text behind them, or None.
+    """Return the time of day of three numbers and the text after them, or None.
 
     Parameters
     ----------
     hours, minutes : int
     seconds : float
     remainder : str
-        The text behind the numbers.
+        The text after the numbers.
     """
     # A leap second is the 61st of its minute.
     if hours > 24 or minutes > 59 or seconds >= 61:

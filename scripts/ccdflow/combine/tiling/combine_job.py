@@ -40,8 +40,8 @@ _PIXEL_BYTES = 100
 # Bytes of a pixel for the noise model, rounded up: float64 arrays of the variance without light,
 # the variance by light, the expected light, the dark charge, and the limits that follow from them.
 _NOISE_BYTES = 60
-# Bytes of a value that is solved exactly, rounded up: eight float64 arrays, of it as it is, masked,
-# sorted and as deviation, of its variance and light, and of its flags.
+# Bytes of a value that is solved exactly, rounded up: eight float64 arrays, of the value as read,
+# masked and sorted, of its deviation, variance and light, and of its flags.
 _EXACT_BYTES = 64
 
 # Pixels of a member that are read at once: with fewer the calls take longer than the pixels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Rounds of L.A.Cosmic at most: the default of astroscrappy.
+# L.A.Cosmic has at most this many rounds: the default of astroscrappy.
 _ITERATIONS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away. Filters of 5, 7
 # and 9 pixels, and the growth of hits by two pixels, cause this.
@@ -168,7 +168,7 @@ def _parts_about_boxes(boxes, shape, reach):
     -------
     first_pixels : numpy.ndarray of shape (n, 2), int64
         First row and column of the parts within the image. A part is four times the reach and a hit
-        wide; its core begins one reach behind its edge.
+        wide; its core begins one reach inside its edge.
     edge_parts : list of ((slice, slice), (slice, slice))
         Parts at the edges of the image, where filters end, and the core within each part.
     """
@@ -244,7 +244,7 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
     planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
         The image and its variance (float32), bad pixels (bool).
     windows : list of ((slice, slice), (slice, slice))
-        Parts and cores of `_parts_about_boxes`: they are put one behind the other along the edge.
+        Parts and cores of `_parts_about_boxes`: they are put one after the other along the edge.
     axis_across : int
         Axis at whose end the parts lie; all are searched as deep as the deepest.
     hits : numpy.ndarray of shape (ny, nx), bool

@@ -23,7 +23,7 @@ MOST_STAR_FRACTION = 1e-3
 """A result that flags more than this fraction of the pixels of stars is discarded: one pixel of 20
 stars with 50 pixels each."""
 
-# In pixels: stars of a smaller FWHM are compared with their own profile.
+# Pixels. Stars of a smaller FWHM are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5
 # The limit of the contrast is multiplied by this where stars are compared with their profile.
 # Chosen with simulated frames: docs/detector.md, "Cosmic rays found", has the fractions of hits

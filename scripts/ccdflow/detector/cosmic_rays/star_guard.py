@@ -45,8 +45,8 @@ _SKY_BOX = 9
 # A hit inside a star must exceed the star's profile by this many standard errors: noise does so in
 # one of 32,000 pixels along each line.
 _STAR_EXCESS_SIGMA = 4.0
-# Pixels of a hit, about: the variance of the number of flagged pixels is this factor times their
-# number.
+# A hit has about this many pixels: the variance of the number of flagged pixels is this factor
+# times their number.
 _PIXELS_OF_A_HIT = 5
 # Hit pixels in stars may exceed the expected number by this many of its standard deviations: chance
 # does so in one frame of 740.

@@ -27,11 +27,11 @@ _FEWEST_PIXELS_OF_PAIR = 50
 # larger fraction the error of a bin and a slow decline count as full; with a smaller one bins that
 # are full in part do not.
 _FULL_VARIANCE_FRACTION = 0.5
-# Sampled pixels of a flat, about. Chosen: more pixels take time; with fewer the bins at the top
-# have less than `_FEWEST_PIXELS`.
+# About this many pixels of a flat are sampled. Chosen: more pixels take time; with fewer the bins
+# at the top have less than `_FEWEST_PIXELS`.
 _MOST_PIXELS = 100_000
-# Pairs of flats of one exposure at most. Chosen: more pairs take time, and errors fall only by the
-# root of their number.
+# At most this many pairs of flats of one exposure are compared. Chosen: more pairs take time, and
+# errors fall only by the root of their number.
 _MOST_PAIRS = 4
 # Bins below this fraction of the highest level give the usual variance. Chosen: above it the
 # variance may decline already; with a smaller fraction flats of one level have too few such bins.
@@ -86,7 +86,7 @@ class FullWell:
         highest = max(float(levels.max()) for levels in self._levels)
         if not highest > 0:
             return math.nan
-        # The highest level lies in the last bin, not behind it.
+        # The highest level lies in the last bin, not beyond it.
         width = highest * (1 + 1e-6) / _BINS
         variance_per_light, is_lit = self._variance_per_light(width)
         middles = (np.arange(_BINS) + 0.5) * width

@@ -34,7 +34,7 @@ _MOST_FULL_FRACTION = 1e-3
 # from ten flats of 60,000 to 500 adu was 10 % too high. Chosen: a larger factor loses precision;
 # with a smaller one single flats remain.
 _MOST_LEVEL_RATIO = 2.0
-# Bands of `BLOCK_SIDE` rows of a frame that are compared, at most.
+# At most this many bands of `BLOCK_SIDE` rows of a frame are compared.
 _BANDS = 48
 
 

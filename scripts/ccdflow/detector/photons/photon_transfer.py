@@ -87,7 +87,7 @@ class Linearity:
     level : float
         Level at which the departure is evaluated, adu.
     shutter : float
-        Seconds by which the exposure is longer (if negative, shorter) than its card says.
+        Seconds by which the exposure is longer (if negative, shorter) than the value of its card.
     shutter_error : float
         Standard error of ``shutter``, seconds.
     """
@@ -353,7 +353,7 @@ def _scatter_by_level(blocks, read_noise):
 def _level_bin_numbers(blocks):
     """Return the number of the bin of levels that each pixel is in, (ny, nx) int8."""
     levels = blocks.middle[blocks.is_good]
-    # Quantiles of sorted values are quicker.
+    # Quantiles of sorted values take less time than those of unsorted ones.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _N_LEVEL_BINS + 1)[1:-1])
     # `numpy.searchsorted` gives the same counts and is slower: it takes pixel by pixel.

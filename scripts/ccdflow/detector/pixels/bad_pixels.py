@@ -22,13 +22,13 @@ FALSE_ALARM_FRACTION = 1e-6
 """Fraction of good pixels that one limit of chi^2 calls bad by chance."""
 
 BAD_SIGMA = 5
-"""A pixel is bad from this many standard errors above its surroundings on: one normal value in 3.5
+"""A bad pixel is at least this many standard errors above its surroundings: one normal value in 3.5
 million is, one pixel or two of a chip."""
 
 # A value is a hit if it is this many sigma above the mean of the other values of its pixel and
 # exposure: by chance one in a thousand million is. A single hit of a pixel is a cosmic ray.
 _HIT_SIGMA = 6.0
-# Rows of the sample from which the values of usual pixels are found, at most.
+# The sample from which the values of usual pixels are found has at most this many rows.
 _SAMPLE_ROWS = 128
 # Pixels that are fitted at once: they fit in the processor's cache.
 _STRIP_PIXELS = 1 << 17
@@ -92,7 +92,7 @@ class NoiseFactors(NamedTuple):
     offset: float = 1.0
 
 
-# Darks that have the assumed noise.
+# The factors of darks that have the assumed noise.
 _ASSUMED_NOISE = NoiseFactors()
 
 

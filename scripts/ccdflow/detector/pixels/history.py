@@ -13,7 +13,7 @@ LEAST_SHARE = 0.7
 """A flagged pixel is bad in this fraction of the nights since it was first bad. Chosen: noise may
 hide it in three nights of ten."""
 
-# Nights: 0.7 x 90 is 62.99999999999999, and a number equal to the limit is enough.
+# Nights by which a number may be below its limit: 0.7 x 90 is 62.99999999999999, not 63.
 _ROUNDING = 1e-9
 
 SOURCES = ("dark", "flat", "levels", "deep")

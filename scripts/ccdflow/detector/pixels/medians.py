@@ -41,7 +41,7 @@ def box_median(image, size):
     image : numpy.ndarray of shape (ny, nx), float32 or float64
         Without NaN.
     size : (int, int)
-        Rows and columns of the box, `MOST_BOX_PIXELS` pixels at most.
+        Rows and columns of the box, which has at most `MOST_BOX_PIXELS` pixels.
 
     Returns
     -------

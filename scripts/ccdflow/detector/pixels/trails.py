@@ -88,7 +88,7 @@ def _level_of_column(excess, errors):
 
 
 def _pixels_reached_from(sources, has_charge, shape):
-    """Return the charged pixels that touch sources, those in line behind, and these sources.
+    """Return the charged pixels that touch sources, those in line beyond, and these sources.
 
     Parameters
     ----------

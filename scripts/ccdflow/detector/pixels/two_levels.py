@@ -27,7 +27,8 @@ _LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
 # Chosen: twilights without a gap in level are not two levels.
 _LEAST_GAP = 1.1
-# Flats of each level at least: two flats differ at a hit, which a single flat does not show.
+# Each level needs at least this many flats: two flats differ at a hit, which a single flat does not
+# show.
 _FEWEST_OF_A_LEVEL = 2
 # Relative error that is added to the noise: differences of this fraction of the light are no fault.
 _LEAST_DIFFERENCE = 0.002
@@ -51,7 +52,7 @@ def split_levels(levels):
         a level has fewer flats than `_FEWEST_OF_A_LEVEL`.
     """
     levels = np.asarray(levels, float)
-    # NaN is sorted behind all numbers.
+    # NaN is sorted after all numbers.
     order = np.argsort(levels, kind="stable")[: np.count_nonzero(np.isfinite(levels))]
     if len(order) < 2 * _FEWEST_OF_A_LEVEL or not levels[order[0]] > 0:
         return None
@@ -98,7 +99,7 @@ def average_levels(values, levels, groups, gain_and_read_noise):
             + (read_noise * mean_inverse_level) ** 2
         )
         # A trap takes the same charge from flats of unlike levels: these agree minus their levels,
-        # not over their levels. The smaller spread counts.
+        # not over their levels. The smaller of the two spreads counts.
         shifted_flats = (values[group] - 1 / inverse_levels) * np.float32(mean_inverse_level)
         spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan

@@ -39,7 +39,7 @@ _N_SEEDS = 10000
 _STRUCTURE_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM"
 )
-# Cards that funpack restores behind all others.
+# Cards that funpack restores after all others.
 _CHECKSUM_CARDS = ("CHECKSUM", "DATASUM")
 # Matches the keyword of a card of the table that holds an image's tiles: TFORM1, ZNAXIS2.
 _TABLE_CARD = re.compile(

@@ -178,7 +178,7 @@ def _parse_header(text):
 
 
 def _value_of(text):
-    """Return the value of a card by its text behind the sign of equality."""
+    """Return the value of a card by its text after the sign of equality."""
     match = _VALUE.fullmatch(text)
     _demand_layout(match)
     if match["text"] is not None:

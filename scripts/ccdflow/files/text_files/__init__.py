@@ -1,1 +1,1 @@
-"""Files of text: notes behind a checksum, and CSV tables that are brought up to date by lines."""
+"""Files of text: notes after a checksum, and CSV tables that are brought up to date by lines."""

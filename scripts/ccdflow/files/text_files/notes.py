@@ -1,4 +1,4 @@
-"""Files of notes: written whole or not at all, only where they change, and behind a checksum."""
+"""Files of notes: written whole or not at all, only where they change, and after a checksum."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_if_changed(path, text):
 
 
 def write_checked(path, lines):
-    """Write lines of text behind their checksum, whole or not at all.
+    """Write lines of text after their checksum, whole or not at all.
 
     The lines are never all in memory at the same time: the notes of an archive are large.
 
@@ -55,7 +55,7 @@ def write_checked(path, lines):
 
 
 def write_checked_bytes(path, parts):
-    """Write bytes behind their checksum, whole or not at all.
+    """Write bytes after their checksum, whole or not at all.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def noted_checksum(path):
 
 
 def first_line(path):
-    """Return the first line behind a file's checksum; '' if there is none. Nothing is compared."""
+    """Return the first line after a file's checksum; '' if there is none. Nothing is compared."""
     try:
         with Path(path).open("rb") as file:
             file.readline()
@@ -171,7 +171,7 @@ def first_line(path):
 
 
 def ranges_of_lines(path):
-    """Yield (offset, length) of each line behind the checksum, the line break counted."""
+    """Yield (offset, length) of each line after the checksum, with the line break."""
     with Path(path).open("rb") as file:
         start = len(file.readline())
         for line in file:

@@ -115,7 +115,8 @@ def _lines_of(old_file, name, size):
     low = len(old_file.readline())
     first = high = size
     while low < high:
-        # From the byte before, `readline` leads to the line that begins here, or to the next one.
+        # The reading begins one byte earlier: from there `readline` leads to the line that begins
+        # here, or to the next one.
         old_file.seek((low + high) // 2 - 1)
         start = old_file.tell() + len(old_file.readline())
         line = old_file.readline() if start < high else b""

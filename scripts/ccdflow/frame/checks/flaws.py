@@ -16,7 +16,7 @@ NO_VALUE = "not finite"
 # An amplifier of one value is saturated if this is the highest number of a converter of at least
 # this many bits: converters of fewer bits are no longer in use.
 _FEWEST_BITS = 12
-# Pixels of a sample along the shorter side, about: some thousands in all, for medians.
+# A sample has about this many pixels along the shorter side: some thousands in all, for medians.
 _SAMPLE_SIDE_PIXELS = 64
 
 

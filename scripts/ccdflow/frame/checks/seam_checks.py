@@ -55,7 +55,8 @@ def seam_warnings(samples, amplifiers):
             continue
         if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
             continue
-        # Saturated pixels have one raw value, so that reduced ones step by the levels at any edge.
+        # Saturated amplifiers have no seam to find: their pixels have one raw value, so that
+        # reduced ones step by the levels at any edge.
         if samples[left.name].is_full or samples[right.name].is_full:
             continue
         seam = _find_seam(samples[left.name], samples[right.name], left.data, right.data)

@@ -48,7 +48,7 @@ _LIT_NOISE_FACTOR = 1.25
 _LEAST_STEP = 20.0
 # The sampled lines of data nearest to the strip that give the data's noise, and their level.
 _NEIGHBOUR_PIXELS, _NEAREST_PIXELS = 6, 2
-# Most rows, spread over a strip, that give the noises: they give them to 1 %.
+# Noises come from at most this many rows, spread over a strip: they give them to 1 %.
 _MOST_ROWS = 256
 # A strip with fewer rows, or fewer columns, is not judged.
 _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3

@@ -298,7 +298,8 @@ def _column_warnings(sample, recipe):
     if count < _FEWEST_LINES or width < _FEWEST_COLUMNS or not np.isfinite(sample.noise):
         return
     column_means = clipped_means(strip)
-    # In a strip with structure, most of the noise about the levels is structure.
+    # The noise of neighbours counts if it is smaller: in a strip with structure, most of the noise
+    # about the levels is structure.
     (pixel,), _ = noise_of_neighbours(strip, least_sigma=LEAST_SIGMA)
     noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
     offsets = np.abs(column_means - median(column_means))

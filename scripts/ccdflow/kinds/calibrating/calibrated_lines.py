@@ -129,7 +129,7 @@ def summary_of(context, records):
         if record.status != job_records.MADE:
             continue
         n_made += 1
-        # The data are JSON text that each access decodes: once.
+        # Each access to a record's data decodes JSON text: here it is decoded once.
         data = dict(record.data.items())
         missing_masters = reasons_of(record.product) if data["missing"] else {}
         reasons = {kind: words_on_missing(each) for kind, each in missing_masters.items()}

@@ -208,8 +208,9 @@ class StepsChoice:
             if numbers is not None:
                 self._steps_by_numbers[numbers] = steps
         else:
-            # Frames with the same numbers differ in the scales of darks. The reason for a missing
-            # master names the frame's own temperature.
+            # Two sorts of steps are made anew for each frame: frames with the same numbers differ
+            # in the scales of darks, and the reason for a missing master names the frame's own
+            # temperature.
             steps = tuple(
                 [
                     each.step(*exposure_and_degrees) if step.kind == DARK or step.missing else step
@@ -524,7 +525,8 @@ class SharedBasis:
         text_before, _, text_after_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
         self._text_between, _, self._text_after = text_after_frame.partition(_DEGREES_TEXT)
         if measurement_keys:
-            # Most of the text is about the detector's measurements, before the frame.
+            # Most of the text is on the detector's measurements, and precedes the frame's own
+            # values.
             measurements = calibration.group.measurements
             text = calibration.context.kept_by_key(
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements),

@@ -263,7 +263,8 @@ def _sample_of_master(context, kind, group):
     pixels = stored_image(path, image.hdu)[row_numbers + row_slice.start, column_slice]
     rows = np.asarray(pixels, np.float64) * factor
     if kind != FLAT:
-        # The level of a row has the noise of its overscan: it is no structure that ages.
+        # The level of a row is subtracted: it has the noise of its overscan, and is no structure
+        # that ages.
         rows -= np.nanmedian(rows, axis=1, keepdims=True)
     degrees = float(dict(group.shared).get("temperature", math.nan))
     return _MasterSample(rows, variance, day_of(group.night_of_page), degrees)

@@ -297,7 +297,7 @@ def _effects_of_frames(records):
     for record in records:
         if record.status != job_records.MADE:
             continue
-        # The data are JSON text that each access decodes: once.
+        # Each access to a record's data decodes JSON text: here it is decoded once.
         data = dict(record.data.items())
         # Older results: records have no entry `helps`.
         if data.get("helps"):

@@ -22,7 +22,7 @@ _LEAST_UNUSUAL_FRACTION = 1e-4
 # A frame has far more saturated pixels than others above this many times their median. Chosen: the
 # cores of stars grow and shrink by a factor of three with the seeing.
 _FAR_ABOVE_FACTOR = 5.0
-# Fewest frames alike: the median of fewer does not tell how many pixels the field's stars saturate.
+# Fewest frames alike: the median of fewer does not show how many pixels the field's stars saturate.
 _FEWEST_OTHERS = 2
 # Exposures that agree in this many digits count as the same, such as 300.014 and 300.062 s.
 _EXPOSURE_DIGITS = 2

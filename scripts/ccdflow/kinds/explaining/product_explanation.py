@@ -65,7 +65,7 @@ def explain_product(results, product, context=None):
     product : str
         Relative to the results folder.
     context : ccdflow.run.context.PlanContext, optional
-        The plan of the next run; without a plan the story says that today was not looked at.
+        The plan of the next run; without a plan the story lacks the effect of that run.
 
     Returns
     -------

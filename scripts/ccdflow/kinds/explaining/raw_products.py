@@ -72,7 +72,7 @@ def products_of(results, file):
     Returns
     -------
     list of str
-        The reduced frame, and behind it the calibrated one.
+        The reduced frame, followed by the calibrated one.
     list of str
         The combined frames.
     """

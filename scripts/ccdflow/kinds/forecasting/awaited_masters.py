@@ -1,7 +1,7 @@
 """The closed nights that a master of a new, later night would change.
 
 A frame has a list of its best candidates, at most `rule_values.MOST_CANDIDATES`. A later master is
-ranked behind those of the own and earlier nights, and behind nearer later ones. An exact dark is
+ranked after those of the own and earlier nights, and after nearer later ones. An exact dark is
 ranked before scaled darks of later nights. So a new master changes a list in three cases: the list
 is not full, it has a scaled dark of a later night, or it has a master that is undated or cut from
 a larger window. The words on a missing master name the existing masters: a new one changes them.
@@ -104,7 +104,7 @@ def _awaited_properties(step, camera, light, seconds):
     elif len(step.uses) < MOST_CANDIDATES or any(use.lag is None or use.cut for use in step.uses):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
-        # A later dark that would be scaled up is ranked behind these candidates.
+        # A later dark that would be scaled up is ranked after these candidates.
         yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / HARMLESS_SCALE_UP
 
 

@@ -87,7 +87,7 @@ def paragraph(block):
         master_in_words, application = master_words(line), application_words(line, block)
         name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
-        # Even behind a long name of a filter there are two blanks.
+        # Even a long name of a filter is followed by two blanks.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
@@ -124,7 +124,7 @@ def _frames_of_line(line, block):
             master_words(line_taken) for line_taken in block.masters if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
-            # The filter alone tells the lines apart.
+            # The filter alone distinguishes the lines.
             return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))
@@ -401,7 +401,8 @@ def _traits_of_darks(noise, block, small_group):
         else None
     )
     exptime = exptime if small_group is None else small_group.exptime
-    # To three digits: the exposure of an exact dark may differ from the frame's by a thousandth.
+    # The exposure has three digits, because that of an exact dark may differ from the frame's by a
+    # thousandth.
     time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Frames take only darks of their own temperature.
     has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)

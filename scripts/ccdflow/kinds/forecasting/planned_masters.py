@@ -324,7 +324,8 @@ def _rival_of(context, answer):
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:
-                # The plan ordered the other flats by number: two measured variances are compared.
+                # The plan ranked the flats by their number of frames. The flat taken has its
+                # measured variance, so this candidate gets its own: two measured ones are compared.
                 candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""

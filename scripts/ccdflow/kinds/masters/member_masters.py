@@ -35,7 +35,7 @@ from ccdflow.run.products.product_names import reduced_product
 _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
-# The causes of a smaller fraction of lost pixels are not searched: all limits are higher.
+# Below this fraction of lost pixels no cause is searched, because all limits are higher.
 _LEAST_LOST_FRACTION = 0.005
 # A cause is not named if it is that of a smaller fraction of the pixels without a value.
 _LEAST_CAUSE_FRACTION = 0.02

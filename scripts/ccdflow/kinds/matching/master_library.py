@@ -427,7 +427,7 @@ class MasterLibrary:
         return self._steps_with_cuts[key][0]
 
     def _with_cuts(self, uses, cuts):
-        """Return the masters of a window, with those that are cut from larger ones behind them.
+        """Return the masters of a window, followed by those that are cut from larger ones.
 
         Parameters
         ----------

@@ -25,7 +25,8 @@ from ccdflow.wording import first_named
 _SCALE_KIND = RemarkKind.SCALE
 
 
-# Most lags are whole nights: those of 27 years fit. A lag that has left the cache is worded again.
+# Most lags are whole nights: the cache holds those of 27 years. A lag that has left it is worded
+# again.
 @lru_cache(maxsize=10_000)
 def lag_words(lag, than=""):
     """Return in words how long before or after a frame a master was taken.
@@ -63,8 +64,8 @@ def lag_words(lag, than=""):
     return f"{words} {than}".strip()
 
 
-# Most lags are whole nights: those of 27 years fit. Frames of one lag share the remark, because a
-# plan has hundreds of thousands of them.
+# Most lags are whole nights: the cache holds those of 27 years. Frames of one lag share the remark,
+# because a plan has hundreds of thousands of them.
 @lru_cache(maxsize=10_000)
 def remark_on_lag(lag):
     """Return the `Remark` on a master of another night, with `lag_words`."""
@@ -238,12 +239,12 @@ def differences(master_setup, frame_setup):
 
 
 def why_lost(winner, rival, rules):
-    """Return in a few words why one master is ranked behind another.
+    """Return in a few words why one master is ranked after another.
 
     Parameters
     ----------
     winner, rival : ccdflow.run.master_choices.Use
-        The master that is taken, and the one that is ranked behind it.
+        The master that is taken, and the one that is ranked after it.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -296,7 +297,7 @@ def _why_lost_by_variance(winner, rival):
 
 
 def _more_words(ratio):
-    """Return in words how many times another variance a larger one is.
+    """Return in words by how much a variance exceeds a smaller one.
 
     Examples
     --------

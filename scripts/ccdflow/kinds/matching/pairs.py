@@ -44,7 +44,7 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     bias_to_frame, dark_to_frame = abs(bias.lag or 0), abs(dark.lag or 0)
     bias_to_dark = abs(bias_in_dark.lag or 0)
     days = (1 - k) * bias_to_frame + k * (k - 1) * bias_to_dark + k * dark_to_frame
-    # Such lags may contradict each other, which must not make the variance negative.
+    # If an undated master counts, lags may contradict each other: no variance becomes negative.
     return (1 - k) ** 2 * (bias.variance - ageing * bias_to_frame) + ageing * max(days, 0.0)
 
 
@@ -55,7 +55,7 @@ class BiasesOfDarks:
     biases are compared once, and the pairs of exact darks are computed once.
 
     Masters compete where their variance alone ranks them. Those of a later night and those cut from
-    a larger window stay behind the others. An exact dark of these weeks stays before scaled ones.
+    a larger window come after the others. An exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------
@@ -138,7 +138,8 @@ class BiasesOfDarks:
         """
         bias_in_dark, variances = self._biases_of_darks[number], self._variances
         if bias_in_dark is not None:
-            # As `variance_of_biases` for a bias that is not the dark's, which most biases are not.
+            # Most biases are not the one in the dark: for these `variance_of_biases` adds both
+            # variances.
             variance_in_dark = use.scale**2 * bias_in_dark.variance
             variances = [variance + variance_in_dark for variance in variances]
             if (index := self._indices[number]) is not None:

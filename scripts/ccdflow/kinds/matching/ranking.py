@@ -239,7 +239,8 @@ class Ranking:
             self._added_variance,
             days_apart,
         ]
-        # These flags rank before the reach in days: a master beyond it precedes one with a flag.
+        # These flags rank before the reach in days: a master beyond it precedes one with a
+        # flag.
         ranks = (tier, is_undated, is_not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.

@@ -249,7 +249,7 @@ class Terms:
         day : float
             Day number of the frame's night; NaN for none.
         reach : float
-            Days between master and frame, at most.
+            Largest number of days between master and frame.
         is_causal : bool
             Whether masters of later nights count only where no other one fits.
 

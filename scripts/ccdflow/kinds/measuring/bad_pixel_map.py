@@ -122,7 +122,8 @@ class BadPixels(Kind):
         group = context.group(job.product)
         all_records = made_measurements(context, group.measurements)
         basis = self._basis(context, group, all_records)
-        # The data of a record are JSON text that each access decodes: once, as there are thousands.
+        # Each access to a record's data decodes JSON text: here the thousands of texts are decoded
+        # once.
         measurements = [_Measurement(r, dict(r.data.items())) for r in all_records]
         measurements = [each for each in measurements if each.data["looked"]]
         if not measurements:

@@ -23,8 +23,8 @@ from ccdflow.files.text_files import notes
 # again.
 _FORM_VERSION = 1
 # Number of the newest measurements that are not counted, because a late frame of the last weeks may
-# change these. Further measurements are counted once there are this many of them: few runs then
-# write the note. Chosen.
+# change these. Further measurements are counted once there are this many of them, so that few runs
+# write the note. Chosen: a month of nights.
 _UNCOUNTED_MEASUREMENTS = 30
 
 

@@ -264,5 +264,5 @@ def _calibrated_frames(context, records):
         group = context.find_group(record.product)
         if record.status != job_records.MADE or group is None:
             continue
-        # The data are JSON text that each access decodes: once.
+        # Each access to a record's data decodes JSON text: here it is decoded once.
         yield group, context.row(group.files[0]), dict(record.data.items())

@@ -305,8 +305,8 @@ def _sparse_masks(nights, shapes, share):
     Parameters
     ----------
     nights : tuple of (str, str, str, tuple of str)
-        Path, key, night and sources of each measurement. The key tells one file of a path from
-        another.
+        Path, key, night and sources of each measurement. The key distinguishes one file of a path
+        from another.
     shapes : tuple of (int, int)
     share : float
     """

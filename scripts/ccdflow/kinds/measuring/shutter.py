@@ -47,7 +47,7 @@ _LEAST_FLATS = 3
 # A map is refused if the variance of the flats about their lines is more than this many times the
 # variance of the noise.
 _MOST_CHI2 = 4.0
-# The relative error by the shutter from which on a sentence names the frames.
+# A sentence names the frames in which the shutter causes at least this relative error.
 _LEAST_RELATIVE_ERROR = 1e-3
 # Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
@@ -67,7 +67,7 @@ _HEADINGS = (
 
 
 def can_measure_shutter(seconds):
-    """Return whether flats of these exposures determine the dead time, also without any single one.
+    """Return whether flats of these exposures determine the dead time even if any one is left out.
 
     A single flat of another exposure may differ from the others for another reason. Three flats are
     the fewest, so that none of these can be left out.
@@ -146,7 +146,7 @@ class Shutter(MeasurementKind):
         return {"arithmetic": self.version, "flats": flats}
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a map is out of date."""
+        """Return why a map is out of date."""
         return (
             "its flats changed"
             if earlier_basis["flats"] != current_basis["flats"]

@@ -92,7 +92,7 @@ class Frame(Kind):
                 continue
             if row.status == OK and is_of_enabled_type(row, settings):
                 product = reduced_product(row.file)
-                # The basis only serves to tell why an earlier product is out of date.
+                # The basis only serves to show why an earlier product is out of date.
                 basis = None if earlier_record(product) is None else partial(frame_basis, row)
                 yield WantedProduct(product, row.night, basis, key=frame_key(row))
             else:
@@ -135,7 +135,7 @@ class Frame(Kind):
         return ledger.shared_basis(record).get("header", 1)
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a reduced frame is out of date."""
+        """Return why a reduced frame is out of date."""
         if earlier_basis.get("fingerprint") != current_basis["fingerprint"]:
             return "raw changed"
         if earlier_basis.get("file") != current_basis["file"]:

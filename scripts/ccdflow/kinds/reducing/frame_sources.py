@@ -103,7 +103,8 @@ class CardsOfFrames:
         -------
         bool
         """
-        # The data are JSON text that each access decodes: once, as a plan asks for all products.
+        # Each access to a record's data decodes JSON text: here it is decoded once, because a plan
+        # asks for all products.
         data = dict(record.data.items())
         is_older = data.get("header", 1) < self.header_version
         return is_older or has_older_cards(context, record.product, data)

@@ -159,7 +159,7 @@ def _warnings_within_nights(rows, data_by_file, group_by):
 def _data_by_file(rows, record_of):
     """Return {raw file: the figures in the record of its reduced frame}."""
     records = {row.file: record_of(reduced_product(row.file)) for row in rows}
-    # A record's data are JSON text that each access decodes: once.
+    # Each access to a record's data decodes JSON text: here it is decoded once.
     return {
         file: dict(record.data.items()) for file, record in records.items() if record is not None
     }
@@ -256,7 +256,7 @@ def _with_noise_texts(pairs, noise_texts):
 
 
 class _FlatLimits:
-    """The light from which on a frame of a camera is as bright as a flat.
+    """The least light of a frame that is as bright as a flat of its camera.
 
     Parameters
     ----------

@@ -146,7 +146,7 @@ def make_reduced_frame(context, job):
     Returns
     -------
     ccdflow.run.job_records.Record
-        Its status tells whether the product was made. If it was not, an existing file of the
+        Its status shows whether the product was made. If it was not, an existing file of the
         product's name is not touched.
 
     Raises

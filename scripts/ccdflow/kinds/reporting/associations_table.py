@@ -457,7 +457,7 @@ def _hash_of_answer(context, values_of, answer):
     """Return the hash of an answer's values, computed once for frames with equal answers."""
     key_objects = (answer,)
     if answer.use is not None and has_reasons_of_its_own(answer):
-        # Page and table also name the next candidate. The candidates behind it have other scales
+        # Page and table also name the next candidate. Further candidates have other scales
         # for each exposure, and do not change the values.
         key_objects = answer.use, planned_masters.rival_of(context, answer)[0]
     return context.kept_by_identity(

@@ -218,7 +218,7 @@ class SciencePicture(CalibrationPicture):
     alt = "One frame of each filter, reduced and calibrated"
 
     def drawn_groups(self, context, night):
-        """Return the first frames of each camera and filter, as many as a picture shows."""
+        """Return the first frames of each camera and filter, in the number that is configured."""
         return context.kept_by_key(
             (OutcomeKey.DRAWN_FRAMES, self.name, night),
             lambda: self._first_of_each_light(context, night),

@@ -81,7 +81,8 @@ class FramesPicture(PictureOfFrames):
                 panels, title=f"Before and after: night {job.night}"
             )
         except FrameError as error:
-            # A raw file vanished or changed: the page is made without the picture, and says so.
+            # A raw file vanished or changed: the page is made without the picture, and names the
+            # cause.
             return job_records.Record(
                 job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
             )

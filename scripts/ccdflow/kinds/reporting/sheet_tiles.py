@@ -30,7 +30,7 @@ _CONVERTER_TOP = 65535
 _SATURATED_FRACTION = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
-# Decimals of the range of temperatures in words, degrees: headers have more, which tell nothing.
+# Decimals of the range of temperatures in words, degrees: headers have more, which are noise.
 _DECIMALS_OF_DEGREES = 1
 # A frame with one of these statuses has no mark for it.
 _UNMARKED_STATUSES = {RAW_MISSING, REDUCED}
@@ -255,7 +255,7 @@ class NightTiles:
         value_of : callable
             Takes a frame and returns its value, or None.
         most_decimals : int, optional
-            Decimals of the range in words, at most.
+            Largest number of decimals of the range in words.
         """
         points = []
         for number, frame in enumerate(self.frames):

@@ -42,11 +42,12 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 # Darker shades of `USED_COLOUR` and `CLAIMED_COLOUR` for words on pale grounds: a contrast of at
 # least 4.5 instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
-# Pixels of a drawn image along its longer side at most: somewhat more than the widest image has.
+# A drawn image has at most this many pixels along its longer side: somewhat more than the widest
+# image has.
 _MOST_IMAGE_PIXELS = pixels(2.7)
 # Width of a tall image and of other images, inches.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
-# An image is tall from this height over width on.
+# An image is tall if its height over its width is at least this.
 _TALL_RATIO = 1.4
 # Least height of the panel of the overscan, and the sum of the room above and below it, inches.
 _LEAST_HEIGHT, _AROUND_PANELS = 1.3, 1.15
@@ -74,8 +75,8 @@ _TO_SIDE, _TOP_FRACTION, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
 _TEXT_LINE = 14
 
 MOST_FRAMES = 100
-"""Frames of a picture at most. Chosen: 100 square frames are 40,000 pixels high, 53 MB in
-memory."""
+"""A picture has at most this many frames. Chosen: 100 square frames are 40,000 pixels high, 53 MB
+in memory."""
 
 
 def before_after_picture(frames, *, title="Before and after"):

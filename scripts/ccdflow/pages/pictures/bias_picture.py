@@ -30,7 +30,8 @@ _HALF_BAR = 0.25
 _PANEL_WIDTH, _PANEL_HEIGHT = 5.0, 2.2
 # From the left of the picture to the panels of the right column, inches.
 _RIGHT_COLUMN = 6.8
-# From the left of the picture to the panel of structure, behind its names, and its width, inches.
+# From the left of the picture to the panel of structure (its names are between), and its width,
+# inches.
 _STRUCTURE_LEFT, _STRUCTURE_WIDTH = 1.65, 4.1
 # From the headline to the upper and to the lower row of panels, inches.
 _UPPER_ROW, _LOWER_ROW = 0.35, 3.45
@@ -49,8 +50,8 @@ _BARS_END, _NOISES_END = 1.15, 1.05
 # From the lower edge of the panel of bars to the position of a further row, and from its upper edge
 # to the first row, in rows. Both outermost bars are at the same distance from their edge.
 _BEFORE_NEXT_ROW, _ABOVE_FIRST_ROW = 0.4, 0.6
-# Letters of an amplifier's name beside a bar at most, and letters of the end that is left of a
-# longer name.
+# An amplifier's name beside a bar has at most the first number of letters; a longer name is cut to
+# its end, with the second number of letters.
 _BAR_NAME_LETTERS, _END_LETTERS = 16, 15
 # Minutes of an hour: biases within less than an hour have an axis in minutes.
 _MINUTES = 60

@@ -49,16 +49,16 @@ _LINEAR_SIGMA = 5
 _ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
 # Units of room below the levels and above them; the legend is above.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
-# Columns before and behind the strips that the panel of the strip shows.
+# Columns before and after the strips that the panel of the strip shows.
 _COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
 # From a strip to its name above it, in units of room.
 _NAME_ROOMS = 0.6
 # Height of the header's section above the lower edge, as a fraction of the panel.
 _CLAIM_HEIGHT = 0.03
-# Images drawn at most: those of a file with more are alike.
+# At most this many images are drawn: those of a file with more are alike.
 _MOST_IMAGES = 4
 
-# Pixels along each side of the drawn image at least, if the image has as many.
+# The drawn image has at least this many pixels along each side, if the image has as many.
 _THUMBNAIL_PIXELS = 400
 
 

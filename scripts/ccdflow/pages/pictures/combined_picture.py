@@ -24,9 +24,9 @@ from ccdflow.pages.pictures.style import (
 from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# Pixels of the drawn image along its longer side at most: the largest panel has as many.
+# The drawn image has at most this many pixels along its longer side: the largest panel has as many.
 _SHOWN_PIXELS = pixels(4.9)
-# Sampled pixels along an axis, about: enough for a profile or a distribution.
+# About this many pixels along an axis are sampled: enough for a profile or a distribution.
 _SAMPLED_SIDE_PIXELS = 500
 # Rounds in which the middle of the noise is measured again, from the pixels near the last one.
 _ITERATIONS = 20
@@ -286,7 +286,7 @@ def bin_edges(values, centre, reach, bins=60):
     centre, reach : float
         The middle of the bins, and the least distance of the outermost edges from it.
     bins : int
-        Number of bins, about.
+        Approximate number of bins.
 
     Returns
     -------

@@ -27,11 +27,11 @@ _FEWEST_COLUMNS = 8
 _HALF_WIDTH, _HALF_HEIGHT = 0.47, 0.45
 # From the matrix to the labels at its left and to the nights' names below it, pixels.
 _TO_LABEL, _TO_NIGHT = 6, 8
-# Letters of a label at most.
+# A label has at most this many letters.
 _LABEL_LETTERS = 40
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
-# Letters of a night's name at most.
+# A night's name has at most this many letters.
 _NIGHT_LETTERS = 14
 
 

@@ -17,7 +17,7 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 Box = tuple[int, int, int, int]
 """Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
-# Rows of a block that are averaged at most: a star is wider than the distance of these rows.
+# At most this many rows of a block are averaged: a star is wider than the distance of these rows.
 _MOST_AVERAGED_ROWS = 6
 # Least and largest height over width of a drawn image.
 _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
@@ -365,7 +365,7 @@ class Profile:
     strips : tuple of OverscanStrip
         The strips.
     columns : numpy.ndarray of shape (n,), int
-        Columns from a few before the strips to a few behind them, counted from 0.
+        Columns from a few before the strips to a few after them, counted from 0.
     lines : tuple of numpy.ndarray of shape (n,), float64
         Typical value of each column in the frame's unit, a line for each range of rows of the
         strips: four quadrants with overscan in the same columns have two.

@@ -30,8 +30,8 @@ _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 
 # Distance of the colour scale from the image, its width, and the length of its arrows, pixels.
 _SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15
-# Least distance of the ticks of an axis, and of the colour scale, pixels; ticks of the colour scale
-# at most.
+# Least distance of the ticks of an axis, and of the colour scale, pixels; the largest number of
+# ticks of the colour scale.
 _TICK_PIXELS, _SCALE_TICK_PIXELS, _MOST_SCALE_TICKS = 60, 24, 6
 # From the ticks of rows to the name of their axis: pixels, and further pixels for each letter of
 # the longest number.

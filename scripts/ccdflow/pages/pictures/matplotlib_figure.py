@@ -67,7 +67,8 @@ _STYLE = {
     "axes.labelcolor": INK,
     "axes.titlesize": TITLE_POINTS,
     "axes.titlelocation": "left",
-    # Without this Matplotlib computes it from all labels, in a sixth of the time of drawing.
+    # Without this position of titles, Matplotlib computes one from all labels, in a sixth of the
+    # time of drawing.
     "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

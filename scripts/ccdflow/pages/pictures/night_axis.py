@@ -20,10 +20,11 @@ from ccdflow.pages.pictures.style import (
 _MANY_NIGHTS = 60
 # Sizes of markers, points.
 _MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
-# Room before the first night and behind the last, as a fraction of the range of nights; and for a
+# Room before the first night and after the last, as a fraction of the range of nights; and for a
 # single night, in nights.
 _SIDE_FRACTION, _SIDE_OF_ONE = 0.03, 0.5
-# Names of nights on an axis at most, and letters of a name at most.
+# An axis has at most the first number of names of nights; a name has at most the second number of
+# letters.
 _MOST_NAMES, _NAME_LETTERS = 8, 16
 
 

@@ -31,7 +31,7 @@ from ccdflow.pages.pictures.style import (
 # Corners of the marks of values, in units of half their size from their middle: shapes distinguish
 # series without colours.
 _ROUND_CORNERS = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
-# Half the width of an arm of a plus sign, in the same unit.
+# Half the width of an arm of a plus sign, in units of half the mark's size.
 _ARM = 0.38
 _PLUS = [
     (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM), (_ARM, 1),
@@ -55,13 +55,13 @@ MARKS = tuple(_CORNERS)
 """The marks of the series of a panel, in their order."""
 
 MOST_LEGEND_ENTRIES = 8
-"""Entries of a legend at most."""
+"""A legend has at most this many entries."""
 
 MOST_LEGEND_FRACTION = 0.6
 """Largest fraction of the height of a panel that a legend inside it covers."""
 
-# Heights of the panel by which a drawn point is outside at most: a line to a farther point looks no
-# steeper.
+# A drawn point is outside of the panel by at most this many heights of the panel: a line to a
+# farther point looks no steeper.
 _FAR_HEIGHTS = 9
 # Least distance of the ticks of a vertical axis, pixels: two lines of their numbers.
 _TICK_PIXELS = 38
@@ -76,7 +76,7 @@ _LEGEND_TOP, _AROUND_LEGEND = 16, 10
 _LEGEND_RIGHT = 8
 # From the ticks of the vertical axis to its name, beside the longest number, pixels.
 _TO_UPRIGHT_NAME = 16
-# Numbers on the axis of a panel of horizontal bars at most.
+# The axis of a panel of horizontal bars has at most this many numbers.
 _TICKS_OF_ROWS = 9
 # Room above a text between lines, and least width and height of a block, pixels.
 _ABOVE_TEXT, _LEAST_BLOCK = 2, 2
@@ -263,7 +263,7 @@ class PlotPanel:
         ----------
         title, xlabel, ylabel : str
         most : int, optional
-            Numbers on the horizontal axis at most.
+            Largest number of numbers on the horizontal axis.
         is_whole : bool, optional
             Whether the horizontal axis has whole numbers only.
         """
@@ -346,7 +346,7 @@ class PlotPanel:
         xs, ys : sequence of float
         colour : str
         mark : str, optional
-            One of `MARKS`; with ', hollow' behind it only its edge is drawn.
+            One of `MARKS`; with ', hollow' after it only its edge is drawn.
         size : float, optional
         """
         left, top, right, bottom = self.corners
@@ -477,7 +477,7 @@ def _draw_mark(raster, x, y, colour, mark, size):
         The centre, pixels of the picture.
     colour : str
     mark : str
-        Shape of the mark, with ``, hollow`` behind it for a hollow one.
+        Shape of the mark, with ``, hollow`` after it for a hollow one.
     size : float
         Points.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Values that an asinh scale needs at least.
+# An asinh scale needs at least this many values.
 _FEWEST_PIXELS = 16
 # Percentiles of an image at the ends of its linear scale.
 _SHOWN_PERCENT = (3.0, 96.0)
@@ -22,7 +22,7 @@ _DARKEST_FRACTION = 0.002
 _DEEPEST_WIDTHS = 10
 # Steps of ticks, times a power of 10.
 _TICK_STEPS = (1, 2, 5, 10)
-# Numbers from this size on are written with an exponent.
+# Numbers of at least this size are written with an exponent.
 _LARGE_NUMBER = 1e7
 # Values that differ by less than this fraction of the largest one count as equal: float32 has seven
 # digits.

@@ -22,13 +22,13 @@ _KEYWORD = b"ccdflow\0"
 # Step of the greys as a fraction of the noise. Chosen: finer steps only store noise, which cannot
 # be compressed.
 _STEP_OF_NOISE = 0.125
-# Sampled values from which centre and scale are measured, about.
+# Centre and scale are measured from about this many sampled values.
 _SAMPLE_VALUES = 2000
-# Sorted values to which zscale fits its line, about.
+# The zscale algorithm fits its line to about this many sorted values.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25
-# Rows from which the noise from pixel to pixel is measured, about.
+# The noise from pixel to pixel is measured from about this many rows.
 _NOISE_ROWS = 16
 
 
@@ -49,7 +49,7 @@ class PictureValues:
     zscale : (float, float)
         Lower and upper end of the linear scale by IRAF's zscale.
     rows : int or None
-        Rows that were read of each square of pixels; None if the file does not say.
+        Rows that were read of each square of pixels; None if the file does not have the number.
     width, height : int
         Pixels of the picture.
     """
@@ -162,7 +162,8 @@ def _centre_scale_and_limits(image):
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
-    # Median and standard deviation of normal values, which stars hardly change.
+    # Three quantiles: of normal values the median, and one standard deviation to each side. Stars
+    # hardly change them.
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
     # The least scale is for a frame without noise.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
@@ -175,6 +176,7 @@ def _zscale(values, middle):
     x, y = powers[1], values - middle
     powers[2], powers[4], powers[5] = y, x * y, y * y
     weights, slope, n_last = powers[0], 0.0, 0.0
+    # IRAF also fits at most 5 times, and to at least 5 values and half of all.
     for _ in range(5):
         count, x1, y1, x2, xy, y2 = (powers @ weights).tolist()
         if count < max(5, values.size // 2):

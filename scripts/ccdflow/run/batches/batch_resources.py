@@ -16,13 +16,13 @@ _START_SECONDS = 20.0
 # Chosen: a job that asks for too little time is killed, and one that asks for too much only queues
 # longer.
 _TIME_MARGIN = 5.0
-# Number of threads of a job, at most. Chosen: a job for more cores waits longer for a free node.
+# A job has at most this many threads. Chosen: a job for more cores waits longer for a free node.
 _MOST_THREADS = 8
 # Memory of a job's Python processes with their libraries, MB: two of Snakemake, one of the batch.
 _PROCESS_MEMORY = 1000
 # Bytes for each pixel of a frame that is reduced: inflated, as numbers, reduced, and its mask.
 _BYTES_OF_FRAME_PIXEL = 16
-# Bytes for each pixel of a frame that is combined, at most.
+# A frame that is combined takes at most this many bytes for each pixel.
 _BYTES_OF_STACK_PIXEL = 8
 # Seconds of work for each thread. With less work the start of the job would take longer than that.
 _SECONDS_PER_THREAD = 20.0

@@ -160,7 +160,7 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
         The jobs of the kinds after frames.
     most_jobs : int
-        Number of jobs in a batch of several nights, at most.
+        Largest number of jobs in a batch of several nights.
     is_split_by_night : bool
         Whether each night gets a batch of its own.
     gathers_nights : bool

@@ -114,7 +114,8 @@ def _make_claimed(path, chain, threads, parent, say):
             return DISK_FULL_STATUS
         return 0 if record_batch(context, path) else 1
     finally:
-        # Before the lock is released: the next run removes the count of a batch that has ended.
+        # The reports end before the lock is released, because the next run removes the count of a
+        # batch that has ended.
         reporter.end()
 
 

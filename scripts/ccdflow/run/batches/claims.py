@@ -114,7 +114,7 @@ class SignsOfLife:
         self._clock.sleep(seconds)
 
     def say_once(self, say, line):
-        """Say a line, unless it was said before.
+        """Write a line, unless it was written before.
 
         Parameters
         ----------
@@ -171,7 +171,8 @@ def claim(
     )
     if is_withdrawn(batch):
         if file is not None:
-            # Removed while it is locked: later another process may have a new file of this name.
+            # The file is removed while it is locked: later another process may have a new file of
+            # this name.
             lock_path(batch).unlink(missing_ok=True)
             file.close()
         raise Withdrawn(str(batch))

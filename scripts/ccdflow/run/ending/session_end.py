@@ -132,7 +132,8 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     """
     # The ledger now holds the jobs' results.
     ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
-    # If the results folder was moved, its one line stands for all failures that this has caused.
+    # If the results folder was moved, one line on it replaces those on all failures that this has
+    # caused.
     reported_failures = () if moved_line else session.failed_records
     lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
     if session.plan.requested:

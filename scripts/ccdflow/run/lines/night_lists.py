@@ -24,7 +24,7 @@ def undated_first(nights):
 
 
 def nights_in_words(nights):
-    """Return nights in words: all of a few dates, else the first and last; folders behind them.
+    """Return nights in words: all of a few dates, else the first and last; folders after them.
 
     Parameters
     ----------

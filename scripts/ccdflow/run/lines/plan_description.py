@@ -16,7 +16,7 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, 
 # At most this many products that leave the archive are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
-# At most this many frames without a row are named. Chosen: one line.
+# At most this many frames without a row are named. Chosen: they fit one line.
 _MOST_UNKNOWN = 3
 # The progress line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
@@ -246,7 +246,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
         if status == SET_ASIDE:
-            # Without the warnings: the reason alone gives the remedy.
+            # The warnings are left out, because the reason alone has the remedy.
             reason = row.reason or reason
         elif status == ARRIVING_STATUS:
             status = LEFT_FOR_NEXT_RUN

@@ -119,7 +119,7 @@ def _merge_records(path, late, homes):
 
 
 def _name_of(line):
-    """Return the name at the beginning of a line: the text behind its opening bracket and quote."""
+    """Return the name at the beginning of a line: the text after its opening bracket and quote."""
     return scanstring(line, 2)[0]
 
 
@@ -206,7 +206,7 @@ def _merge_lines(path, first_line, late_lines, homes):
 
 
 def _named_lines(path, homes):
-    """Yield (name, line, home) of the lines of a file of notes behind the first one."""
+    """Yield (name, line, home) of the lines of a file of notes after the first one."""
     ranges = iter(homes)
     end, home = 0, ""
     with Path(path).open("rb") as file:

@@ -59,7 +59,7 @@ class NoteLines:
         Raises
         ------
         NeedsWholePlan
-            If they cannot be read, lie behind the end of the file, or the file was written since
+            If they cannot be read, lie beyond the end of the file, or the file was written since
             the ranges were noted: they may then begin or end within a line.
         """
         try:

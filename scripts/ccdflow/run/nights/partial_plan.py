@@ -123,7 +123,8 @@ class _Changes:
     Attributes
     ----------
     folders : set of str
-        The folders that changed: those of raw frames behind ``raw/``, and those of products.
+        The folders that changed: those of raw frames with ``raw/`` before their names, and those of
+        products.
     product_folders : set of str
         The folders of products among them.
     raw_folders : list of str

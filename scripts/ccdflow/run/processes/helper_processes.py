@@ -88,7 +88,7 @@ def _send_value(process, value):
 
 def serve():
     """Answer questions of the main process until it closes the pipe or ends."""
-    # After Ctrl-C the main process ends this process.
+    # Ctrl-C is ignored here, because the main process then ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = sys.stdout.buffer
     # A library's prints must not mix with the answers.

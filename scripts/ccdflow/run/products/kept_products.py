@@ -150,7 +150,7 @@ def record_of_earlier_version(context, job, record):
     Returns
     -------
     ccdflow.run.job_records.Record or None
-        The ``reason`` says why the product was not made anew. None if there is no earlier version,
+        The ``reason`` is why the product was not made anew. None if there is no earlier version,
         or the plan does not let it stand (`Job.may_stand`).
     """
     earlier = context.earlier_record(job.product)

@@ -126,6 +126,8 @@ class HeaderStore:
                 self.share_value(recipe),
             )
         row = self.rows[values[0]] = row_with_shared_texts(values, self.texts)
+        # A good row without a newly read geometry is the earlier row of a file that is being
+        # written once more.
         if geometry is None and row.status == OK and not row.gone:
             self.rewritten_files.add(row.file)
 
@@ -253,8 +255,8 @@ def _values_by_name(names, values):
 def _form_of_lines():
     """Return the form of the lines of rows and of the table, as JSON gives it.
 
-    Rows whose fields have other names are known by these names to be of another version: a new name
-    needs no higher `READING_VERSION`.
+    Rows with other names of fields count as those of another version: a new field needs no higher
+    `READING_VERSION`.
     """
     shared_classes = (Geometry, Amplifier, ReductionRecipe)
     return {

@@ -15,7 +15,7 @@ from ccdflow.run.rawframes.rows import OK, RowMark
 
 # A rule in a line names at most this many values.
 _MOST_VALUES = 8
-# The word for a type that only the user knows.
+# The word in a rule for a type that the user has to fill in.
 _ANY_TYPE = "TYPE"
 
 
@@ -29,7 +29,7 @@ def untyped_lines(store):
     Returns
     -------
     list of str
-        Each has the rules by which the camera's profile would tell the types apart.
+        Each has the rules by which the camera's profile would distinguish the types.
     """
     rows_of_cameras = {}
     for row in store.rows.values():

@@ -11,7 +11,7 @@ from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 _LATER_FIELDS = ("amplifier_warnings", "marks")
 _N_EARLIER_FIELDS = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
-# Older results: the words by which rows told of a finding, for which they had no other entry.
+# Older results: the words on a finding in the reason of a row, which had no other entry for it.
 _WARNING = "warning: "
 _NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
 _UNKNOWN_TYPE = ("unknown image type", "no card says the image type")

@@ -53,7 +53,7 @@ class FolderProblem:
     remedy : str
         The user's action against it.
     consequence : str
-        The effect on its files until then; '' if the text tells it.
+        The effect on its files until then; '' if the text names it.
     """
 
     text: str
@@ -314,7 +314,7 @@ class _Walk:
                 self.note_entry(entry, prefix, parents, link)
 
     def give_up_link(self, link):
-        """Give up a link that leads to too many folders; the frames behind it are dropped."""
+        """Give up a link that leads to too many folders; the frames there are dropped."""
         self.endless_links.add(link)
         self.problems[link] = FolderProblem(
             f"leads into a tree of more than {MOST_LINKED_FOLDERS} folders, or {MOST_FOLDERS_DEEP}"

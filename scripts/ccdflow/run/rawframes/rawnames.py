@@ -9,8 +9,8 @@ from ccdflow import paths
 from ccdflow.errors import FrameError
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
 
-# Most bytes of a record's path below the results folder. Linux allows 4095 bytes for a whole path,
-# and Snakemake makes a path longer by a third.
+# A record's path below the results folder has at most this many bytes. Linux allows 4095 bytes for
+# a whole path, and Snakemake makes a path longer by a third.
 _PATH_MAX = 2000
 
 

@@ -39,7 +39,7 @@ _facts_of = attrgetter(*FACTS)
 _TYPE = FACTS.index("type")
 
 
-# Not frozen: a frozen one takes longer to make, and each frame has one.
+# Not frozen: an object of a frozen class takes longer to make, and each frame has one.
 @dataclass(slots=True)
 class _FileValues:
     """The values of a file's headers that could be read.
@@ -177,7 +177,8 @@ class RawRowReader:
             reason = f"still being written: {error.reason}"
             row = row.with_verdict(ARRIVING_STATUS, reason)
         elif isinstance(error, CcdflowError):
-            # A frame that two profiles recognise, say, must not stop the others.
+            # An error of one frame, such as that two profiles recognise it, must not stop the other
+            # frames.
             row = row.with_verdict(SET_ASIDE, error.reason)
             row = self._with_facts_before_fault(row, file_values.raw)
         elif error is not None:

@@ -149,7 +149,7 @@ class Row:
     fingerprint : str
     status, reason : str
     basis : str
-        Hash of the settings and the camera's profile that the file was read by; behind a hyphen,
+        Hash of the settings and the camera's profile that the file was read by; after a hyphen,
         hash of those among them that change the pixels of its product.
     gone : str
         The reason why the file, which was read once, cannot be read any more; '' while it can.
@@ -316,7 +316,8 @@ def unreadable_row(row):
     Parameters
     ----------
     row : Row
-        The row of a file that could be read before; ``gone`` says why it cannot be read now.
+        The row of a file that could be read before; ``gone`` has the reason why it cannot be read
+        now.
 
     Returns
     -------

@@ -273,7 +273,7 @@ def check_product(context, product, results):
 
 
 def check_forced(context, name, product):
-    """Check that a name behind -R or -f is that of a product: Snakemake would ignore another name.
+    """Check that a name after -R or -f is that of a product: Snakemake would ignore another name.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def check_forced(context, name, product):
 def check_any_made(plan):
     """Check that not all products that a run is asked for would be refused again.
 
-    Without this check Snakemake would say in thirty lines that a file is missing.
+    Without this check Snakemake would write thirty lines on a missing file.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Standard output and standard error that raise no error once their reader is gone.
 
-A run goes on without messages if its terminal has been closed, or the program behind its pipe, such
-as `head`, has ended. With Python's own streams an error would end the thread that writes. Snakemake
-counts finished jobs in such threads, so it would wait for ever for a job that has ended, also after
-SIGTERM.
+A run continues without messages if its terminal is closed, or the program that reads its pipe,
+such as `head`, has ended. With Python's own streams an error would end the thread that writes.
+Snakemake counts finished jobs in such threads, so it would wait for ever for a job that has ended,
+also after SIGTERM.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rules get from the steward the records that are to be made, and the records that a job needs.
 They call it to do a job, and to end the run. A `host.Host` of this folder has Snakemake's options.
 Two methods compensate for Snakemake's behaviour: `note_signals`, as its handler of SIGTERM may wait
-for ever, and `make_remaining`, as it leaves out jobs behind a failed batch.
+for ever, and `make_remaining`, as it leaves out jobs that need a failed batch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_NAMED = 8
 # take a quarter of its time. Above 7,000 little is gained, and garbage stays in memory longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 7000
 # If there are more batches than the first number, their files of counts are read at intervals of
-# the second number, in seconds. Chosen, not measured: a slow network may read 100 files a second.
+# the second number, in seconds. Chosen and not measured: a slow network may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
@@ -473,7 +473,7 @@ class Steward:
             print(f"ccdflow: {text}", file=self.stream, flush=True)
 
     def _headers_read(self, done, total):
-        """Write a line after each thousand headers, if there are so many."""
+        """Write a line after each thousand headers and the last one, if there are 1000 or more."""
         if total >= 1000 and (done % 1000 == 0 or done == total):
             self.say(f"{done} of {total} headers read")
 

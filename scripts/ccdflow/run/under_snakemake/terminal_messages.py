@@ -98,7 +98,7 @@ class TerminalMessages:
         bool
             Whether the message is on a crash, and so is not shown.
         """
-        # Only if it waited for records in vain does Snakemake end; else one job has ended.
+        # Snakemake ends only if it waited in vain for records; otherwise one job has ended.
         if snakemake_messages.is_of_missing_records(text) and self._is_moved():
             self.is_crashed |= snakemake_messages.is_of_late_records(text)
             return True

@@ -1,4 +1,4 @@
-"""The ways to notice frames: the kernel reports files on local disks, others are looked for."""
+"""The ways to notice frames: the kernel reports those on local disks; others are searched for."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Complaints:
         self._reason_by_file = {}
 
     def say(self, line):
-        """Say a line.
+        """Write a line.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Complaints:
         )
 
     def say_if_changed(self, lines):
-        """Say the lines of a round, unless they are those of the round before.
+        """Write the lines of a round, unless they are those of the round before.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class Complaints:
         self._lines = lines
 
     def complain(self, text, subject=ROUND):
-        """Say a problem once, until it has passed.
+        """Write the line on a problem once, until the problem has passed.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Complaints:
         self._show_problem(next(iter(self._problems.values()), ""))
 
     def name_failures(self, lines):
-        """Say the lines on products that failed, without those that the round before said.
+        """Write the lines on products that failed, without those of the round before.
 
         Parameters
         ----------

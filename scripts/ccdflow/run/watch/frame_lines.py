@@ -22,12 +22,12 @@ class FrameLines:
     jobs : iterable of ccdflow.run.job.Job
         Jobs of the round.
     complaints : ccdflow.run.watch.complaints.Complaints
-        It says the lines, and words remedies as a watch does.
+        It writes the lines, and words remedies as a watch does.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
     begun_lines : dict of str to (list of str, list of str)
         Texts and warnings, by raw file, of lines that earlier rounds have begun. It is changed in
-        place, and keeps the lines that this round does not say.
+        place, and keeps the lines that this round does not write.
     nights_put_off : set of str
         Nights whose lists a later round makes.
 
@@ -65,7 +65,7 @@ class FrameLines:
         return self._context.row_of_product(product).file if group is None else group.files[0]
 
     def add(self, record):
-        """Take the findings of a product on frames; say the lines that it completes."""
+        """Take the findings of a product on frames; write the lines that it completes."""
         kind = self._chain.by_name(record.kind)
         if kind.reach not in (OF_A_FRAME, OF_A_NIGHT):
             return
@@ -92,7 +92,7 @@ class FrameLines:
                 self.say_all()
 
     def _note_product(self, product):
-        """Note that a product of a frame was made; after its last product, say the frame's line."""
+        """Note a product of a frame as made; after the frame's last product, write its line."""
         file = self._raw_file(product)
         self._products_left.get(file, set()).discard(product)
         products_left = self._products_left.get(file)
@@ -100,12 +100,12 @@ class FrameLines:
             self._say_line(file)
 
     def say_all(self):
-        """Say all lines that were begun, in this round or before."""
+        """Write all lines that were begun, in this round or before."""
         for file in list(self._begun_lines):
             self._say_line(file)
 
     def _say_line(self, file):
-        """Say the line of a frame, with the warnings at its end, if it was begun."""
+        """Write the line of a frame, with the warnings at its end, if it was begun."""
         if file in self._begun_lines:
             texts, warnings = self._begun_lines.pop(file)
             line = "  ".join([file, *filter(None, texts)])

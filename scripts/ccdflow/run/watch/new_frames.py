@@ -115,7 +115,7 @@ class NewFrames:
         return len(self.noticed_stamps.keys() | self._incomplete_files)
 
     def count_arriving(self, files):
-        """Return how many of some files the last round that read them found incomplete."""
+        """Return the number of these files that were incomplete in their last round."""
         return len(self._incomplete_files & files.keys())
 
 
@@ -162,7 +162,8 @@ class SettledFiles:
     def __init__(self, raw, pause, clock=time.monotonic):
         self.raw, self._pause, self._clock = Path(raw), pause, clock
         self._stamps_of_last_look = {}
-        # Files that may still be written to: the stamp of each, and the time since which it has it.
+        # Files that may still be written to: the stamp of each, and the time since which it is
+        # unchanged.
         self._open_files = {}
 
     def unchanged_stamps(self, stamps):

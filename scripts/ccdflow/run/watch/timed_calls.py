@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-# Number of looks at the threads of a call within its time limit.
+# The threads of a call are checked this many times within its time limit.
 _LOOKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS = "/proc/self/task/{}/status"
@@ -46,7 +46,7 @@ class Patience:
         return [name for name, call in self._calls.items() if call.thread.is_alive()]
 
     def is_late(self, name):
-        """Return whether a call has been away for longer than the limit."""
+        """Return whether a call has run for longer than the limit."""
         call = self._calls.get(name)
         return call is not None and time.monotonic() - call.began > self.seconds
 
@@ -130,7 +130,7 @@ class _Call:
     function : callable
         Takes no argument.
     has_helpers : bool
-        Whether the call starts threads, which are looked at as well.
+        Whether the call starts threads, which are checked as well.
 
     Attributes
     ----------

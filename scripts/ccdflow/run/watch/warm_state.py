@@ -1,9 +1,9 @@
 """The state that a watch keeps from round to round, and the plan for new frames of a night alone.
 
-A whole plan looks at all frames, because a frame of last year may have waited for one of tonight. A
-new frame of the sky changes less at once: its own products, and the list, pictures and page of its
-night. Its masters are those that the last whole plan chose. A product made in this way has the key
-that a whole plan would give it; if not, the next whole round makes it again.
+A whole plan goes through all frames, because a frame of last year may have waited for one of
+tonight. A new frame of the sky changes less at once: its own products, and the list, pictures and
+page of its night. Its masters are those that the last whole plan chose. A product made in this way
+has the key that a whole plan would give it; if not, the next whole round makes it again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class WarmState:
         (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
         notes = self.notes(load)
-        # The plan that takes the notes needs the room of the contexts and lookups.
+        # The plan that takes the notes needs the memory of the contexts and lookups, which is freed
+        # here.
         vars(self).clear()
         return notes
 

@@ -4,7 +4,7 @@ A whole round is a run of its own: it takes the lock, plans, makes the products 
 that makes batches, and gives up the lock. Between whole rounds a new frame leads to a short one:
 its night alone is planned (`ccdflow.run.watch.warm_state`), and tables and overviews wait for the
 next whole round. All products are therefore those of `snakemake`: a run during the watch or after
-it finds nothing to make otherwise.
+it would change no product.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ PAUSE_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
 
-# In a round of more jobs, lines do not wait for the widths of stars. Chosen: these are in the list
-# of the night, which with more frames comes long after its first frame.
+# In a round of more jobs, a frame's line does not wait for the list of the night, which has the
+# widths of stars. Chosen: with more frames the list comes long after the first of them.
 _MOST_JOBS = 200
 
 
@@ -66,8 +66,8 @@ class Round:
         Records of the products that were made, refused or failed, in the order in which they were
         done.
     nights : list of str
-        Nights with a product made in this round, folders of undated frames first, but those whose
-        pages were put off.
+        Nights with a product made in this round, folders of undated frames first, except those
+        whose pages were put off.
     problem : str
         Why the round could not be done, or ''.
     n_arriving : int
@@ -262,7 +262,7 @@ class Watch:
         self.claim.give_up()
 
     def _open(self):
-        """Return the source of news on the raw folder; say the reason if it is polled."""
+        """Return the source of news on the raw folder; write the reason if it is polled."""
         # A look finds the frames that came before the source was opened.
         self.looks.request_look()
         frame_source, reason = arrivals.frame_source(

@@ -81,7 +81,7 @@ class ExpectedMask:
         self.required_bits, self.allowed_bits = bits.copy(), bits.copy()
 
     def add(self, bit, is_required, place=..., *, is_possible=None):
-        """Expect a bit where a condition holds, and allow it where it is possible.
+        """Require a bit where a condition holds, and allow it where it is possible.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class ExpectedMask:
 
 
 def add_not_linear(expected, mask, image, header, reduced_header):
-    """Expect the bit of pixels above LINRAW minus the level, the end of the linear range.
+    """Require the bit in pixels above LINRAW minus the level, the end of the linear range.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def add_not_linear(expected, mask, image, header, reduced_header):
 
 
 def add_uncovered(expected, image):
-    """Expect the bit of pixels without an amplifier.
+    """Require the bit in pixels without an amplifier.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def add_uncovered(expected, image):
 
 @dataclass(frozen=True)
 class StoredPlanes:
-    """The stored planes of one image of a calibrated frame, but for its mask.
+    """The stored planes of one image of a calibrated frame, except its mask.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class StoredPlanes:
 
 
 def add_scaled_dark(expected, image, stored_planes):
-    """Expect the bits of pixels whose dark was scaled up: hot ones, and those that it makes noisy.
+    """Require the bits in pixels whose dark was scaled up: hot ones, and those that it makes noisy.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def add_scaled_dark(expected, image, stored_planes):
 
 
 def _add_noise_of_dark(expected, image, stored_planes):
-    """Expect the bit of pixels where the variance of the dark is more than half of all variance.
+    """Require the bit in pixels where the variance of the dark is more than half of all variance.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _add_noise_of_dark(expected, image, stored_planes):
 
 
 def add_bad_pixels(expected, first_header, results, image_number):
-    """Expect the bits of the measurements of bad pixels that a header names.
+    """Require the bits of the measurements of bad pixels that a header names.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ def pixels_without_light(mask, image, opened, stored_planes):
 
 
 def add_neighbours(expected, mask, pixels, step):
-    """Expect the bit of neighbours of saturated pixels, and of the columns that bleed from them.
+    """Require the bit in neighbours of saturated pixels, and in columns that bleed from them.
 
     Parameters
     ----------
@@ -386,7 +386,7 @@ class _TailStart(NamedTuple):
 
 
 def _add_tail(expected, is_full, pixels, start, step):
-    """Expect the bit along a column while it is brighter than its surroundings.
+    """Require the bit along a column while it is brighter than its surroundings.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def _add_tail(expected, is_full, pixels, start, step):
 
 
 def add_cosmics(expected, mask, header, image, errors):
-    """Expect the bit of the hits that ccdproc finds with the arguments of the header.
+    """Require the bit in the hits that ccdproc finds with the arguments of the header.
 
     Parameters
     ----------

@@ -21,7 +21,8 @@ from ccdflow.verify.reading.restated_numbers import (
 )
 from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
-# Bits that say why a master has no value there. A frame's mask gets UNCALIBRATED instead of them.
+# Bits for the reasons why a master has no value in a pixel. A frame's mask gets UNCALIBRATED
+# instead of them.
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Standard errors by which a pixel's own light stands out: calibrate/master_noise.py.
 _OWN_SIGNAL_SIGMA = 4.0
@@ -123,7 +124,7 @@ def _read_plane(path, hdu, kind, section, size, time):
         if f"MASK{suffix}" in names:
             mask = np.array(hdus[f"MASK{suffix}"].data, np.int16)
         if f"UNCERT{suffix}" in names:
-            # The errors of a bias are not compared one by one: an empty array says that there are
+            # The errors of a bias are not compared one by one: an empty array shows that there are
             # some (`standard_errors.variance_terms_of`).
             errors = np.empty(0, np.float32)
             if kind != "bias":

@@ -231,7 +231,7 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
             continue
         level = number_of_card(card(reduced_header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
-        # The card of the level has six digits: the margin tells which pixels may be saturated.
+        # The card of the level has six digits: the margin shows which pixels may be saturated.
         is_full[readout.place] = image[readout.place] >= np.float32(top + margin)
     return is_full
 

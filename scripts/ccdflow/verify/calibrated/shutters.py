@@ -18,8 +18,9 @@ from ccdflow.verify.reading.verdict import MISSING, MODEL, CannotRemake
 def flat_over_factor(flat, first_header, reduced_header, results, image_number):
     """Return a flat divided by the correction for the shutter: docs/detector.md.
 
-    The shutter is open for delta seconds less at a pixel than the exposure t says. The pixel has
-    (t - delta) / t of the light in a frame, and (t - delta) / (t - mean of delta) in a flat.
+    The shutter is open for delta seconds less at a pixel than the exposure t in the header. The
+    pixel has (t - delta) / t of the light in a frame, and (t - delta) / (t - mean of delta) in a
+    flat.
 
     Parameters
     ----------

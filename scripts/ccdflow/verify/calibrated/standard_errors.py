@@ -12,7 +12,7 @@ from ccdflow.verify.comparing.comparing import are_within
 from ccdflow.verify.detector.photon_light import light_of_block
 from ccdflow.verify.reading.restated_numbers import MOST_BELOW_ZERO
 
-# Pixels that are compared at once, about.
+# About this many pixels are compared at once.
 _BLOCK_PIXELS = 1 << 16
 CARD_TOLERANCE = 2e-5
 """Relative tolerance of standard errors: the cards that they follow from have six digits."""

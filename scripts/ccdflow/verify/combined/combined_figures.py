@@ -380,7 +380,7 @@ def _hot_rate(header):
 
 
 def _expect_hot(bits, part, values, errors, is_usable, limit):
-    """Expect the bit of hot pixels where an amplifier is far enough above its surroundings.
+    """Require the bit in pixels of an amplifier that are far enough above their surroundings.
 
     Parameters
     ----------
@@ -406,7 +406,7 @@ def _expect_hot(bits, part, values, errors, is_usable, limit):
 
 
 def _expect_trails(bits, part, values, errors, is_full, gain):
-    """Expect the bit of trails in pixels with charge of full pixels, and in these full pixels.
+    """Require the bit of trails in pixels with charge of full pixels, and in these full pixels.
 
     Parameters
     ----------

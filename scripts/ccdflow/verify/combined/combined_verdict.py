@@ -182,7 +182,7 @@ class RemadeImage:
     has_all_rows : bool
         Whether all rows are made again.
     suffix : str
-        Number behind the names of the image's extensions; '' for the first HDU.
+        Number at the end of the names of the image's extensions; '' for the first HDU.
     shape : (int, int)
         (ny, nx) of the image.
     n_pixels : int

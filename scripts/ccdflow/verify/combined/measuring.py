@@ -1,7 +1,7 @@
 """The figures of a combined frame, measured once more on its members.
 
-Rows are sampled as docs/products.md says: evenly, an odd number of rows apart, and fewer rows of
-very many frames.
+Rows are sampled as docs/products.md describes it: evenly, an odd number of rows apart, and fewer
+rows of very many frames.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIGURE_ROWS = 128
 
 # Bytes of the sampled rows of all members: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# Rows of each member that are sampled at least, within `_MOST_EXCESS`.
+# At least this many rows of each member are sampled, within `_MOST_EXCESS`.
 _FEWEST_ROWS = 16
 # The sampled rows of all members take at most this many times `_SAMPLE_BYTES`.
 _MOST_EXCESS = 5
@@ -34,7 +34,7 @@ _ENOUGH_VALUES = 1_000_000
 _BOX_SHAPE = (4, 32)
 # A value beyond this many sigma is an outlier: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
-# Most rounds of clipping: a round that rejects nothing is the last.
+# At most this many rounds of clipping: a round that rejects nothing is the last.
 _CLIP_ITERATIONS = 20
 # Ratio of the variance of the mean of squared consecutive differences to that without correlation:
 # two differences share a frame, and their squares are correlated by 1/4.

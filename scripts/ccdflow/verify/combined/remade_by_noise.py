@@ -22,7 +22,7 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Fraction of a limit within which a value may be rejected or kept: the light is no better known.
 _NEAR_LIMIT = 0.03
-# Standard errors above the surroundings from which on a pixel has its own light.
+# A pixel at least this many standard errors above its surroundings has its own light.
 _BRIGHT_SIGMA = 3.0
 
 

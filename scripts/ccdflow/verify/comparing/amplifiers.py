@@ -16,8 +16,8 @@ ROUNDING = 1 / 12
 
 # The noise of a median of more values than this is drawn from the distribution of the median.
 _FEWEST_VALUES_BY_FORMULA = 2000
-# Random values at most, levels of them at most, and the seed: each verification gives the same
-# figures.
+# Largest numbers of random values and of their levels, and the seed: each verification gives the
+# same figures.
 _MOST_DRAWN_VALUES, _MOST_DRAWN_LEVELS, _SEED = 2_000_000, 20_000, 18
 # Relative and absolute tolerance (adu^2) of the variance of a level: both sides draw random levels.
 _LEVEL_VARIANCE_TOLERANCE, _LEAST_LEVEL_TOLERANCE = 0.12, 0.002

@@ -55,7 +55,7 @@ CALIBRATED_ORDER = (
 
 
 def check_order(header, source, order, renewed_cards):
-    """Raise unless the cards of the source are in its order, and those of ccdflow behind, in order.
+    """Raise unless a header has the cards of its source first, and both sorts in their order.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ def check_packed(first_header, image):
     Parameters
     ----------
     first_header, image : astropy.io.fits.Header
-        Headers of the first HDU, which has no pixels, and of the image that is packed behind it.
+        Headers of the first HDU, which has no pixels, and of the image that is packed after it.
 
     Raises
     ------

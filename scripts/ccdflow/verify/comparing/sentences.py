@@ -75,7 +75,7 @@ _WARNINGS = {
 _FLAGGED_AMPLIFIER = re.compile(
     "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
 )
-# Matches any sentence on one amplifier: its name, and the text behind it.
+# Matches any sentence on one amplifier: its name, and the text after it.
 _AMPLIFIER_SENTENCE = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 # Relative rounding of percentages of rejected values: they have two digits.
 _SHARE_ROUNDING = 0.06

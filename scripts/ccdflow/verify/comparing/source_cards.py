@@ -147,7 +147,7 @@ CALIBRATED_ORIGINS = CardOrigins(
 
 
 def check_cards(header, sources, origin, *, must_have=True):
-    """Raise unless the cards of a product are those of its source, but for the allowed changes.
+    """Raise unless the cards of a product are those of its source, except for the allowed changes.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 # All numbers but `_OWN_LIGHT_ROUNDS` are those of detector/pixels/, written again, so that a wrong
 # one there is noticed here.
 
-# Rows that give rate and noise of a usual pixel, at most.
+# At most this many rows give rate and noise of a usual pixel.
 _SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
 _STRIP_PIXELS = 1 << 17
@@ -28,7 +28,7 @@ _FALSE_ALARM_SHARE = 1e-6
 _BAD_SIGMA = 5.0
 # Standard errors by which a hit by a cosmic ray is above the other values of its exposure.
 _HIT_SIGMA = 6.0
-# Standard errors above the usual rate from which on a pixel has weights by its own light.
+# A pixel at least this many standard errors above the usual rate has weights by its own light.
 _OWN_LIGHT_SIGMA = 3.0
 # Rounds in which the line of a usual pixel is fitted.
 _USUAL_ROUNDS = 2
@@ -86,7 +86,7 @@ class LinesThroughDarks:
 
     Parameters
     ----------
-    sample : numpy.ndarray of shape (n, k, nx), float64
+    sample : numpy.ndarray of shape (n, r, nx), float64
         Some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
         Exposure of each dark.
@@ -256,7 +256,7 @@ class LinesThroughDarks:
 
 
 def flag_by_lines(bits, place, read_rows, seconds, read_noise, hot_rate):
-    """Expect the bits of an amplifier's pixels that darks of several exposures give.
+    """Require the bits that darks of several exposures give to an amplifier's pixels.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def flag_by_lines(bits, place, read_rows, seconds, read_noise, hot_rate):
 
 
 def _flag_filling_pixels(bits, part, lines, fit):
-    """Expect the bit of pixels whose offset differs from their neighbours': they fill up.
+    """Require the bit in pixels whose offset differs from that of their neighbours: they fill up.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def _flag_filling_pixels(bits, part, lines, fit):
 
 
 def flag_by_one_dark(bits, place, rate, error, hot_rate):
-    """Expect the bits of an amplifier's pixels that one combined dark gives.
+    """Require the bits that one combined dark gives to an amplifier's pixels.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ def _verify_map(first_header, hdus, results):
     newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
     newest_nights = [night for night in nights if night.night in newest]
-    # Older nights tell when a pixel was bad, and do not count for pixels that are jointly low.
+    # Older nights show when a pixel was bad, and do not count for pixels that are jointly low.
     nights = [
         night if night.night in newest else night._replace(weak_pixels=None) for night in nights
     ]

@@ -32,9 +32,9 @@ _STRIP_ROWS = 256
 _FEWEST_ROWS = 8
 # Sigma by which a weak pixel is below its neighbours: several nights must confirm it.
 _WEAK_SIGMA = 2.5
-# Fraction of the light by which a deep column is below both sides, at least.
+# A deep column is below both sides by at least this fraction of the light.
 _DEEP_PART = 0.2
-# Sigma of the flat's structure by which a deep column is below both sides, at least.
+# A deep column is below both sides by at least this many sigma of the flat's structure.
 _STRUCTURE_SIGMA = 5.0
 # Columns whose median is the light on either side of a deep column.
 _COLUMNS_AROUND = 15
@@ -48,9 +48,9 @@ _FEWEST_OF_A_LEVEL = 2
 _LEAST_RATIO = 1.5
 # The faintest bright flat is at least this factor above the brightest faint one.
 _LEAST_GAP = 1.1
-# Fraction of the light by which a pixel that is not linear differs between the levels, at least.
+# A pixel that is not linear differs between the levels by at least this fraction of the light.
 _LEAST_DIFFERENCE = 0.002
-# Sigma by which a pixel that is not linear differs between the levels, at least.
+# A pixel that is not linear differs between the levels by at least this many sigma.
 _LEVEL_SIGMA = 4.5
 # Sigma by which flats of one level differ at a hit by a cosmic ray.
 _OUTLIER_SIGMA = 5.0

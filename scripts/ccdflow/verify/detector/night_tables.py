@@ -37,7 +37,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 USES = ("dark", "flat", "spectrum", "not used")
 """The uses of a night's masters in the cards IMUSE001 and so on."""
 
-# Bits of flats' pixels whose values say nothing about the detector.
+# Bits of flats' pixels whose values do not depend on the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Fraction of low pixels above which a night's flats show no low pixels: night_flats.py.
 _MOST_LOW_PART = 0.02
@@ -131,7 +131,7 @@ class NightMaster:
         ----------
         hdu : int
         suffix : str
-            Number behind the names of its extensions.
+            Number at the end of the names of its extensions.
         rows : numpy.ndarray of shape (k,), int
 
         Returns
@@ -191,7 +191,7 @@ class NightImage:
 
     @property
     def suffix(self):
-        """Number behind the names of the image's extensions; '' for the first HDU."""
+        """Number at the end of the names of the image's extensions; '' for the first HDU."""
         return str(self.hdu or "")
 
 
@@ -541,7 +541,7 @@ def _pixels_and_errors(flats, image):
 
 
 def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
-    """Expect the bits of an amplifier's pixels that darks give.
+    """Require the bits that darks give to an amplifier's pixels.
 
     Parameters
     ----------

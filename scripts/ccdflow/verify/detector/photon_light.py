@@ -31,7 +31,7 @@ _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
 # A squared difference above this fraction of its limit is near a decision. The comparison of errors
-# needs pixels nearer to it, `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
+# needs only pixels that are nearer to it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
 _NEAR_FRACTION = 0.99
 # A difference is examined above this fraction of the least limit of a block. The rounding, 2e-5,
 # lifts no smaller difference over the limit, and each examined pixel takes time.
@@ -71,7 +71,7 @@ class SmoothLight:
     ny : int
         Rows of the image.
     size : int
-        Rows and columns of a tile, about.
+        Approximate number of rows and columns of a tile.
     """
 
     def __init__(self, sample, ny, size=_TILE_SIDE):
@@ -190,7 +190,7 @@ def light_of_block(image, smooth, variance, flat, photon_variance):
     padded_sums = np.pad(row_sums, ((0, 0), (1, 1)), mode="edge")
     mean = (padded_sums[:, :-2] + padded_sums[:, 1:-1] + padded_sums[:, 2:]) / 9
     difference = np.abs(mean - smooth)
-    # Only pixels beyond a limit that the quietest ones of the block set are looked at.
+    # Only pixels beyond a limit are examined: that of the quietest pixels of the block.
     least_variance = max(
         float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
     )
@@ -278,7 +278,7 @@ def _light_by_surface(pixels, places, width, smooth, smooth_variance, photon_var
     light = np.where(
         sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours
     )
-    # The pixel's own light decides from near the limit of sharpness on.
+    # The pixel's own light decides even a little below the limit of sharpness.
     closeness = np.minimum(
         np.abs(sharpness - 1), np.where(sharpness > _NEAR_FRACTION, abs(own_light_excess - 1), 1)
     )

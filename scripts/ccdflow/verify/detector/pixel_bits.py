@@ -22,7 +22,7 @@ _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 _BAD_SIGMA = 5.5
 # Sigma by which at least one of the bad parts that touch differs from the part beside it.
 _STEP_SIGMA = 4.5
-# Most sigma that one pixel adds to the sum of a part, so that no single pixel makes a column bad.
+# One pixel adds at most this many sigma to the sum of a part: no single pixel makes a column bad.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
 # Columns whose median is the usual sum of parts.
 _COLUMNS_AROUND = 31

@@ -73,7 +73,7 @@ class ShutterFlat:
         ----------
         hdu : int
         suffix : str
-            Number behind the names of its extensions.
+            Number at the end of the names of its extensions.
         rows : slice
 
         Returns

@@ -1,1 +1,1 @@
-"""A product as it lies there: its header, its pixels, and the files that it names."""
+"""A product as it is stored: its header, its pixels, and the files that it names."""

@@ -22,7 +22,7 @@ from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 """Endings of packed raw files; the names of products have none of them."""
 
-# Adu from which on the level of 16-bit pixels is saturated, where no AMPSAT has another value.
+# Adu. A level of 16-bit pixels of at least this is saturated, if no AMPSAT has another value.
 _SATURATED_LEVEL = 65535.0
 
 
@@ -47,7 +47,7 @@ class AmplifierAccount:
     level, noise : float or None
         The mean level that was subtracted, and the noise of the overscan, adu.
     saturated_level : float or None
-        Adu from which on the overscan level of a line is saturated: the line has no level, and
+        Adu. An overscan level of a line of at least this is saturated: the line has no level, and
         does not count in ``level``. None where OSCSAT names no lines.
     """
 
@@ -293,7 +293,7 @@ def _amplifier_of_tail(header, tail):
     def card(name, default=None):
         """Return the value of the amplifier's card, or `default`.
 
-        The keyword of a numbered card is cut, so that two digits fit behind it.
+        The keyword of a numbered card is cut, so that two digits fit after it.
         """
         numbered_keywords = {
             "OSCAXIS": "OSCAXI",

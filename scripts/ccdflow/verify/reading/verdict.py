@@ -88,7 +88,7 @@ class NotedProduct:
     key : str
         CCDFKEY of the product; '' where nothing was noted.
     content : str
-        DATASUM of its first HDU with data, and behind a hyphen the CRC-32 of all headers.
+        DATASUM of its first HDU with data, and after a hyphen the CRC-32 of all headers.
     basis : mapping of str to object
         Settings and sources, of which the key is the hash.
     """

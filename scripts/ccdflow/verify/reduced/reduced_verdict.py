@@ -130,7 +130,7 @@ def _world_cards(header):
 
 
 def _check_sentences(header, raw_header):
-    """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
+    """Raise unless world coordinates are all there, or HISTORY states that they are left out."""
     check_plain(header, _NO_WORLD_SENTENCE)
     if sentences_in_header(header):
         if remaining_cards := _world_cards(header):
@@ -276,7 +276,7 @@ def _check_converter(product, amplifiers, source):
 def _top_shown_by(values, top):
     """Return the highest raw value if it is the end of a converter of 10 to 15 bits, else the top.
 
-    At least two pixels must have it, and its bits must be ones with zeros before or behind them.
+    At least two pixels must have it, and its bits must be ones with zeros before or after them.
     """
     if values.dtype.kind not in "iu" or values.dtype.itemsize != 2:
         return top

@@ -120,7 +120,8 @@ def _source_of_content(content, fingerprint, hdus_used):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            # Before the pixels are read: then astropy removes the scaling from the header.
+            # The highest values come first, because astropy removes the scaling from a header when
+            # it reads the pixels.
             tops = {hdu: _highest_value(hdus[hdu].header) for hdu in hdus_used}
             images = {hdu: CCDData(hdus[hdu].data, unit=units.adu) for hdu in hdus_used}
             return SourceFile(fingerprint, images, [hdu.header for hdu in hdus], tops)
