@@ -23,7 +23,7 @@ from workflow.stand_ins import use_stand_ins
 
 from ccdflow.detector.pixels import bad_pixels
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.measuring import detector_measurement, detector_sentences, pixel_tables
+from ccdflow.kinds.measuring import detector_sentences, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.nights import night_measurement
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
@@ -91,8 +91,7 @@ def test_a_limit_that_no_basis_has_is_always_the_same(low_sigma, noted):
     """Measurements of 4.5 sigma have it in no basis, and would pass for those of a new default."""
     chosen = {"hot_rate": 0.5, "ccdmask": False, "low_sigma": low_sigma}
     context = SimpleNamespace(settings={"detector": chosen})
-    assert detector_measurement._settings_in_basis(context) == noted
-    assert detector_measurement._options_of_measurement(context)["low_sigma"] == low_sigma
+    assert DETECTOR.group_basis(context, SimpleNamespace(steps=()))["settings"] == noted
 
 
 def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
