@@ -41,7 +41,7 @@ path { fill: none; stroke: #7d8b99; stroke-width: 1.3; marker-end: url(#end); }
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="out=FILE", names=("out",))
+    parser = commandline.parser(__doc__, names=("out",))
     return commandline.parse_arguments(parser, arguments)
 
 

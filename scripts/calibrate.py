@@ -49,7 +49,6 @@ def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(
         __doc__,
-        words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME",
         names=("out", *MASTER_KINDS),
     )
     for kind in MASTER_KINDS:

@@ -28,7 +28,7 @@ from ccdflow.wording import count
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="out=FILE FRAME", names=("out",))
+    parser = commandline.parser(__doc__, names=("out",))
     parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU (default: 0)")
     parser.add_argument(
         "--method", default="average", choices=("average", "median"),

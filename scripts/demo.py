@@ -1,5 +1,7 @@
 """List the products of a run, with a line on each: the end of `make demo`.
 
+python scripts/demo.py raw=FOLDER results=FOLDER
+
 Example, after `make demo`:
 
 python scripts/demo.py raw=demo/raw results=demo/results
@@ -37,9 +39,7 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
-        __doc__, words="raw=FOLDER results=FOLDER", names=("raw", "results")
-    )
+    parser = commandline.parser(__doc__, names=("raw", "results"))
     return commandline.parse_arguments(parser, arguments)
 
 

@@ -33,7 +33,7 @@ NAMES = ("raw", "results", "picture", "cameras", *settings.block_names())
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="FILE raw=FOLDER results=FOLDER", names=NAMES)
+    parser = commandline.parser(__doc__, names=NAMES)
     parser.add_argument(
         "--what-if",
         metavar="MASTER",

@@ -212,9 +212,7 @@ def brighter_images(first_images, second_images):
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
-        __doc__, words="FRAME [FRAME] out=FILE picture=FILE", names=("out", "picture")
-    )
+    parser = commandline.parser(__doc__, names=("out", "picture"))
     for name in ("out", "picture"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     options = commandline.parse_arguments(parser, arguments)

@@ -33,9 +33,7 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
-        __doc__, words="results=FOLDER [night=NIGHT]", names=("results", "night")
-    )
+    parser = commandline.parser(__doc__, names=("results", "night"))
     return commandline.parse_arguments(parser, arguments)
 
 

@@ -29,7 +29,7 @@ _VERSION = r"\d+\.\d+\.\d+"
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="VERSION")
+    parser = commandline.parser(__doc__)
     parser.add_argument(
         "--check",
         action="store_true",

@@ -19,7 +19,7 @@ from ccdflow import commandline, simulate
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="raw=FOLDER", names=("raw",))
+    parser = commandline.parser(__doc__, names=("raw",))
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--biases", type=int, metavar="N", help="write N biases")
     kind.add_argument("--nights", type=int, metavar="N", help="write N nights of tiny frames")

@@ -20,7 +20,7 @@ from ccdflow.wording import count
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="source=FOLDER raw=FOLDER", names=("source", "raw"))
+    parser = commandline.parser(__doc__, names=("source", "raw"))
     parser.add_argument(
         "--every", default=5.0, type=commandline.seconds_type("--every", least=0),
         help="seconds from one frame to the next (default: 5)",

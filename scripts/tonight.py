@@ -29,7 +29,7 @@ NAMES = ("raw", "results", "night", "cameras", *settings.block_names())
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
+    parser = commandline.parser(__doc__, names=NAMES)
     return commandline.parse_arguments(parser, arguments)
 
 

@@ -25,9 +25,7 @@ from ccdflow.verify.reading.verdict import EXPECTABLE
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
-        __doc__, words="raw=FOLDER results=FOLDER PRODUCT", names=("raw", "results")
-    )
+    parser = commandline.parser(__doc__, names=("raw", "results"))
     parser.add_argument("--all", action="store_true", help="verify every product, not a sample")
     parser.add_argument(
         "--whole",

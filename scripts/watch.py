@@ -39,7 +39,7 @@ _BEAT_SECONDS = 10.0
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
+    parser = commandline.parser(__doc__, names=NAMES)
     commandline.add_cores(parser, words="frames that are worked on at the same time")
     parser.add_argument(
         "--pause",

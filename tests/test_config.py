@@ -1,14 +1,16 @@
 """The configuration: file and schema in step, every key explained, a wrong value one line."""
 
+import ast
 import copy
 import datetime
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from library_trees import holders, modules
 
 from ccdflow import schemas, settings
 from ccdflow.errors import UserError
@@ -61,7 +63,23 @@ def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level(
     assert all(part["additionalProperties"] is False for part in groups)
 
 
+def leaves(values, above=""):
+    """Yield the name and value of each setting that is no block, such as ``dark.hot_rate``."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
 def test_the_file_gives_the_defaults():
+    defaults = dict(leaves(settings.load_settings({})))
+    differing = {
+        name: f"{value} in config/config.yaml, {defaults.get(name)} in config/schemas/"
+        for name, value in leaves(DEFAULTS)
+        if defaults.get(name) != value
+    }
+    assert differing == {}, f"a default stands in both files, change both: {differing}"
     assert settings.load_settings({}) == DEFAULTS
     assert settings.load_settings(DEFAULTS) == DEFAULTS
 
@@ -73,6 +91,79 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
     expected["bias"]["minimum"] = 5
     assert settings.load_settings(user_settings) == expected
     assert user_settings == before
+
+
+def test_each_setting_is_read_by_the_code():
+    """By its name as a text, or as that of a value of a class, such as `ReductionRecipe`."""
+    parts = [part for module in modules() for part in ast.walk(module.tree)]
+    code = {part.value for part in parts if isinstance(part, ast.Constant)}
+    code |= {ast.unparse(part.target) for part in parts if isinstance(part, ast.AnnAssign)}
+    for path in (ROOT / "rules").glob("*.smk"):
+        code.update(re.findall(r"\w+", path.read_text("utf-8")))
+    names = [name for name, _ in leaves(DEFAULTS)]
+    assert len(names) > 50
+    unread = [name for name in names if name.rpartition(".")[2] not in code]
+    assert unread == [], f"no code reads these (CONTRIBUTING.md, 'A new setting'): {unread}"
+
+
+# Arguments that have the name of a setting and another meaning.
+OTHER_MEANINGS = {
+    ("pages/contents.py", "Section", "order"): "place on the page",
+    ("run/master_choices.py", "Missing", "minimum"): "0 where too few frames are not the reason",
+}
+
+
+def test_the_default_of_an_argument_is_that_of_its_setting():
+    """A number that was changed in config/config.yaml alone would stay in the library."""
+    defaults = defaultdict(set)
+    for name, value in leaves(DEFAULTS):
+        if type(value) in (int, float):
+            defaults[name.rpartition(".")[2]].add(value)
+    differing, n_found = [], 0
+    for module in filter(lambda module: module.is_of_library, modules()):
+        place = module.path.relative_to(ROOT / "scripts" / "ccdflow").as_posix()
+        numbers = numbers_by_name(module.tree)
+        for holder in holders(module):
+            for name, node in defaults_of_arguments(holder):
+                number = numbers.get(getattr(node, "id", ""), getattr(node, "value", None))
+                if (place, holder_name(holder), name) in OTHER_MEANINGS or name not in defaults:
+                    continue
+                if type(number) in (int, float):
+                    n_found += 1
+                    if number not in defaults[name]:
+                        differing.append((place, holder_name(holder), name, number))
+    assert n_found > 10
+    assert differing == [], f"other defaults than in config/config.yaml: {differing}"
+
+
+def holder_name(node):
+    return getattr(node, "name", "")
+
+
+def numbers_by_name(tree):
+    """Return {name: number} of the constants of a module that are written out as a number."""
+    return {
+        target.id: line.value.value
+        for line in tree.body
+        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def defaults_of_arguments(holder):
+    """Return [(name, node of its default)] of a function's arguments or a class's values."""
+    if isinstance(holder, ast.FunctionDef):
+        arguments = holder.args
+        names = [*arguments.posonlyargs, *arguments.args][::-1]
+        pairs = [*zip(names, arguments.defaults[::-1], strict=False)]
+        pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        return [(each.arg, default) for each, default in pairs if default is not None]
+    return [
+        (each.target.id, each.value)
+        for each in holder.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value
+    ]
 
 
 @pytest.mark.parametrize(

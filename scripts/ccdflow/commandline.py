@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -198,15 +199,25 @@ class HelpFormatter(argparse.HelpFormatter):
         return help_text(text, width)
 
 
-def parser(doc, *, words, names=None):
+def usage_words(doc):
+    """Return the words of a script's first command in its docstring, without the options.
+
+    Examples
+    --------
+    >>> usage_words("python scripts/night.py results=FOLDER [night=NIGHT] [--verbose]")
+    'results=FOLDER [night=NIGHT]'
+    """
+    command = re.search(r"^python \S+ (.*?)(?:  |$)", doc, re.MULTILINE)[1]
+    return re.sub(r" \[--[^]]*\]", "", command)
+
+
+def parser(doc, *, names=None):
     """Return a parser whose help is a script's docstring.
 
     Parameters
     ----------
     doc : str
         The docstring: a sentence, the usage, an example.
-    words : str
-        The words after the script's name, as the usage shows them.
     names : sequence of str, optional
         Names that ``NAME=VALUE`` may have. Without them the script takes no words ``NAME=VALUE``.
 
@@ -214,6 +225,7 @@ def parser(doc, *, words, names=None):
     -------
     argparse.ArgumentParser
     """
+    words = usage_words(doc)
     argument_parser = argparse.ArgumentParser(
         usage=f"%(prog)s [OPTIONS] {words}", description=doc, formatter_class=HelpFormatter
     )

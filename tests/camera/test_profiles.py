@@ -1,5 +1,6 @@
 """Profiles of cameras: read, checked, and preferred to the header's own cards."""
 
+import ast
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from camera_headers import four_extensions, geometry, header, profile, rebuild_image
 
-from ccdflow.camera import facts, imagetypes
+from ccdflow.camera import facts, imagetypes, profiles
 from ccdflow.camera.cameras import generic_camera, identify
 from ccdflow.camera.profiles import CAMERA_SCHEMA, load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
@@ -221,15 +222,34 @@ def test_the_documented_profile_is_valid_and_complete(tmp_path):
     camera = profile(tmp_path, text)
     assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
     schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
-    for properties in (schema, schema["amplifiers"]["items"]["properties"]):
-        assert not [key for key in properties if f"{key}:" not in text]
-    assert not [key for key in schema["keywords"]["properties"] if key not in text]
+    absent = [
+        key
+        for properties in (schema, schema["amplifiers"]["items"]["properties"])
+        for key in properties
+        if f"{key}:" not in text
+    ]
+    absent += [key for key in schema["keywords"]["properties"] if key not in text]
+    assert absent == [], f"the example in docs/cameras.md lacks keys of the schema: {absent}"
+
+
+def test_each_key_of_the_schema_is_read():
+    """A key that no code reads would be accepted, and change nothing."""
+    text = Path(profiles.__file__).read_text(encoding="utf-8")
+    words = {each.value for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Constant)}
+    schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
+    assert len(schema) > 15
+    unread = set(schema) - words - {"description"}
+    assert unread == set(), f"camera/profiles.py (`_camera_of_text`) does not read: {unread}"
 
 
 def test_schema_and_code_know_the_same_names():
     schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
     sections = {"biassec", "trimsec", "datasec", "ccdsec"}
-    assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
+    names = set(schema["keywords"]["properties"])
+    assert names == set(facts.KEYWORDS) - sections, (
+        "`keywords` of camera.schema.json and KEYWORDS of camera/facts.py have other names: "
+        f"{names ^ (set(facts.KEYWORDS) - sections)}"
+    )
     assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES
     settings = {field.name for field in fields(ReductionRecipe)} - {"layout", "raw"}
     assert set(schema["reduction"]["properties"]) == settings

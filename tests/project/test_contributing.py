@@ -1,6 +1,7 @@
 """CONTRIBUTING.md names files, constants and rules of the code that exist."""
 
 import ast
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -117,7 +118,11 @@ def test_recipes_have_five_lines():
 
 def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(headertext.CardList.set)
-    assert callable(profiles.load_camera)
+    assert callable(profiles._camera_of_text)
+    # The recipe of a warning: names of cards are below `keywords` of a profile.
+    schema = json.loads((ROOT / "config/schemas/camera.schema.json").read_text("utf-8"))
+    assert set(schema["properties"]["keywords"]["properties"]) <= set(facts.KEYWORDS)
+    assert "below `keywords` in `config/schemas/camera.schema.json`" in TEXT
     assert callable(facts._look_at_placement)
     assert callable(header_reader.HeaderReader.warn)
     assert callable(MasterMaker.warnings_of)
@@ -132,7 +137,7 @@ def test_names_in_the_recipes_are_those_of_the_code():
 
 
 def test_constants_and_functions_in_backticks_exist():
-    """A name of the code: ``_OWN_CARDS``, ``NEW_CARDS``, ``load_camera``, ``CardList.set``."""
+    """A name of the code: ``_OWN_CARDS``, ``NEW_CARDS``, ``_camera_of_text``, ``CardList.set``."""
     # Comments and docstrings do not count: a name may survive there.
     code = set().union(*(names_of(each.tree) for each in (*modules(), *modules("tests"))))
     code.update(*(words_of_strings(module.tree) for module in modules()))

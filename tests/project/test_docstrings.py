@@ -218,6 +218,26 @@ def test_values_of_a_dataclass_are_attributes():
     assert wrong == []
 
 
+def test_a_list_of_attributes_is_complete():
+    """A field that came later is described as the others are."""
+    lacking, described = [], 0
+    for place, node, text in dataclasses():
+        section = re.search(r"^Attributes\n-+\n(.*?)(?=\n\n\S|\Z)", text or "", re.DOTALL | re.M)
+        if section is None:
+            continue
+        described += 1
+        lines = re.findall(r"^(\w[^:\n]*?)(?: :.*)?$", section[1], re.MULTILINE)
+        named = {name.strip() for line in lines for name in line.split(",")}
+        fields = {
+            each.target.id
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and not each.target.id.startswith("_")
+        }
+        lacking += [f"{place}: {name}" for name in sorted(fields - named)]
+    assert lacking == [], f"fields that their class does not describe: {lacking}"
+    assert described > 100
+
+
 # Fields of a dataclass or a NamedTuple that one sentence can still describe.
 FEW_FIELDS = 5
 

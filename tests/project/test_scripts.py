@@ -57,7 +57,21 @@ def test_help_has_the_purpose_and_the_example_in_the_width_of_the_terminal(
     if name not in ("batch", "daily"):
         # The words of a call, which argparse would leave out of the usage.
         assert re.match(r"usage: \S+ \[OPTIONS\] \S", output)
+        assert "demo/" not in output.splitlines()[0], "its docstring begins with no usage"
     assert "==SUPPRESS==" not in output
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("calibrate", "out=FOLDER [bias=FILE] [dark=FILE] [flat=FILE] FRAME ..."),
+        ("verify", "raw=FOLDER results=FOLDER [PRODUCT ...]"),
+        ("simulate", "raw=FOLDER"),
+    ],
+)
+def test_the_usage_has_the_words_of_the_docstring(name, words):
+    """A list of its own had no brackets around words that may be left out."""
+    assert commandline.usage_words(importlib.import_module(name).__doc__) == words
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -78,6 +78,8 @@ REPEATED_NUMBERS = (
      " REPLACED VARIES FLAT_UNRELIABLE LEAST_LIT_RESPONSE=UNLIT_BELOW"),
     ("reading.restated_numbers", "robust", "MAD_TO_SIGMA MEDIAN_VARIANCE"),
     ("reading.restated_numbers", "detector.pixels.response", "LOW_SIGMA"),
+    ("comparing.noted_settings", "kinds.measuring.detector_measurement",
+     "_UNNOTED_LOW_SIGMA=_LOW_SIGMA_IN_NO_BASIS"),
     ("reading.restated_numbers", "detector.pixels.columns", "PART_ROWS"),
     ("reading.restated_numbers", "detector.cosmic_rays.cosmics",
      "UNDERSAMPLED_FWHM=_UNDERSAMPLED_FWHM"),
@@ -186,7 +188,10 @@ def test_a_repeated_number_is_that_of_the_library(copy, original, words):
             for each in (names_of_library or name).split(",")
         ]
         number = tuple(numbers) if len(numbers) > 1 else numbers[0]
-        assert getattr(own, name) == pytest.approx(number, rel=1e-12), word
+        assert getattr(own, name) == pytest.approx(number, rel=1e-12), (
+            f"{name} of verify/{copy} (a module below it) is {names_of_library or name} of "
+            f"{original} once more: give both the same number"
+        )
 
 
 @pytest.mark.parametrize(("gain", "response"), [(1.0, 1.0), (4.0, 1.0), (0.5, 0.8)])

@@ -32,12 +32,13 @@ class CardSpec:
         Index or EXTNAME of the HDU; without it, the caller gives the order of HDUs.
     occurrence : str
         'first' or 'last', if the card is in a header more than once.
+    name : str
+        The card's name in astropy's index.
     """
 
     keyword: str
     hdu: int | str | None = None
     occurrence: str = "first"
-    # The card's name in astropy's index.
     name: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):

@@ -1,1 +1,1 @@
-"""Reduction and calibration of one frame: pixels, masks, and true headers."""
+"""Reduction of one frame: overscan subtracted, trimmed, mask, true header."""

@@ -83,6 +83,17 @@ def pulls_of(done, chain, file, pixels):
     return pulls[rows, columns], hdus["MASK"].data[rows, columns]
 
 
+@pytest.mark.parametrize(
+    ("low_sigma", "noted"),
+    [(4.5, {"hot_rate": 0.5}), (5.0, {"hot_rate": 0.5, "low_sigma": 5.0})],
+)
+def test_a_limit_that_no_basis_has_is_always_the_same(low_sigma, noted):
+    """Measurements of 4.5 sigma have it in no basis, and would pass for those of a new default."""
+    chosen = {"hot_rate": 0.5, "ccdmask": False, "low_sigma": low_sigma}
+    context = SimpleNamespace(settings={"detector": chosen})
+    assert DETECTOR.group_basis(context, SimpleNamespace(steps=()))["settings"] == noted
+
+
 def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     chain = take(
         tmp_path, 1, flats=(("g", 4, 1.0), ("g", 4, 4.0), ("r", 4)), stars=0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from ccdflow import paths
-from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import has_members_below_minimum
 from ccdflow.kinds.masters.dark import DARK_KIND
@@ -29,6 +28,9 @@ from ccdflow.run.rawframes.rows import digest
 _COUNT_NAMES = ("hot", "varies", "low", "columns")
 # The names of options in the basis, where another name would change the keys of all archives.
 _NAMES_IN_BASIS = {"includes_ccdmask": "like_ccdmask"}
+# The `low_sigma` of measurements whose basis has none: this was the default when the setting came.
+# It stays when the default changes, because a measurement with another value has another key.
+_LOW_SIGMA_IN_NO_BASIS = 4.5
 _EXPLANATION = (
     "Gain by photon transfer from flats of one exposure, read noise from pairs of biases; departure"
     " from linearity at half of the full well. Hot, varying and low pixels and those in bad columns"
@@ -229,19 +231,26 @@ def _figure_cells(name, figures):
 
 
 def _options_of_measurement(context):
-    """Return the settings of a measurement that are not the default of `measure_night`: a dict."""
+    """Return the settings of a measurement as `measure_night` takes them: a dict."""
     settings = context.settings["detector"]
-    options = {"hot_rate": settings["hot_rate"]}
-    if settings["ccdmask"]:
-        options["includes_ccdmask"] = True
-    if settings["low_sigma"] != LOW_SIGMA:
-        options["low_sigma"] = settings["low_sigma"]
-    return options
+    return {
+        "hot_rate": settings["hot_rate"],
+        "includes_ccdmask": settings["ccdmask"],
+        "low_sigma": settings["low_sigma"],
+    }
 
 
 def _settings_in_basis(context):
-    """Return the settings of a measurement for its basis, where a default changes no key."""
+    """Return the settings of a measurement for its basis.
+
+    Settings that came later are in it only where they differ from what was done before: so no
+    measurement of an archive got another key when they came.
+    """
     options = _options_of_measurement(context)
+    if not options["includes_ccdmask"]:
+        del options["includes_ccdmask"]
+    if options["low_sigma"] == _LOW_SIGMA_IN_NO_BASIS:
+        del options["low_sigma"]
     return {_NAMES_IN_BASIS.get(name, name): value for name, value in options.items()}
 
 

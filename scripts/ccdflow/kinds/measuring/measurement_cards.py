@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.headertext import printable_text
 from ccdflow.run.products.product_names import reduced_product
 
@@ -19,7 +18,7 @@ def cards_of_pixels(night, findings, settings):
     findings : ccdflow.kinds.measuring.nights.night_findings.NightFindings
     settings : dict of str to (float or bool)
         As `ccdflow.kinds.measuring.nights.night_measurement.measure_night` takes them: hot_rate,
-        and includes_ccdmask and low_sigma where they are not the default.
+        low_sigma, includes_ccdmask.
 
     Returns
     -------
@@ -27,9 +26,9 @@ def cards_of_pixels(night, findings, settings):
     """
     cards = [
         ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
-        ("LOWSIGMA", float(settings.get("low_sigma", LOW_SIGMA)), "sigma of a low pixel"),
+        ("LOWSIGMA", float(settings["low_sigma"]), "sigma of a low pixel"),
     ]
-    if settings.get("includes_ccdmask"):
+    if settings["includes_ccdmask"]:
         cards.append(("CCDMASK", True, "pixels of ccdmask count as well"))
     for number, record in enumerate([*night.darks, *night.flats][:HIGHEST_NUMBER], start=1):
         cards += [

@@ -9,13 +9,15 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from ccdflow.verify.comparing.comparing import Differs
-from ccdflow.verify.reading.restated_numbers import LOW_SIGMA, UNDERSAMPLED_FWHM
+from ccdflow.verify.reading.restated_numbers import UNDERSAMPLED_FWHM
 
 # Factors by which the contrast is raised where stars are flagged: detector/cosmic_rays/cosmics.py.
 _CONTRAST_FACTORS = (1, 2, 4)
 # The contrast of undersampled stars is this fraction of the setting: they are compared with their
 # own profile.
 _PROFILE_CONTRAST = 0.3
+# The `low_sigma` of measurements whose basis has none, also after a change of the default.
+_UNNOTED_LOW_SIGMA = 4.5
 
 
 def check_settings(headers, kind, basis):
@@ -58,7 +60,7 @@ def _check_detector(first_header, settings, basis):
     if "HOTRATE" in first_header:
         _check_setting(first_header, "HOTRATE", settings.get("hot_rate"))
     if settings:
-        _check_setting(first_header, "LOWSIGMA", settings.get("low_sigma", LOW_SIGMA))
+        _check_setting(first_header, "LOWSIGMA", settings.get("low_sigma", _UNNOTED_LOW_SIGMA))
     if "masters" in basis:
         used_masters = [name for name, _, use in basis["masters"] if use == "made"]
         _check_sources(first_header, used_masters)

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 
 from ccdflow.detector.pixels.history import SOURCES
-from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.measuring import detector_sentences
 from ccdflow.kinds.measuring.nights.night_darks import flag_by_darks
@@ -18,7 +17,7 @@ from ccdflow.kinds.measuring.nights.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
-def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
+def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):
     """Measure a detector by a night's darks and flats.
 
     Parameters
