@@ -139,7 +139,86 @@ class MastersPicture(CalibrationPicture):
     alt = "Combined darks and flats of the night, each with its standard error"
 
     def drawn_groups(self, context, night):
-        """Return the first frames of each camera and filter, as many as is configured."""
+        """Return the darks and flats of a night."""
+        return [*DARK_KIND.night_groups(context, night), *FLAT_KIND.night_groups(context, night)]
+
+    def row(self, context, group, name):
+        """Return the row of a master: its image, and its standard error."""
+        image = _first_image(context, group)
+        pixels = _read_pixels_later(context, group.product, image.hdu)
+        error = _read_pixels_later(context, group.product, f"UNCERT{image.suffix}")
+        unit = "adu" if group.kind == DARK_KIND.name else ""
+        return _image_row(
+            name,
+            (pixels, unit, f"Combined {group.kind}"),
+            (error, unit, "Standard error"),
+        )
+
+    def page_basis(self, context, night):
+        """Return the key of the picture, and why masters were made without a bias or dark."""
+        groups = self.drawn_groups(context, night)
+        reasons_by_product = [
+            [group.product, reason]
+            for group in groups
+            if (reason := _missing_masters(context, group))
+        ]
+        entry = {"without": reasons_by_product} if reasons_by_product else {}
+        return super().page_basis(context, night) | entry
+
+    def section(self, context, night):
+        """Return the section on a night's darks and flats."""
+        groups = self.drawn_groups(context, night)
+        if not groups:
+            return None
+        names = master_names(groups, prefix=paths.FROM_NIGHT, night=night)
+        lines = [
+            line for group in groups for line in _master_lines(context, group, names[group.product])
+        ]
+        return Section(
+            "darks-and-flats",
+            "Combined darks and flats",
+            (
+                " and ".join(
+                    _count_groups(groups, kind)
+                    for kind in (DARK_KIND, FLAT_KIND)
+                    if _has_kind(groups, kind)
+                )
+                + _frames_words(context, groups),
+            ),
+            (_HOT_PIXELS_OF_DARKS,) * _has_kind(groups, DARK_KIND)
+            + (_LEVEL_OF_FLATS,) * _has_kind(groups, FLAT_KIND),
+            headings=(
+                "Product",
+                "Frames",
+                "Amplifier",
+                "Figures",
+                "Noise measured / predicted",
+                "",
+            ),
+            rows=tuple(lines),
+            pictures=self.pictures(context, night),
+        )
+
+
+class SciencePicture(CalibrationPicture):
+    """The picture of frames before and after calibrating; its section lists all frames."""
+
+    name = "calibrated picture"
+    rule = "calibrated_picture"
+    plans_some_nights = True
+    nouns = ("picture of calibrated frames", "pictures of calibrated frames")
+    file = "calibrated.png"
+    version = 4
+    scale = "asinh"
+    title = "Before and after calibrating"
+    explanation = (
+        "Left: the reduced frame. Right: minus bias and dark, over the flat. Each has an asinh"
+        " scale of its own, so that faint structure and bright stars are seen."
+    )
+    alt = "One frame of each filter, reduced and calibrated"
+
+    def drawn_groups(self, context, night):
+        """Return the first frames of each camera and filter, in the number that is configured."""
         return context.kept_by_key(
             (OutcomeKey.DRAWN_FRAMES, self.name, night),
             lambda: self._first_of_each_light(context, night),

@@ -43,7 +43,7 @@ _MOST_NAMED = 8
 # take a quarter of its time. Above 7,000 little is gained, and garbage stays in memory longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 7000
 # If there are more batches than the first number, their files of counts are read at intervals of
-# the second number, in seconds. Chosen and not measured: a slow network may read 100 files a second.
+# the second number, in seconds. Chosen: a slow network may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
