@@ -38,7 +38,7 @@ class CorrectedImage(MasterImage):
         return super().nbytes + self.factor_variance.nbytes
 
     def variance(self, master, readouts):
-        """Return the flat's variance relative to its value squared, and that of the factor."""
+        """Return the sum of the relative variances of flat and factor, (ny, nx)."""
 
         def summed_variance():
             """Return the relative variances of flat and factor, added."""

@@ -116,7 +116,8 @@ def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
     Returns
     -------
     dict of str to Effect
-        By kind of master.
+        By kind of master. A bias that nearly cancels with that of the dark (net factor up to
+        `_LEAST_FRACTION`) has no entry.
     """
     rows = pairs.rows
     images = {

@@ -90,7 +90,7 @@ class Combined:
         The noise model of the members, with its measured parameters.
     levels : numpy.ndarray of shape (n,), float64, or None
         Levels that the members were divided by; None if they were not.
-    shared_noise : dict of str to float
+    shared_noise : dict of str to float, or None
         Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted
         bias, ``MDNOISE`` of the dark, rms in the unit of the image. `uncertainty` excludes it.
     """

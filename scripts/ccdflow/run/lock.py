@@ -188,7 +188,7 @@ def error_of_system(results, error):
     return UserError(
         f"cannot be read ({error.strerror or error})",
         file=str(error.filename or results),
-        remedy="check its permissions and its disk; no result was changed",
+        remedy=f"{action_of(error)}; no result was changed",
     )
 
 

@@ -26,7 +26,7 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose verification reads all pixels of all their sources."""
 
 MOST_BYTES = 64_000_000
-"""Bytes of a product's sources above which it is in no sample: they take 1.5 s of CPU."""
+"""A product of `KINDS_FROM_ALL_PIXELS` with more bytes of sources is in no sample (1.5 s of CPU)."""
 
 
 def files_of(results):

@@ -202,7 +202,7 @@ def _drafts_side_by_side(reader, numbers, n_amplifiers, section):
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
-    numbers : tuple of int
+    numbers : sequence of int
         Columns at the left and right, rows below and above.
     n_amplifiers : int
         Number of amplifiers that share each row.

@@ -24,7 +24,7 @@ from ccdflow.wording import count, first_named
 
 # Characters of text that a HISTORY card can hold.
 _HISTORY_WIDTH = 72
-# A line names at most this many members of a master, frames or remarks.
+# A line names at most this many members of a master, frames or warnings.
 _MOST_NAMED = 6
 # The content of the products below detector/, by the beginning of their names.
 _CONTENT_BY_PREFIX = {
@@ -366,7 +366,7 @@ def _story_of_master(results, product, header):
     ]
     if measured_figures:
         lines.append(f"  figures  {', '.join(measured_figures)}")
-    lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
+    lines += [f"  warning  {text}" for text in _history_texts(header)[:_MOST_NAMED]]
     frames = sorted(
         {row["frame"] for row in _all_associations(results) if row["master"] == product}
     )

@@ -31,7 +31,7 @@ from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.nights.night_masters import NightMasters, exposure_of
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import figure_text, with_error
+from ccdflow.pages.text_formatting import figure_text, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
@@ -146,7 +146,7 @@ class Shutter(MeasurementKind):
         return {"arithmetic": self.version, "flats": flats}
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a map is out of date."""
+        """Return why a map is out of date."""
         return (
             "its flats changed"
             if earlier_basis["flats"] != current_basis["flats"]
@@ -335,7 +335,9 @@ def _table_cells(group, record):
         setup_words(group.shared),
         _span_of_times(sorted(exposures)),
         *(figure_text(1e3 * data[name], 3) for name in ("least", "largest", "error")),
-        "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
+        ""
+        if data["mean"] is None
+        else value_with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
         figure_text(data["chi2"], 3),
     )
 

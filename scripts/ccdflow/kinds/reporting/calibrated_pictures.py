@@ -20,7 +20,7 @@ from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, with_error
+from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
@@ -337,7 +337,7 @@ def _master_lines(context, group, name):
     ]
     names = [each["amplifier"] for each in record.data["quality"]]
     for number, each in enumerate(record.data["quality"]):
-        ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
+        ratio = value_with_error(each["noise_ratio"], each["noise_ratio_error"])
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
             # A master that stays as it was, because its job failed, has a reason.
@@ -384,7 +384,7 @@ def _figures_of(group, each):
     unit = short_unit(each["unit"])
     if group.kind == DARK_KIND.name:
         return (
-            f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
+            f"{value_with_error(each['rate'], each['rate_error'])} {unit}/s,"
             f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above neighbours),"
             f" glow {_figure_text(each['glow'], 3)} {unit}/s"
         )

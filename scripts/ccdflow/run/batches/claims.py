@@ -73,7 +73,7 @@ def try_lock(path):
         file.close()
 
 
-def _no_sign():
+def _note_nothing():
     """Do nothing: no other process watches whether this one still waits."""
 
 
@@ -167,7 +167,7 @@ def claim(
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
     file = _wait_for_process(
-        batch, say, most_silent_seconds, poll_seconds, _no_sign, signs or SignsOfLife()
+        batch, say, most_silent_seconds, poll_seconds, _note_nothing, signs or SignsOfLife()
     )
     if is_withdrawn(batch):
         if file is not None:
@@ -208,7 +208,7 @@ def wait_for(
     say=print,
     most_silent_seconds=MOST_SILENT_SECONDS,
     poll_seconds=_POLL_SECONDS,
-    note_life=_no_sign,
+    note_life=_note_nothing,
     signs=None,
 ):
     """Wait until no process works on a batch, without locking it.

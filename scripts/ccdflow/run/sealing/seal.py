@@ -119,7 +119,7 @@ class State:
         frames has a name that begins with ``raw/``.
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
-    kinds : KindFacts
+    kinds : KindFacts or None
         The values of the kinds that ``general`` contains.
     """
 

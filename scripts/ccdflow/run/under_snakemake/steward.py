@@ -48,7 +48,7 @@ _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
 class JobFailed(Exception):
-    """A job could not leave its record."""
+    """A job could not leave its record, or a product that was asked for was not made."""
 
 
 class Steward:

@@ -62,7 +62,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class CalibratedImage:
+class RemadeCalibratedImage:
     """An image of a calibrated frame, and the images that it is made again from.
 
     Attributes
@@ -243,7 +243,7 @@ def check_sky(header, image, variance_terms, smooth_light, mask):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight or None
     mask : numpy.ndarray of shape (ny, nx), int16, or None
@@ -388,7 +388,7 @@ def check_noise_cards(header, image, variance_terms):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
 
     Raises
@@ -446,7 +446,7 @@ def check_saturation(header, image, reduced_header):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     reduced_header : astropy.io.fits.Header
         Header of the reduced frame.
 
@@ -490,7 +490,7 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
         Stored planes of the product, with errors and variance terms. Errors are made again from
         the stored pixels; from remade pixels where the stored ones were rounded to steps.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
         Smooth light of the frame.
     has_no_light : numpy.ndarray of shape (ny, nx), bool
@@ -575,7 +575,7 @@ def check_overscan_noise(header, image, variance_terms):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms
 
     Raises

@@ -69,12 +69,17 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
             with np.errstate(invalid="ignore"):
                 is_kept &= ~(np.abs(stack - centre) > limit)
     is_finite = np.isfinite(stack)
-    combined = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
-    images = [combine_kept_values(stack, is_kept, account.method) for is_kept in combined]
+    are_in_mean = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
+    images = [combine_kept_values(stack, is_in_mean, account.method) for is_in_mean in are_in_mean]
     variances = None
     if account.method == "average":
         variances = _variance_by_source(
-            images[1], combined[1], model=(fixed, slope), levels=levels, charge=charge, light=light
+            images[1],
+            are_in_mean[1],
+            model=(fixed, slope),
+            levels=levels,
+            charge=charge,
+            light=light,
         )
     is_good &= ~is_empty
     return RemadeRows(
