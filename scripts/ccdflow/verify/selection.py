@@ -26,7 +26,10 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose verification reads all pixels of all their sources."""
 
 MOST_BYTES = 64_000_000
-"""A product of `KINDS_FROM_ALL_PIXELS` with more bytes of sources is in no sample (1.5 s of CPU)."""
+"""Bytes of sources above which no sample has a product of `KINDS_FROM_ALL_PIXELS`.
+
+Reading this many bytes takes 1.5 s of CPU.
+"""
 
 
 def files_of(results):

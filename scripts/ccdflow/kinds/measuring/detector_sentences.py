@@ -53,8 +53,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
                 else "neither profile nor header has a gain"
             )
             remarks.append(
-                f"{prefix}{lack_words}: the measured {value_with_error(value, error)} electrons per adu"
-                " is used"
+                f"{prefix}{lack_words}: the measured {value_with_error(value, error)}"
+                " electrons per adu is used"
             )
     return remarks
 

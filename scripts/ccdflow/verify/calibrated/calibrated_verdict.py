@@ -233,7 +233,7 @@ def _verify_image(opened, hdu):
 
 
 def _image_of(opened, hdu, header):
-    """Return the `RemadeCalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
+    """Return an HDU's `RemadeCalibratedImage`, and whether its reduced frame is in electrons."""
     account, first_header = opened.account, opened.first_header
     reduced_header = opened.reduced_hdus[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
