@@ -458,8 +458,8 @@ def run(work, parse_all, arguments=None):
     Returns
     -------
     int
-        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
-        Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error or an output that a full
+        disk has lost, `INTERRUPTED` after Ctrl-C.
     """
     names_given = set()
 
@@ -486,8 +486,8 @@ def run_parsed(work, names_given=()):
     Returns
     -------
     int
-        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
-        Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error or an output that a full
+        disk has lost, `INTERRUPTED` after Ctrl-C.
     """
     try:
         allow_interrupts()

@@ -23,9 +23,9 @@ class CorrectedImage(MasterImage):
 
     Attributes
     ----------
-    flat : MasterImage
+    flat : MasterImage or None
         The flat itself.
-    factor_variance : numpy.ndarray of shape (ny, nx), float32
+    factor_variance : numpy.ndarray of shape (ny, nx), float32, or None
         Relative variance of the factor.
     """
 

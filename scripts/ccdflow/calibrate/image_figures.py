@@ -157,7 +157,7 @@ class ImageSample:
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
-        """Return the smallest possible value of a saturated pixel, in the product's unit."""
+        """Return the least value of a saturated pixel, in the product's unit; None if unknown."""
         levels = [self._saturation_of(readout) for readout in self._calibration.readouts]
         return min(levels) if levels and None not in levels else None
 

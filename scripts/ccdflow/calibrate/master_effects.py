@@ -163,6 +163,7 @@ def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
     Returns
     -------
     dict of str to Effect
+        By kind of master; without those whose net factor is at most `_LEAST_FRACTION`.
     """
     net_factors = net_factors or {}
     offsets = {

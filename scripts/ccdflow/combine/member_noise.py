@@ -445,7 +445,7 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     Returns
     -------
     float or None
-        None if no part has enough light.
+        None if no part has enough light, or the error is above `_MOST_GAIN_ERROR`.
     """
     # The light of a pixel is the mean of its values, which is independent of their differences. The
     # medians of boxes leave out cosmic rays and hot pixels.

@@ -89,7 +89,7 @@ def checked_bias(bias, frames):
     Raises
     ------
     UserError
-        If it has an exposure time, and is a dark.
+        If its exposure time is above 0: it is a dark.
     """
     if bias is not None and bias.seconds:
         raise UserError(

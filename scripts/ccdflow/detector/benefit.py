@@ -92,7 +92,7 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     Returns
     -------
     bool
-        False if the figures are unknown.
+        True if it does so in each amplifier with known figures; False if none has them.
     """
     known_figures = [amplifier for amplifier in figures if amplifier.get("added") is not None]
     if not known_figures:

@@ -117,7 +117,8 @@ def bring_to_one_gain(sample, rows, noises):
     Returns
     -------
     gain : float or None
-        Electrons per unit of the sample after the call; None if unknown.
+        Electrons per unit of the sample after the call; None if unknown. Where only some gains are
+        known, it is that of the first amplifier.
     read_noise : float
         Read noise of a typical pixel, in the same unit: the root of the mean variance of the
         amplifiers.

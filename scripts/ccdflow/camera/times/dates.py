@@ -279,7 +279,7 @@ def read_clock(text, *, follows_date=False):
 
 
 def _clock_of_text(text, *, follows_date):
-    """Return the time of day in a text of any form, as `read_clock` does."""
+    """Return the time of day in a text of any form, as `read_clock` does; None without one."""
     if follows_date:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
     match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGIT_CLOCK.match(text)

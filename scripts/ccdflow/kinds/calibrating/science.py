@@ -265,7 +265,7 @@ class Science(CardsOfFrames, GroupedKind):
         return {"ageing": [self.version, master_ageing.VERSION, digest(ageing)]}
 
     def overview(self, context):
-        """Return the section on the ageing of masters, with the line for a camera's profile."""
+        """Return the section on the ageing of masters, for a camera's profile; None if it is empty."""
         return master_ageing.ageing_section(context) if self.overview_basis(context) else None
 
 

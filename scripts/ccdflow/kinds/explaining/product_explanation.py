@@ -185,7 +185,7 @@ def _words_on_reduction(header):
 
 
 def _level_of(header, keyword):
-    """Return the level of the overscan in a card OVERSCAN or OVERSCnn, adu."""
+    """Return the level of the overscan in a card OVERSCAN or OVERSCnn, adu; None without one."""
     return header.get("BIASLVL" if keyword == "OVERSCAN" else f"BIASLV{keyword[6:]}")
 
 

@@ -187,7 +187,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
-    """Return `first_use` of a step, without looking for an earlier result."""
+    """Return `first_use` of a step, None for none, without looking for an earlier result."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use

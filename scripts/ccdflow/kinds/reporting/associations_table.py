@@ -231,7 +231,7 @@ class Associations(ArchiveProduct):
         return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
     def overview(self, context):
-        """Return the section on the frames of each night and type, and on the missing masters."""
+        """Return the section on the frames of each night, and on missing masters; None for none."""
         if not self.overview_basis(context):
             return None
         matrix = _kept_coverage(context)
@@ -251,7 +251,7 @@ class Associations(ArchiveProduct):
         )
 
     def section(self, context, night):
-        """Return the section on the masters and the noise of a night's frames."""
+        """Return the section on the masters and the noise of a night's frames; None for none."""
         blocks = night_forecast.blocks_of(context, night) if self.is_enabled(context) else []
         if not blocks:
             return None

@@ -166,7 +166,7 @@ class MastersPicture(CalibrationPicture):
         return super().page_basis(context, night) | entry
 
     def section(self, context, night):
-        """Return the section on a night's darks and flats."""
+        """Return the section on a night's darks and flats; None for none."""
         groups = self.drawn_groups(context, night)
         if not groups:
             return None
@@ -250,7 +250,7 @@ class SciencePicture(CalibrationPicture):
         )
 
     def section(self, context, night):
-        """Return the section on a night's calibrated frames."""
+        """Return the section on a night's calibrated frames; None for none."""
         groups = SCIENCE.night_groups(context, night)
         if not groups:
             return None

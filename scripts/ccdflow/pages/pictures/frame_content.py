@@ -484,7 +484,10 @@ def _level_and_noise(frame, strip):
 
 
 def _limits_of_scale(levels_and_noises, values, is_in_strip):
-    """Return the ends of a scale that shows strips, half their noise, and values near theirs."""
+    """Return the ends of a scale that shows strips, half their noise, and values near theirs.
+
+    None if no pixel of the strips is finite.
+    """
     is_finite = np.isfinite(values)
     strip_values = values[is_in_strip & is_finite]
     if strip_values.size == 0:

@@ -487,7 +487,10 @@ def _moved_section(keyword, header, raw_headers, amplifier):
     raw_header = raw_headers[amplifier.hdu]
 
     def card_value_of(name):
-        """Return a raw card's value, of the first HDU for a file's only image without the card."""
+        """Return a raw card's value, of the first HDU for a file's only image without the card.
+
+        None without the card.
+        """
         is_in_first_header = name not in raw_header and len(images) == 1
         return (raw_headers[0] if is_in_first_header else raw_header).get(name)
 
