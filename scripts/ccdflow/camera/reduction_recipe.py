@@ -83,8 +83,8 @@ class ReductionRecipe:
         -------
         ReductionRecipe
             The recipe itself if its model is not 'auto'. Otherwise with None where nothing is
-        subtracted or all strips have `WIDE_STRIP_COLUMNS` or more, else
-            with a polynomial of the given order, or of a lower one where a strip is short.
+            subtracted or all strips have `WIDE_STRIP_COLUMNS` or more, else with a polynomial of
+            the given order, or of a lower one where a strip is short.
         """
         if self.model != AUTO:
             return self

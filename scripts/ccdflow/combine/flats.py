@@ -322,7 +322,8 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
 def _factors_of_light(images):
     """Return the gains of the amplifiers of each image, a list of lists.
 
-    None if all are equal, or an image has no noise model. An amplifier without light shows no gain, and gets the mean gain of the other amplifiers.
+    None if all are equal, or an image has no noise model. An amplifier without light shows no gain,
+    and gets the mean gain of the other amplifiers.
     """
     if any(image.noise is None for image in images):
         return None

@@ -96,7 +96,7 @@ def _lines_on_unusable_frames(rows):
 
 
 def _last_lines(context, blocks):
-    """Return the last lines: the masters that are missing, or that none is missing."""
+    """Return the last lines: the masters that are missing, that none is, or why none is needed."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]
     if not blocks:
