@@ -195,7 +195,9 @@ def signature(path):
 
 
 def _whole_hdu(file, start, size):
-    """Return header, end and DATASUM ('' without data) of an HDU; None if it is cut, changed or without CHECKSUM.
+    """Return header, end and DATASUM ('' without data) of an HDU.
+
+    None if it is cut, changed or without CHECKSUM.
 
     Parameters
     ----------

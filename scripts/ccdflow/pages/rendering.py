@@ -72,7 +72,7 @@ def escape_unprintable(text):
     Returns
     -------
     str
-        Printable characters only, which UTF-8 can always encode.
+        Printable characters and no-break spaces only, which UTF-8 can always encode.
     """
     text = str(text)
     if text.isprintable():

@@ -238,7 +238,10 @@ def _strip_pixels(frame, region):
 
 
 def header_differs(frame):
-    """Return whether the overscan section of the header is not the used one."""
+    """Return whether the header names an overscan section that is not a used strip.
+
+    False without strips.
+    """
     if not frame.header_biassec or not frame.strips:
         return False
     if frame.header_region is None:

@@ -161,7 +161,7 @@ def claim(
     Raises
     ------
     Withdrawn
-        If the batch is gone.
+        If the batch is gone or withdrawn.
     """
     batch = Path(batch)
     if is_withdrawn(batch):

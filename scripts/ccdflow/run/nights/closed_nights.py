@@ -291,6 +291,8 @@ def remove_closed_nights(results):
 def note_all_nights(context, state, older_headers):
     """Note all nights of an archive in which nothing is to be done.
 
+    The note is removed if nights depend on each other.
+
     Parameters
     ----------
     context : ccdflow.run.context.JobContext

@@ -36,7 +36,7 @@ def remove_product(results, product, *, raw=None):
     Returns
     -------
     Path or None
-        Its new path; None if it was deleted or absent.
+        Its new path; None if it was deleted, or is absent or a folder.
 
     Raises
     ------

@@ -56,7 +56,8 @@ def check_sums(content):
     Raises
     ------
     Differs
-        If an HDU lacks CHECKSUM or DATASUM, or one is wrong for its bytes.
+        If the headers cannot be read, an HDU lacks CHECKSUM or DATASUM, one is wrong for its bytes,
+        or there are bytes behind the pixels of an HDU.
 
     Notes
     -----
@@ -311,7 +312,7 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
     Raises
     ------
     Differs
-        If a pixel differs by more.
+        If a pixel differs by more, or is NaN in one image alone, or the shapes differ.
     """
     if image.shape != remade.shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {remade.shape}")

@@ -72,7 +72,8 @@ def check_extensions(
     Raises
     ------
     Differs
-        If an extension is absent, unknown or not in its place.
+        If an extension is absent, unknown or not in its place, or an HDU has other pixels or cards
+        than its kind.
     """
     image_indices = sorted(image_indices)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in image_indices for kind in kinds}
@@ -154,7 +155,7 @@ def check_packed(first_header, image):
     Raises
     ------
     Differs
-        If a card is absent or has another value.
+        If a card is absent, has another value or another place.
     """
     cards_of_first, cards_of_image = _cards_but_on_pixels(first_header), _cards_but_on_pixels(image)
     for cards, other_cards, holder in (

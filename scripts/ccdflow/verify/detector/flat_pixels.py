@@ -185,7 +185,7 @@ def _find_deep_parts(flat, is_usable, limit_shift):
 
 
 def faint_and_bright(levels):
-    """Return the indices of the faint and of the bright flats; None if all are of one level.
+    """Return the indices of the faint and of the bright flats; None if all are of one level, or too few.
 
     Parameters
     ----------
