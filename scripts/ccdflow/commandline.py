@@ -103,7 +103,7 @@ def number_type(name, *, above=None, allowed, number_class=float):
         The number has to be larger than this; without it, 0 or more.
     allowed : str
         These numbers in words.
-    number_class : {float, int}
+    number_class : {float, int}, optional
 
     Returns
     -------
@@ -315,11 +315,11 @@ def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist
     options : argparse.Namespace
         As `parse_arguments` returns it. A word that is used as the path is taken out of ``words``.
     name : str
-    placeholder : str
+    placeholder : str, optional
         The word for the value in the remedy.
-    may_lack_name : bool
+    may_lack_name : bool, optional
         Whether the first of ``words`` is the path if the setting is not given.
-    must_exist : bool
+    must_exist : bool, optional
         Whether the path has to be that of an existing folder.
 
     Returns

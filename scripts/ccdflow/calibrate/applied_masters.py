@@ -204,9 +204,9 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
     masters : FrameMasters
     readouts : tuple of ccdflow.frame.readout.Readout
         Readouts of all images.
-    camera : str
+    camera : str, optional
         Camera of the frame; '' if unknown.
-    unit : str
+    unit : str, optional
         BUNIT of the frame.
     limits : DarkLimits, optional
     name : str, optional

@@ -315,7 +315,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
     group_by : sequence of str
         The facts in which the frames of a group agree, by the configuration. If window, ccdsum,
         readmode or gain is left out, cards on it do not separate groups.
-    ignored_meanings : tuple of str
+    ignored_meanings : tuple of str, optional
         Meanings of cards that separate no groups, such as ``temperature``.
 
     Returns

@@ -295,11 +295,11 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
-    has_ratios_of_light : bool
+    has_ratios_of_light : bool, optional
         Whether one unit is the same light in all amplifiers. Otherwise the light of amplifiers is
         compared in electrons, by the gains of the noise model; the members show a gain that neither
         profile nor header gives.
-    is_in_place : bool
+    is_in_place : bool, optional
         Whether the arrays of ``images`` may be changed, because nothing else holds them.
 
     Returns
@@ -431,7 +431,7 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
     mean : float
     limits : list of (ccdflow.camera.sections.Region or None, float)
         See `_mean_and_limits`.
-    is_in_place : bool
+    is_in_place : bool, optional
         Whether the arrays of ``image`` may be changed, because nothing else holds them.
     """
 

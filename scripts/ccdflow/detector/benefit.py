@@ -44,7 +44,7 @@ def measure_benefit(image, errors, is_good, *, gain=1.0):
         Pixels and their standard errors, adu.
     is_good : numpy.ndarray of shape (ny, nx), bool
         Pixels that count.
-    gain : float
+    gain : float, optional
         Electrons per adu.
 
     Returns
@@ -84,9 +84,9 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     ----------
     figures : iterable of dict
         The figures of each amplifier, as `figures_of_dark` returns them.
-    scale : float
+    scale : float, optional
         Factor by which the dark is multiplied before it is subtracted.
-    bias_variance : float
+    bias_variance : float, optional
         Variance of the combined bias. It cancels where a dark with a factor of 1 is subtracted.
 
     Returns

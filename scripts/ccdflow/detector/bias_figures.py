@@ -388,9 +388,9 @@ def measure_amplifier(
         The values of the amplifier in profile or header.
     levels, hours : sequence of float, optional
         See `measure_drift`.
-    overscan_noise : float
+    overscan_noise : float, optional
         Noise of the pixels of the overscan, adu, where no frame has light.
-    threads : int
+    threads : int, optional
         Number of threads; the figures do not depend on it.
 
     Returns

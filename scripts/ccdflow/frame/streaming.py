@@ -129,7 +129,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         `can_stream` is true of geometry and recipe.
-    sample_rows : sequence of int
+    sample_rows : sequence of int, optional
         Rows of the product that are sampled for statistics, in order.
     small_image : ccdflow.frame.small_images.SmallImage, optional
         All rows of the product are added to it.

@@ -44,7 +44,7 @@ def take_lock(results, name=paths.LOCK):
     Parameters
     ----------
     results : pathlib.Path
-    name : {paths.LOCK, paths.WATCH_LOCK}
+    name : {paths.LOCK, paths.WATCH_LOCK}, optional
         The lock of a run, or that of a watch, which holds it between its rounds as well.
 
     Returns
@@ -101,7 +101,7 @@ def is_in_place(file, results, name=paths.LOCK):
         The lock, which is held.
     results : path-like
         The results folder.
-    name : {paths.LOCK, paths.WATCH_LOCK}
+    name : {paths.LOCK, paths.WATCH_LOCK}, optional
 
     Returns
     -------

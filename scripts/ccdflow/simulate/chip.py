@@ -228,7 +228,7 @@ class Detector:
         ----------
         exptime, temperature : float
             Seconds, degrees Celsius.
-        is_blinking_pixel_on : sequence of bool
+        is_blinking_pixel_on : sequence of bool, optional
             Whether each of `blinking_pixels` is on (default: none).
 
         Returns
@@ -259,9 +259,9 @@ class Detector:
 
         Parameters
         ----------
-        least_hot_rate : float
+        least_hot_rate : float, optional
             Electrons per second, at `temperature`, from which on hot pixels are flagged.
-        most_low_response : float
+        most_low_response : float, optional
             Response relative to the neighbours up to which low pixels are flagged.
 
         Returns

@@ -33,9 +33,9 @@ def geometry_of_drafts(
     camera, source, layout : str
         As in `Geometry`. The layout 'image' becomes 'extensions' for a file with several images
         whose places on the detector no card gives.
-    binning_cards : tuple of ccdflow.files.cards.CardSpec
+    binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
         As `specs` of `binning_of_hdu`.
-    notes : iterable of ccdflow.camera.geometry.Note
+    notes : iterable of ccdflow.camera.geometry.Note, optional
     file : str
 
     Returns

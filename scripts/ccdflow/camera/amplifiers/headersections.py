@@ -48,7 +48,7 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
         One for each HDU.
     cards : ccdflow.camera.geometry.Cards
         Where gain, read noise, saturation and binning stand.
-    takes_overscan : bool
+    takes_overscan : bool, optional
         False where the profile has `overscan: none`.
     file : str
 

@@ -88,7 +88,7 @@ class _CheckedStrip(NamedTuple):
 
 
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
-    """Refuse a frame whose header shows that the overscan of its profile holds data.
+    """Refuse a frame whose header shows that its profile's overscan holds data; return warnings.
 
     If BIASSEC contains the strip, or TRIMSEC has none of its columns, the header contradicts
     itself, and the profile decides.

@@ -155,8 +155,8 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
         if stamp is not None and not stamp.is_local and stamp.exchanged is None:
             yield _claim_of_date(stamp)
     for stamp in times_of_day(reader, system, reads_other_names=False):
-        is_universal = not stamp.is_local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
-        if is_universal and stamp.keyword not in keywords:
+        is_local = stamp.is_local or not UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+        if not is_local and stamp.keyword not in keywords:
             yield _claim_of_clock(stamp, taken_time)
     yield from _julian_times(reader, taken_time, keywords, tolerance)
 

@@ -199,7 +199,7 @@ def times_of_day(reader, system, *, reads_other_names=True):
     reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
-    reads_other_names : bool
+    reads_other_names : bool, optional
         Whether cards that no list has are read if no card of the list exists.
 
     Returns

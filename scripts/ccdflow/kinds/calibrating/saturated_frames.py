@@ -71,7 +71,7 @@ def unusual_saturation(n_saturated, n_pixels, counts_alike=()):
     ----------
     n_saturated, n_pixels : int
         Numbers of the saturated pixels and of all pixels of the frame.
-    counts_alike : sequence of int
+    counts_alike : sequence of int, optional
         Number of the saturated pixels of each frame that is alike (`field_and_light`).
 
     Returns

@@ -112,7 +112,7 @@ class Science(CardsOfFrames, GroupedKind):
         return Calibration(context, context.group(job.product)).basis
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a calibrated frame is out of date."""
+        """Return why a calibrated frame is out of date."""
         for name, words in _CHANGES_IN_WORDS.items():
             if earlier_basis.get(name) != current_basis.get(name):
                 return words

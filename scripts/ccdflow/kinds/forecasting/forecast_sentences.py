@@ -172,7 +172,7 @@ def _words_of(group, use, frames, level=""):
     use : ccdflow.run.master_choices.Use
     frames : int
         Number of frames combined.
-    level : str
+    level : str, optional
         Level of a flat, in words.
     """
     shared_values, night = dict(group.shared), group.night_of_page

@@ -149,7 +149,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         return ""
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a master is out of date."""
+        """Return why a master is out of date."""
         if earlier_basis.get("members") != current_basis.get("members"):
             return "its frames changed"
         if earlier_basis.get("masters") != current_basis.get("masters"):

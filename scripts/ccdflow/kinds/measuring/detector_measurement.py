@@ -101,7 +101,7 @@ class NightDetector(MeasurementKind):
         return basis
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a measurement is out of date."""
+        """Return why a measurement is out of date."""
         for name, words in (("masters", "its masters changed"), ("settings", "settings changed")):
             if earlier_basis[name] != current_basis[name]:
                 return words

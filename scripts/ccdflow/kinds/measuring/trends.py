@@ -101,7 +101,7 @@ class Trends(ArchiveProduct):
         }
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why the table is out of date."""
+        """Return why the table is out of date."""
         return (
             "other epochs"
             if earlier_basis["epochs"] != current_basis["epochs"]

@@ -135,7 +135,7 @@ class Frame(Kind):
         return ledger.shared_basis(record).get("header", 1)
 
     def what_changed(self, earlier_basis, current_basis):
-        """Say why a reduced frame is out of date."""
+        """Return why a reduced frame is out of date."""
         if earlier_basis.get("fingerprint") != current_basis["fingerprint"]:
             return "raw changed"
         if earlier_basis.get("file") != current_basis["file"]:

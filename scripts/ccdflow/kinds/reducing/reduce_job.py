@@ -434,8 +434,8 @@ def _figures_of_strips(frame, reduced):
     """
     if not _has_unconfirmed_overscan(frame):
         return None
-    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.row_noises.values()]
-    is_dark = bool(is_dark_by_amplifier) and all(is_dark_by_amplifier)
+    flags_of_dark = [rows.is_strip_dark for rows in reduced.row_noises.values()]
+    is_dark = bool(flags_of_dark) and all(flags_of_dark)
     return {"axis": _axis_of_strips(frame), "dark": is_dark}
 
 

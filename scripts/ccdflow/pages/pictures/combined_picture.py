@@ -285,7 +285,7 @@ def bin_edges(values, centre, reach, bins=60):
     values : numpy.ndarray of shape (n,), float32 or float64
     centre, reach : float
         The middle of the bins, and the least distance of the outermost edges from it.
-    bins : int
+    bins : int, optional
         Number of bins, about.
 
     Returns

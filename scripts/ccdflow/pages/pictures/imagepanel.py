@@ -50,7 +50,7 @@ def shades():
 
 
 def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", has_rows=True):
-    """Draw an image with its axes and its colour scale.
+    """Draw an image with its axes and its colour scale; return its corners.
 
     Parameters
     ----------

@@ -143,12 +143,12 @@ def claim(
     ----------
     batch : path-like
         The batch's file.
-    say : callable
+    say : callable, optional
         Called with a line if this process has to wait, and with a second line if the holder gives
         no sign of life.
-    most_silent_seconds : float
+    most_silent_seconds : float, optional
         Seconds without a sign of life after which the holder counts as dead.
-    poll_seconds : float
+    poll_seconds : float, optional
         Seconds between two tries to take the lock.
     signs : SignsOfLife, optional
         Shared by all waits of this process.

@@ -26,7 +26,7 @@ def withdraw(results, *, is_run_over=False):
     Parameters
     ----------
     results : path-like
-    is_run_over : bool
+    is_run_over : bool, optional
         Whether the batches are those of this process, whose jobs have all ended.
 
     Returns

@@ -229,7 +229,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     most_lines : int, optional
         Number of lines at most, beside one with the number of lines left out. If there are more
         frames, each line is on all frames with one reason: it has the first and their number.
-    leave_out : set of str
+    leave_out : set of str, optional
         Reduced frames that get no line, because other lines name them.
 
     Returns

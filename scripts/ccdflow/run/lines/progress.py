@@ -104,9 +104,9 @@ class Progress:
 
         Parameters
         ----------
-        is_set_aside : bool
+        is_set_aside : bool, optional
             Whether the frame was set aside.
-        is_other_product : bool
+        is_other_product : bool, optional
             Whether a product other than a frame is counted.
         """
         with self._lock:

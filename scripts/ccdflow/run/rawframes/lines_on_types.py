@@ -62,8 +62,8 @@ def biasless_lines(store):
     """Return a line for each camera without biases whose darks still hold the bias level.
 
     Amateurs often take darks and dark flats, and no bias. A dark of a few seconds has next to no
-    dark current, and can serve as a bias: with it the bias level of all other darks is known. A camera
-    gets no line if no exposure of its darks is known.
+    dark current, and can serve as a bias: with it the bias level of all other darks is known.
+    A camera gets no line if no exposure of its darks is known.
 
     Parameters
     ----------

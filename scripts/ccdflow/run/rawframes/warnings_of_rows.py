@@ -24,7 +24,7 @@ def warning_lines(store, *, most_lines=MOST_LINES):
     Parameters
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    most_lines : int
+    most_lines : int, optional
         Kinds that are named; one line counts all others.
 
     Returns

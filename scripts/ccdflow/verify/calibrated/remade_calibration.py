@@ -146,7 +146,7 @@ class RemadeCalibratedImage:
             return (self._multiply_by_gains(image, rows), self._multiply_by_gains(terms, rows))
 
     def _multiply_by_gains(self, image, rows):
-        """Multiply rows of the image by the gains, in place, if its unit is electrons."""
+        """Multiply rows by the gains, in place, if the image gets electrons; return the rows."""
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
@@ -216,7 +216,7 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     header, reduced_header : astropy.io.fits.Header
         Headers of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
-    margin : float
+    margin : float, optional
         Adu that are added to the saturated value.
 
     Returns

@@ -138,7 +138,7 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
 
 
 def add_variances(remade, prepared, account, hdu, rows, surroundings):
-    """Add the variances of the noise model to rows of darks or flats that ccdproc combined.
+    """Return rows of darks or flats that ccdproc combined, with variances by the noise model.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _noise_terms(models, rows, shape, missing_keyword="MODRN"):
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
         Number of these rows, and of the columns.
-    missing_keyword : str
+    missing_keyword : str, optional
         The keyword that an older header lacks, for the error.
     """
     if not models:

@@ -62,11 +62,11 @@ def check_extensions(
         Indices of the HDUs that hold an image.
     kinds : sequence of str
         Kinds of extensions that an image may have, out of 'UNCERT', 'MASK' and 'COUNT', in order.
-    needed_kinds : sequence of str
+    needed_kinds : sequence of str, optional
         Kinds that each image must have.
-    pixel_types : tuple of int
+    pixel_types : tuple of int, optional
         Values of BITPIX that an image may have; the default is that of float32.
-    mask_type : int
+    mask_type : int, optional
         BITPIX of MASK; the default is that of int16, of calibrated frames and masters.
 
     Raises
@@ -185,7 +185,7 @@ def check_names(header, source, *, must_have=True):
     Parameters
     ----------
     header, source : astropy.io.fits.Header
-    must_have : bool
+    must_have : bool, optional
         Whether an image that is not a first HDU has the names that its source has.
 
     Raises
