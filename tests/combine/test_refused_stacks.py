@@ -111,8 +111,8 @@ def test_a_flat_without_a_good_pixel_is_refused(members):
         (
             None,
             FrameError,
-            "cannot be combined: it cannot be read (No such file or directory); check its name "
-            "and its disk",
+            "cannot be combined: it cannot be read (No such file or directory); check that the file"
+            " exists, its permissions and its disk",
         ),
         (
             b"hello " * 600,
