@@ -337,9 +337,11 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
-            differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
+            differing_cards_text = ", ".join(
+                f"{name} {cards.get(name, 'absent')}" for name in names
+            )
             night, camera, shared, *further = key
-            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
+            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards_text)), *further)
             rows_by_key.setdefault(key_of_part, []).append(row)
     return rows_by_key
 

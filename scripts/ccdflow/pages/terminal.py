@@ -371,8 +371,8 @@ def _figures_in_words(rows, *forms):
         values = [format(float(row[column]), form) if row.get(column) else "–" for row in rows]
         if set(values) != {"–"}:
             words.append(text.format(" / ".join(values)))
-    names = " / ".join(row.get("amplifier", "") for row in rows)
-    return ", ".join(words) + (f" ({names})" if words and len(rows) > 1 else "")
+    names_in_words = " / ".join(row.get("amplifier", "") for row in rows)
+    return ", ".join(words) + (f" ({names_in_words})" if words and len(rows) > 1 else "")
 
 
 def _master_line(kind, words_on_master, row, figures):

@@ -58,8 +58,8 @@ def kind_of(product):
     """
     folder, name = product.split("/")[0], product.split("/")[-1]
     kinds = _KINDS_BY_PREFIX.get(folder, {})
-    kinds_by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
-    return _KIND_BY_FOLDER.get(folder, kinds_by_name[0] if kinds_by_name else folder)
+    kinds_of_name = [kind for start, kind in kinds.items() if name.startswith(start)]
+    return _KIND_BY_FOLDER.get(folder, kinds_of_name[0] if kinds_of_name else folder)
 
 
 def products_and_strangers(results, notes_by_product):

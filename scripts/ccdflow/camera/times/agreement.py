@@ -110,10 +110,10 @@ def look_at_dates(reader, moment, exptime):
         return
     difference, worst_claim = max(contradictions, key=lambda pair: pair[0])
     keywords = " and ".join(moment.cards)
-    names = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
+    keywords_in_words = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
     verb = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
-        f"the time of {keywords} is not that of {names}: {keywords} {verb} taken"
+        f"the time of {keywords} is not that of {keywords_in_words}: {keywords} {verb} taken"
         f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart)"
     )
 

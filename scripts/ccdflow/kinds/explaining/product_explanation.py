@@ -370,9 +370,9 @@ def _story_of_master(results, product, header):
     frames = sorted(
         {row["frame"] for row in _all_associations(results) if row["master"] == product}
     )
-    users = count(len(frames), "calibrated frame")
-    users += f": {_first_names(frames)}" if frames else ""
-    lines.append(f"  used by  {users}")
+    users_in_words = count(len(frames), "calibrated frame")
+    users_in_words += f": {_first_names(frames)}" if frames else ""
+    lines.append(f"  used by  {users_in_words}")
     return lines
 
 

@@ -390,8 +390,8 @@ def missing_master(context, step):
     elif any(map(_is_too_faint, records)):
         cause = MissingCause.TOO_FAINT
     # Lines, tables and pages have the reason for each of these masters: here their names suffice.
-    names = first_named([use.product for use in step.uses], _MOST_NAMED)
-    return Missing(step.kind, cause, rest=names)
+    names_in_words = first_named([use.product for use in step.uses], _MOST_NAMED)
+    return Missing(step.kind, cause, rest=names_in_words)
 
 
 def why_missing(context, step):

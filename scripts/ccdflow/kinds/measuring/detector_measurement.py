@@ -182,11 +182,11 @@ class NightDetector(MeasurementKind):
         if not figures:
             return None
         units = sorted({"e-" if _has_gain(each) else "adu" for _, each in figures})
-        hot_rate = f"{context.settings['detector']['hot_rate']:g} {' or '.join(units)}/s"
+        rate_in_words = f"{context.settings['detector']['hot_rate']:g} {' or '.join(units)}/s"
         headings = (
             "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
-            "Not linear (%)", "Full well (adu)", f"Hot ({hot_rate} above neighbours)", "Varying",
-            "Low", "In bad columns",
+            "Not linear (%)", "Full well (adu)", f"Hot ({rate_in_words} above neighbours)",
+            "Varying", "Low", "In bad columns",
         )  # fmt: skip
         return Section(
             "detector",

@@ -231,7 +231,7 @@ class Shutter(MeasurementKind):
             return ""
         affected_times = [time for time, _ in times_and_errors]
         largest_error = max(error for _, error in times_and_errors)
-        times = f"of {_span_of_times(affected_times)} s"
+        times_in_words = f"of {_span_of_times(affected_times)} s"
         exposures_of_flats, words_on_flats = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected_times[0]:
             words_on_flats = f", because their flats are of {_span_of_times(exposures_of_flats)} s"
@@ -242,7 +242,7 @@ class Shutter(MeasurementKind):
         )
         frames = "frame" if len(affected_times) == 1 else "frames"
         return (
-            f"{len(affected_times)} {frames} of its night, {times}, would be off by up to"
+            f"{len(affected_times)} {frames} of its night, {times_in_words}, would be off by up to"
             f" {100 * largest_error:.2g} % between parts of the image{words_on_flats}: {remedy}"
         )
 

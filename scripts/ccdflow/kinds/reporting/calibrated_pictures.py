@@ -256,14 +256,16 @@ class SciencePicture(CalibrationPicture):
             return None
         records = [r for group in groups if (r := context.made_record(group.product)) is not None]
         grades = Counter(record.data["grade"] for record in records)
-        counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
+        counts_in_words = ", ".join(
+            f"{number} of grade {grade}" for grade, number in sorted(grades.items())
+        )
         sentence = count(sum(grades.values()), "calibrated frame")
         units = {short_unit(record.data["unit"]) for record in records}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
             "Calibrated frames",
-            (f"{sentence}: {counts}." if counts else f"{sentence}.",),
+            (f"{sentence}: {counts_in_words}." if counts_in_words else f"{sentence}.",),
             (
                 "A: everything of the same night and exact; B: a master of another night, cut from"
                 " a larger window, or a dark scaled down or of unknown temperature; C: a step is"

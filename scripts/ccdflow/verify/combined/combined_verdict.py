@@ -110,8 +110,8 @@ def verify_combined(headers, path, results, compares_all_rows):
             makers |= remade.makers
             n_bands = len(bands)
     extent = "all rows" if compares_all_rows else f"{n_bands} bands of {_BAND_ROWS} rows"
-    programs = " and ".join(sorted(makers))
-    compared = f"float32 rounding with {programs}, {extent}"
+    programs_in_words = " and ".join(sorted(makers))
+    compared = f"float32 rounding with {programs_in_words}, {extent}"
     return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
