@@ -280,8 +280,8 @@ def run(options):
         print(f"ccdflow: {line}", file=sys.stderr)
     if lines:
         return "", 1
-    units = " and ".join(dict.fromkeys(outcome.unit for outcome in outcomes))
-    return f"{folder}: {count(len(outcomes), 'frame')}, in {units}"
+    units_in_words = " and ".join(dict.fromkeys(outcome.unit for outcome in outcomes))
+    return f"{folder}: {count(len(outcomes), 'frame')}, in {units_in_words}"
 
 
 def lines_of_errors(errors, folder):

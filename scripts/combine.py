@@ -101,7 +101,7 @@ def run(options):
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty_source=False),
+        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty_source=None),
     )
     write_combined_image(product, result, options.words, unit=unit)
     for line in empty_members(options.words, result):

@@ -93,7 +93,7 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     profile_path, picture_path : pathlib.Path or None
         The files to write. None for a profile in the current folder, and a picture beside the
         profile.
-    cameras : pathlib.Path
+    cameras : pathlib.Path, optional
         The folder of existing profiles.
 
     Returns

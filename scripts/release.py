@@ -168,7 +168,7 @@ def release(options, *, root=ROOT, day=None):
     Parameters
     ----------
     options : argparse.Namespace
-    root : pathlib.Path
+    root : pathlib.Path, optional
         The checkout.
     day : datetime.date, optional
         Today if absent.

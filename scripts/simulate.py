@@ -85,9 +85,9 @@ def run(options):
         truth = simulate.simulate_biases(folder, options.biases, **shared_options)
     else:
         truth = simulate.simulate_night(folder, darks_date=options.darks_date, **shared_options)
-    size = f"{truth.camera['naxis1']} x {truth.camera['naxis2']}"
+    size_in_words = f"{truth.camera['naxis1']} x {truth.camera['naxis2']}"
     return (
-        f"{len(truth.frames)} simulated frames of {size} are in {folder}; "
+        f"{len(truth.frames)} simulated frames of {size_in_words} are in {folder}; "
         f"the injected truth is in {simulate.TRUTH_FILE} and {simulate.TRUTH_ARRAYS} there"
     )
 

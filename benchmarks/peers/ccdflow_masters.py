@@ -75,7 +75,9 @@ def main():
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
-                limits=CombineLimits(options.threads, uncertainty_source=options.errors),
+                limits=CombineLimits(
+                    options.threads, uncertainty_source="scatter" if options.errors else None
+                ),
                 **options_of_kind,
             )
             path = options.out / f"combined_{name}.fits"

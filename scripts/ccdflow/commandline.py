@@ -104,7 +104,7 @@ def number_type(name, *, above=None, allowed, number_class=float):
         The number has to be larger than this; without it, 0 or more.
     allowed : str
         These numbers in words.
-    number_class : {float, int}
+    number_class : {float, int}, optional
 
     Returns
     -------
@@ -327,11 +327,11 @@ def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist
     options : argparse.Namespace
         As `parse_arguments` returns it. A word that is used as the path is taken out of ``words``.
     name : str
-    placeholder : str
+    placeholder : str, optional
         The word for the value in the remedy.
-    may_lack_name : bool
+    may_lack_name : bool, optional
         Whether the first of ``words`` is the path if the setting is not given.
-    must_exist : bool
+    must_exist : bool, optional
         Whether the path has to be that of an existing folder.
 
     Returns
@@ -470,8 +470,8 @@ def run(work, parse_all, arguments=None):
     Returns
     -------
     int
-        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
-        Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error or an output that a full
+        disk has lost, `INTERRUPTED` after Ctrl-C.
     """
     names_given = set()
 
@@ -498,8 +498,8 @@ def run_parsed(work, names_given=()):
     Returns
     -------
     int
-        Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
-        Ctrl-C.
+        Exit status: that of the work, 0 if it gives none; 1 for an error or an output that a full
+        disk has lost, `INTERRUPTED` after Ctrl-C.
     """
     try:
         allow_interrupts()

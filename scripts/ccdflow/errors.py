@@ -25,6 +25,9 @@ ACTIONS = {
 RUN_AGAIN = ", and run again"
 """The end of a line of a run whose remedy needs another run; the lines of a watch end otherwise."""
 
+CHECK_FILE = "check that the file exists, its permissions and its disk"
+"""The action against most errors of reading a file that was named."""
+
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
 
@@ -144,9 +147,20 @@ class DamagedProduct(FrameError):
     """A damaged product: it and its dependants are made again."""
 
 
-def action_of(error):
-    """Return the user's action against an error of the system, without "and run again"."""
-    return ACTIONS.get(error.errno, "check its permissions and its disk")
+def action_of(error, default="check its permissions and its disk"):
+    """Return the user's action against an error of the system, without "and run again".
+
+    Parameters
+    ----------
+    error : OSError
+    default : str, optional
+        The action against an error whose number is not in `ACTIONS`.
+
+    Returns
+    -------
+    str
+    """
+    return ACTIONS.get(error.errno, default)
 
 
 def one_line(error):

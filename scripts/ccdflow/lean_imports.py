@@ -114,13 +114,13 @@ class _OptionalModuleFinder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        """Raise `ModuleNotFoundError` for numcodecs if astropy asks for it.
+        """Return the spec of a lean module; raise `ModuleNotFoundError` for numcodecs.
 
         Returns
         -------
         importlib.machinery.ModuleSpec or None
-            The spec with a lean loader for `_ANNOTATED_MODULE` and `_INTROSPECTION`; None for all
-            other modules.
+            The spec with a lean loader for `_ANNOTATED_MODULE` and `_INTROSPECTION`. None for all
+            other modules, and where astropy's units are loaded already and cannot be left out.
 
         Raises
         ------
@@ -152,8 +152,8 @@ def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
     ----------
     name : str
     globals_, locals_ : dict of str to object, or None
-    names : tuple of str
-    level : int
+    names : tuple of str, optional
+    level : int, optional
         As of `builtins.__import__`.
     """
     if name == _UNITS and names == _ANNOTATIONS:

@@ -291,7 +291,7 @@ def median_of_each_pixel(frames, *, median_function=np.nanmedian):
     ----------
     frames : numpy.ndarray of shape (n, ny, nx), floats
         Not changed.
-    median_function : callable
+    median_function : callable, optional
         The function for frames with values that are not finite: `numpy.nanmedian` or
         `numpy.median`.
 
@@ -368,7 +368,7 @@ def chi_square_limit(degrees_of_freedom, probability):
 
 def _survival_probability(value, degrees_of_freedom):
     """Return the probability that chi^2 exceeds a value (Abramowitz and Stegun 26.4.4, 26.4.5)."""
-    half, is_odd = value / 2, degrees_of_freedom % 2
+    half, is_odd = value / 2, degrees_of_freedom % 2 == 1
     total = math.erfc(math.sqrt(half)) if is_odd else 0.0
     if half > 0:
         for k in range(degrees_of_freedom // 2):

@@ -78,7 +78,7 @@ def load_settings(config, *, folders=()):
     config : dict of str to object
         The values of the configuration file and the command line, as Snakemake passes them. The
         dictionary is not changed.
-    folders : sequence of str
+    folders : sequence of str, optional
         The folders of products in the results folder, in which raw frames may not lie:
         `ccdflow.paths.PRODUCT_FOLDERS`.
 

@@ -8,7 +8,7 @@ LEFT_FOR_NEXT_RUN = "left for the next run"
 
 
 def count(number, one, many=None):
-    """Write a number with its noun.
+    """Return a number with its noun.
 
     Parameters
     ----------

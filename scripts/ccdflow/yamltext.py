@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, action_of
 
 # A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
@@ -145,7 +145,7 @@ def read_text(path):
         raise UserError(
             f"cannot be read: {error}",
             file=path,
-            remedy="check its permissions, and that it is UTF-8",
+            remedy=action_of(error) if isinstance(error, OSError) else "write it as UTF-8",
         ) from None
 
 

@@ -345,7 +345,7 @@ def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     given = {"subtraction": FlatSubtraction(master(t.bias)), "amplifiers": amplifiers()}
     whole, bare = (
         combine_flats(members, **given),
-        combine_flats(members, **given, limits=CombineLimits(uncertainty_source=False)),
+        combine_flats(members, **given, limits=CombineLimits(uncertainty_source=None)),
     )
     assert bare.uncertainty is None
     assert np.array_equal(bare.image, whole.image)

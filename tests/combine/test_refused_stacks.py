@@ -73,6 +73,15 @@ def test_no_thread_is_refused(members):
     )
 
 
+@pytest.mark.parametrize("source", [True, False, "poisson"])
+def test_an_unknown_source_of_the_uncertainty_is_refused(source):
+    assert refusal_of(CombineLimits, uncertainty_source=source) == (
+        UserError,
+        f"uncertainty_source: unknown source of the uncertainty (found {source!r}); allowed:"
+        " 'scatter', 'noise' or None; give one of these",
+    )
+
+
 def test_an_unknown_source_of_the_clipping_limit_is_refused():
     assert refusal_of(CombineRecipe, clip_by="sigma") == (
         UserError,
@@ -112,8 +121,8 @@ def test_a_flat_without_a_good_pixel_is_refused(members):
         (
             None,
             FrameError,
-            "cannot be combined: it cannot be read (No such file or directory); check its name "
-            "and its disk",
+            "cannot be combined: it cannot be read (No such file or directory); check that the file"
+            " exists, its permissions and its disk",
         ),
         (
             b"hello " * 600,

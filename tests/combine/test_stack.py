@@ -312,7 +312,7 @@ def test_many_members_without_scatter_are_clipped_alike(n, write):
     members = write(stack)
     with_scatter, without = (
         combine(members),
-        combine(members, limits=CombineLimits(uncertainty_source=False)),
+        combine(members, limits=CombineLimits(uncertainty_source=None)),
     )
     assert without.image.tobytes() == with_scatter.image.tobytes()
     assert without.count.tobytes() == with_scatter.count.tobytes()

@@ -136,8 +136,8 @@ def test_a_flat_of_slightly_another_shape_is_reported_and_combined(tmp_path):
     assert re.search(r"the shape of flat_g2.fits differs by (0\.[89]\d*|1) % from that", line)
     assert "another filter than its card says, or another light: look at it" in line
     explanation = product_explanation.explain_product(done.results, flat)
-    (remark,) = (line for line in explanation if line.startswith("  remark"))
-    assert remark.removeprefix("  remark   ") in line
+    (warning,) = (line for line in explanation if line.startswith("  warning"))
+    assert warning.removeprefix("  warning  ") in line
     verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 

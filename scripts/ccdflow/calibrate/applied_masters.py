@@ -204,9 +204,9 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
     masters : FrameMasters
     readouts : tuple of ccdflow.frame.readout.Readout
         Readouts of all images.
-    camera : str
+    camera : str, optional
         Camera of the frame; '' if unknown.
-    unit : str
+    unit : str, optional
         BUNIT of the frame.
     limits : DarkLimits, optional
     name : str, optional
@@ -216,7 +216,8 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
     ------
     ccdflow.errors.FrameError
         For a bias that would be subtracted twice or not at all, a dark of another exposure or
-        temperature beyond the limits, and masters of another camera or unit.
+        temperature beyond the limits, a flat that still holds its bias level, and masters of
+        another camera, unit or gain.
     """
     if masters.dark is not None:
         _check_dark(masters, limits or DarkLimits(), name)
@@ -310,7 +311,7 @@ def _check_flat(masters, readouts, name):
 
 
 def _check_origin(master, readouts, camera, unit, name):
-    """Raise `FrameError` where a master is another camera's, or in another unit.
+    """Raise `FrameError` where a master is of another camera, unit or gain.
 
     Parameters
     ----------

@@ -262,9 +262,9 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
         The first image of each master is applied.
     mask : numpy.ndarray of shape (ny, nx), uint8, optional
         The reduced frame's mask.
-    unit : str
+    unit : str, optional
         Unit of the reduced frame.
-    needs_noise : bool
+    needs_noise : bool, optional
         Whether to compute the standard errors.
 
     Returns

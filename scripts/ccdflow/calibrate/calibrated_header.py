@@ -293,11 +293,11 @@ def image_header_bytes(cards, shape, datasum, *, dtype=">f4", name=None, is_prim
         (ny, nx); None for a primary HDU without an image.
     datasum : int
         DATASUM of its pixels.
-    dtype : str
+    dtype : str, optional
         Type of the pixels, big-endian.
     name : str or CardList, optional
         EXTNAME, or the cards that name the extension.
-    is_primary : bool
+    is_primary : bool, optional
 
     Returns
     -------

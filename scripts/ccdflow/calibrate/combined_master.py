@@ -436,9 +436,9 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
         `ccdflow.maskbits.UNLIT_BELOW` are unlit.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.
-    is_error_measured : bool
+    is_error_measured : bool, optional
         See `MasterImage`.
-    name : str
+    name : str, optional
         For errors.
 
     Returns

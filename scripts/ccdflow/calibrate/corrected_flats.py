@@ -23,9 +23,9 @@ class CorrectedImage(MasterImage):
 
     Attributes
     ----------
-    flat : MasterImage
+    flat : MasterImage or None
         The flat itself.
-    factor_variance : numpy.ndarray of shape (ny, nx), float32
+    factor_variance : numpy.ndarray of shape (ny, nx), float32, or None
         Relative variance of the factor.
     """
 
@@ -38,7 +38,7 @@ class CorrectedImage(MasterImage):
         return super().nbytes + self.factor_variance.nbytes
 
     def variance(self, master, readouts):
-        """Return the flat's variance relative to its value squared, and that of the factor."""
+        """Return the sum of the relative variances of flat and factor, (ny, nx)."""
 
         def summed_variance():
             """Return the relative variances of flat and factor, added."""

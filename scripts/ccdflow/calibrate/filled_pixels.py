@@ -38,7 +38,7 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
     smooth_rows : callable
         Takes ascending indices of some of the k + 2 rows, (n,) int, and returns the smooth light
         of these rows, (n, nx).
-    bits : int
+    bits : int, optional
         Flags of the pixels that are filled.
 
     Yields

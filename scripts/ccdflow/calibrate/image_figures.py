@@ -115,14 +115,14 @@ class ImageSample:
         dict of str to float
             Named as in `ImageFigures`; {} if no pixel of the sample has a flag, or all have one.
         """
-        is_flagged = [mask[rows] != 0 for rows in self._sky_rows]
-        if not any(each.any() for each in is_flagged):
+        flag_masks = [mask[rows] != 0 for rows in self._sky_rows]
+        if not any(each.any() for each in flag_masks):
             return {}
-        pairs = zip(is_flagged, self._sky, strict=True)
+        pairs = zip(flag_masks, self._sky, strict=True)
         good_rows = [np.where(is_bad, np.float32(np.nan), values) for is_bad, values in pairs]
         figures = sky_level.level_and_noise(*good_rows)
         if self._has_errors:
-            figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], is_flagged[0])
+            figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], flag_masks[0])
         # The header has a card for each figure already: figures may change, but none may vanish.
         finite_figures = {name: value for name, value in figures.items() if value is not None}
         return finite_figures if len(finite_figures) == len(figures) else {}
@@ -157,7 +157,7 @@ class ImageSample:
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
     def _saturation(self):
-        """Return the smallest possible value of a saturated pixel, in the product's unit."""
+        """Return the least value of a saturated pixel, in the product's unit; None if unknown."""
         levels = [self._saturation_of(readout) for readout in self._calibration.readouts]
         return min(levels) if levels and None not in levels else None
 

@@ -108,7 +108,7 @@ def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
         Pairs of rows of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-    index : int
+    index : int, optional
         Index of the image, in each master.
     factor : callable, optional
         Takes an amplifier; returns one unit of the frame in the unit of the product. Default: 1.
@@ -116,7 +116,8 @@ def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
     Returns
     -------
     dict of str to Effect
-        By kind of master.
+        By kind of master. A bias that nearly cancels with that of the dark (net factor up to
+        `_LEAST_FRACTION`) has no entry.
     """
     rows = pairs.rows
     images = {
@@ -153,7 +154,7 @@ def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
         Pairs of neighbouring rows.
     masters : dict of str to (numpy.ndarray of shape (2 k, nx), float32, float)
         By kind, for each master of the frame: the same rows, and the factor on the master.
-    factors : numpy.ndarray of shape (2 k, nx), float32, or float
+    factors : numpy.ndarray of shape (2 k, nx), float32, or float, optional
         Factors that convert bias and dark to the unit of the frame.
     net_factors : dict of str to float, optional
         By kind, the fraction of a master that remains in a frame calibrated without this master;
@@ -162,6 +163,7 @@ def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
     Returns
     -------
     dict of str to Effect
+        By kind of master; without those whose net factor is at most `_LEAST_FRACTION`.
     """
     net_factors = net_factors or {}
     offsets = {
@@ -205,7 +207,7 @@ class _EffectSample:
 
     def __init__(self, values, smooth_values=None):
         self.pair_variances = _pair_variances(values if smooth_values is None else smooth_values)
-        boxes = _box_medians(values).ravel().astype(np.float64)
+        boxes = _medians_of_row_pairs(values).ravel().astype(np.float64)
         self.box_squares = (boxes - median(boxes[np.isfinite(boxes)])) ** 2
         self.box_pixels = 2 * min(_BOX_PIXELS, values.shape[1])
 
@@ -273,7 +275,7 @@ def _noise_limit(squares):
     )
 
 
-def _box_medians(values):
+def _medians_of_row_pairs(values):
     """Return the medians of boxes of two rows, (pairs of rows, boxes along a row)."""
     n_pairs, nx = len(values) // 2, values.shape[1]
     width = min(_BOX_PIXELS, nx)
@@ -286,7 +288,7 @@ def _box_medians(values):
 
 def _smoothed_flat(flat):
     """Return a flat in which each pixel has the median of its box."""
-    boxes = _box_medians(flat)
+    boxes = _medians_of_row_pairs(flat)
     width = min(_BOX_PIXELS, flat.shape[1])
     smooth_flat = np.repeat(boxes, width, axis=1)
     missing_columns = flat.shape[1] - smooth_flat.shape[1]

@@ -33,7 +33,7 @@ class MasterStore:
         self._masters = OrderedDict()
         self._locks = {}
         # For each master, the number of calls of `free_idle` since it was asked for.
-        self._n_idle_calls = {}
+        self._n_idle_calls_by_key = {}
 
     def get(self, path, kind, *, name=None, region=None):
         """Return a master, from memory if its file is unchanged.
@@ -73,7 +73,7 @@ class MasterStore:
                 master = self._masters.get(key)
                 if master is not None:
                     self._masters.move_to_end(key)
-                    self._n_idle_calls[key] = 0
+                    self._n_idle_calls_by_key[key] = 0
                     return master
             master = combined_master.read_master(path, kind, name=name)
             if region is not None:
@@ -84,7 +84,7 @@ class MasterStore:
     def _keep(self, key, master):
         """Keep a master, and free the oldest ones beyond the limit of memory."""
         with self._lock:
-            self._masters[key], self._n_idle_calls[key] = master, 0
+            self._masters[key], self._n_idle_calls_by_key[key] = master, 0
             total = sum(kept_master.nbytes for kept_master in self._masters.values())
             while total > self._memory and len(self._masters) > 1:
                 total -= next(iter(self._masters.values())).nbytes
@@ -92,7 +92,7 @@ class MasterStore:
 
     def _forget(self, key):
         """Drop the master of a key, its lock and its count."""
-        for values_by_key in (self._masters, self._locks, self._n_idle_calls):
+        for values_by_key in (self._masters, self._locks, self._n_idle_calls_by_key):
             values_by_key.pop(key, None)
 
     def clear(self):
@@ -104,7 +104,7 @@ class MasterStore:
     def free_idle(self):
         """Free the masters that nobody has asked for during the last few calls of this method."""
         with self._lock:
-            for key in list(self._n_idle_calls):
-                self._n_idle_calls[key] += 1
-                if self._n_idle_calls[key] > _MOST_IDLE_CALLS:
+            for key in list(self._n_idle_calls_by_key):
+                self._n_idle_calls_by_key[key] += 1
+                if self._n_idle_calls_by_key[key] > _MOST_IDLE_CALLS:
                     self._forget(key)

@@ -53,10 +53,10 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
     headers : list of astropy.io.fits.Header
     index : int
         The HDU.
-    specs : tuple of ccdflow.files.cards.CardSpec
+    specs : tuple of ccdflow.files.cards.CardSpec, optional
         The profile's cards: one card with both numbers, or with one number for both axes, or the
         card of x and then that of y.
-    default : (int, int)
+    default : (int, int), optional
         The binning if no card has it.
 
     Returns

@@ -203,7 +203,7 @@ class Camera:
             One for each HDU.
         file : str
             Named in errors.
-        layout : str
+        layout : str, optional
             'image' or 'extensions', where the profile has neither.
 
         Returns
@@ -356,7 +356,7 @@ def generic_camera(headers, *, used_names=frozenset()):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    used_names : frozenset of str
+    used_names : frozenset of str, optional
         Names of profiles, which do not recognise the frame.
 
     Returns
@@ -399,8 +399,8 @@ def _name_of(text):
     """
     text = text.strip().lower()
     name = text.replace(" ", "_")
-    may_be_taken = text == "unknown" or re.search(r"-([0-9a-f]{8}|generic)$", text)
-    is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text)
+    may_be_taken = text == "unknown" or bool(re.search(r"-([0-9a-f]{8}|generic)$", text))
+    is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text) is not None
     if is_plain and not may_be_taken and len(text) <= _LONGEST_NAME:
         return name
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]

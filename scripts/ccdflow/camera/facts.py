@@ -487,7 +487,7 @@ def binning_text(headers, index, specs=()):
         One for each HDU.
     index : int
         Number of the HDU, the primary is 0.
-    specs : sequence of CardSpec
+    specs : sequence of CardSpec, optional
         The profile's cards for the binning; tried before the usual ones.
 
     Returns

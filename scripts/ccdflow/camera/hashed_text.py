@@ -25,8 +25,8 @@ def hashed_text(settings):
     >>> hashed_text(Strip(is_flipped_x=True))
     'Strip(flip_x=True)'
     """
-    values = ", ".join(
+    values_text = ", ".join(
         f"{_FORMER_NAMES.get(field.name, field.name)}={getattr(settings, field.name)!r}"
         for field in fields(settings)
     )
-    return f"{type(settings).__qualname__}({values})"
+    return f"{type(settings).__qualname__}({values_text})"

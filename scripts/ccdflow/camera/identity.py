@@ -316,7 +316,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
     group_by : sequence of str
         The facts in which the frames of a group agree, by the configuration. If window, ccdsum,
         readmode or gain is left out, cards on it do not separate groups.
-    ignored_meanings : tuple of str
+    ignored_meanings : tuple of str, optional
         Meanings of cards that separate no groups, such as ``temperature``.
 
     Returns
@@ -338,9 +338,11 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
-            differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
+            differing_cards_text = ", ".join(
+                f"{name} {cards.get(name, 'absent')}" for name in names
+            )
             night, camera, shared, *further = key
-            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
+            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards_text)), *further)
             rows_by_key.setdefault(key_of_part, []).append(row)
     return rows_by_key
 

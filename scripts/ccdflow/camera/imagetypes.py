@@ -178,8 +178,10 @@ def frame_type(reader, rules):
     if first_text:
         reason = f"unknown image type {first_text!r}: name it under `types:` in a profile"
         return first_text, "", reason + advice
-    names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    reason = f"no card says the image type (looked for {names}...): name it in a profile"
+    keywords_in_words = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
+    reason = (
+        f"no card says the image type (looked for {keywords_in_words}...): name it in a profile"
+    )
     return "", "", reason + advice
 
 

@@ -91,13 +91,13 @@ def type_rule_text(frame_type, *, imagetyp=(), files=(), cards=(), exptime=()):
     Parameters
     ----------
     frame_type : str
-    imagetyp : sequence of str
+    imagetyp : sequence of str, optional
         Image types as written in headers; blank ones are left out.
-    files : sequence of str
+    files : sequence of str, optional
         Patterns of file names.
-    cards : sequence of (str, sequence of str)
+    cards : sequence of (str, sequence of str), optional
         Keywords of other cards, and the texts of each.
-    exptime : sequence of (str, float)
+    exptime : sequence of (str, float), optional
         ``min`` or ``max``, and seconds.
 
     Returns

@@ -12,7 +12,7 @@ from ccdflow.camera.cameras import Camera, Condition
 from ccdflow.camera.geometry import AmplifierSpec
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.sections import FORMS, read_region
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, action_of
 from ccdflow.files.cards import as_tuple, parse_card_spec
 
 CAMERA_SCHEMA = "camera.schema.json"
@@ -54,7 +54,7 @@ def load_cameras(folder):
         raise UserError(
             f"the folder of camera profiles cannot be read ({error.strerror or error})",
             file=folder,
-            remedy="check its permissions and its disk",
+            remedy=action_of(error),
         ) from None
     path_by_name = {}
     for path in paths:

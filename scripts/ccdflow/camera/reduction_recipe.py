@@ -82,8 +82,9 @@ class ReductionRecipe:
         Returns
         -------
         ReductionRecipe
-            The recipe with None for 'auto' where all strips have `WIDE_STRIP_COLUMNS` or more, else
-            with a polynomial of the given order, or of a lower one where a strip is short.
+            The recipe itself if its model is not 'auto'. Otherwise with None where nothing is
+            subtracted or all strips have `WIDE_STRIP_COLUMNS` or more, else with a polynomial of
+            the given order, or of a lower one where a strip is short.
         """
         if self.model != AUTO:
             return self

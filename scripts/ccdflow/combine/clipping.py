@@ -149,7 +149,7 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
     order : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
-    needs_spread : bool
+    needs_spread : bool, optional
         Whether to compute the scatter; otherwise ``spread`` is None.
     noise : PixelNoise, optional
         Needed if the recipe clips by noise.

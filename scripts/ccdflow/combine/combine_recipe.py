@@ -105,7 +105,7 @@ class CombineRecipe:
         ----------
         n : int
             Number of members.
-        noise : ccdflow.combine.noise.NoiseModel or None
+        noise : ccdflow.combine.noise.NoiseModel or None, optional
             Their noise model, if known.
 
         Returns

@@ -148,7 +148,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
     noises : sequence of float
         Noise of a value in each amplifier. The clipping sigma is this noise times
         sqrt(1 + 1 / number of values).
-    unit : str
+    unit : str, optional
     """
     for number, noise in enumerate(noises, start=1):
         keyword = "CLIPRN" if len(noises) == 1 else f"CLIPRN{number:02d}"
@@ -175,9 +175,9 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         Figures of each amplifier of the image, named as in
         `ccdflow.detector.bias_figures.AmplifierQuality`, and 'subtracted': whether the overscan of
         the members was subtracted.
-    remarks : sequence of str
+    remarks : sequence of str, optional
         Warnings on the image.
-    unit : str
+    unit : str, optional
         Unit of the pixels.
     """
     for text in remarks:
@@ -211,7 +211,7 @@ def write_noise_cards(cards, combined, unit="adu"):
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     combined : ccdflow.combine.stack.Combined
-    unit : str
+    unit : str, optional
         Unit of the pixels.
     """
     comments = {
@@ -270,7 +270,7 @@ def write_gain_cards(cards, gains, unit="adu"):
         Changed in place.
     gains : sequence of (float or None)
         Gain of each amplifier, electrons per `unit`; NaN or None where it is not measured.
-    unit : str
+    unit : str, optional
         Unit of the members.
     """
     for number, gain in enumerate(gains, start=1):

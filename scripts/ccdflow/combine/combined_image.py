@@ -21,7 +21,7 @@ def write_combined_image(path, result, files, *, unit="adu"):
     result : ccdflow.combine.stack.Combined
     files : list of str
         Files of the members, in the order of the combination.
-    unit : str
+    unit : str, optional
         Unit of the pixels.
     """
     data = result.image.astype(">f4")

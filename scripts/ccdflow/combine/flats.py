@@ -295,11 +295,11 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
     ----------
     images : sequence of ccdflow.combine.stack.Combined
         The images of one flat; their members have the same levels.
-    has_ratios_of_light : bool
+    has_ratios_of_light : bool, optional
         Whether one unit is the same light in all amplifiers. Otherwise the light of amplifiers is
         compared in electrons, by the gains of the noise model; the members show a gain that neither
         profile nor header gives.
-    is_in_place : bool
+    is_in_place : bool, optional
         Whether the arrays of ``images`` may be changed, because nothing else holds them.
 
     Returns
@@ -320,9 +320,10 @@ def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
 
 
 def _factors_of_light(images):
-    """Return the gains of the amplifiers of each image, a list of lists; None if all are equal.
+    """Return the gains of the amplifiers of each image, a list of lists.
 
-    An amplifier without light shows no gain, and gets the mean gain of the other amplifiers.
+    None if all are equal, or an image has no noise model. An amplifier without light shows no gain,
+    and gets the mean gain of the other amplifiers.
     """
     if any(image.noise is None for image in images):
         return None
@@ -430,7 +431,7 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
     mean : float
     limits : list of (ccdflow.camera.sections.Region or None, float)
         See `_mean_and_limits`.
-    is_in_place : bool
+    is_in_place : bool, optional
         Whether the arrays of ``image`` may be changed, because nothing else holds them.
     """
 

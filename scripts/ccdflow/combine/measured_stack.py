@@ -20,7 +20,7 @@ def combine_measured(
     members : sequence of ccdflow.combine.member_reader.Member
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
+    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
         Masters to subtract from every member.
     masks : ccdflow.combine.preparation.MemberMasks, optional
     limits : ccdflow.combine.stack.CombineLimits, optional

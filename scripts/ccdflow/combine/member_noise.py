@@ -71,7 +71,7 @@ def sample_members(
     members : sequence of ccdflow.combine.member_reader.Member
     subtract, scale, masks
         See `ccdflow.combine.stack.combine`.
-    threads : int
+    threads : int, optional
         Number of threads; the result does not depend on it.
 
     Returns
@@ -174,9 +174,9 @@ def measure_noise_model(amplifiers, shape, sample, *, levels=None, has_light=Tru
     sample : MemberSample
     levels : numpy.ndarray of shape (n,), float64, optional
         Levels that the sample was divided by; default: 1.
-    has_light : bool
+    has_light : bool, optional
         Whether the members hold light or dark current: biases do not.
-    threads : int
+    threads : int, optional
         Number of threads; the result does not depend on it.
 
     Returns
@@ -446,7 +446,7 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     Returns
     -------
     float or None
-        None if no part has enough light.
+        None if no part has enough light, or the error is above `_MOST_GAIN_ERROR`.
     """
     # The light of a pixel is the mean of its values, which is independent of their differences. The
     # medians of boxes leave out cosmic rays and hot pixels.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
+from ccdflow.errors import CHECK_FILE, MAKE_AGAIN, DamagedProduct, FrameError, action_of
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
@@ -49,9 +49,9 @@ def member_of_file(path, *, hdu=0, is_mask=False):
     ----------
     path : path-like
         An uncompressed FITS file.
-    hdu : int or str
+    hdu : int or str, optional
         Number or EXTNAME of the image.
-    is_mask : bool
+    is_mask : bool, optional
         Whether the image is a mask, of whole numbers.
 
     Returns
@@ -110,7 +110,7 @@ def _read_header(path, hdu):
             return header, offset, file.seek(0, os.SEEK_END)
     except OSError as error:
         reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
-        raise FrameError(reason, file=path, remedy="check its name and its disk") from error
+        raise FrameError(reason, file=path, remedy=action_of(error, CHECK_FILE)) from error
     except EOFError as error:
         raise DamagedProduct(
             f"cannot be combined: {error}", file=path, remedy=_REDUCED_REMEDY
@@ -127,7 +127,7 @@ def unit_of_image(path, *, hdu=0):
     Parameters
     ----------
     path : path-like
-    hdu : int or str
+    hdu : int or str, optional
         Number or EXTNAME of the image.
 
     Returns
@@ -166,7 +166,7 @@ def _open_member(path):
         raise FrameError(
             f"cannot be read: {error.strerror}",
             file=path,
-            remedy="check that the file exists, its permissions and its disk",
+            remedy=action_of(error, CHECK_FILE),
         ) from error
 
 
@@ -192,7 +192,7 @@ def _fill_with_pixels(descriptor, member, start, out):
             raise FrameError(
                 f"cannot be read: {error.strerror}",
                 file=member.path,
-                remedy="check that the file exists, its permissions and its disk",
+                remedy=action_of(error, CHECK_FILE),
             ) from error
         if count == 0:
             raise DamagedProduct(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.combine.member_reader import Member
-from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
+from ccdflow.errors import CHECK_FILE, MAKE_AGAIN, DamagedProduct, FrameError, action_of
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD_BYTES
@@ -89,7 +89,7 @@ def read_hdus(path, count):
         raise FrameError(
             f"cannot be read: {error.strerror}",
             file=path,
-            remedy="check that the file exists, its permissions and its disk",
+            remedy=action_of(error, CHECK_FILE),
         ) from None
     return hdus
 

@@ -46,7 +46,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
     ----------
     values : numpy.ndarray of any shape, float32 or float64
         NaN and infinite values are ignored.
-    rounding : float
+    rounding : float, optional
         Noise of rounding to whole adu, in the unit of the values. Outliers are judged by at least
         this sigma. The default is for values in adu.
 

@@ -190,7 +190,7 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
         ``(ny, nx)`` of the members.
     dtype : numpy.dtype
         Native type of the members.
-    subtract : sequence of SubtractedTerm
+    subtract : sequence of SubtractedTerm, optional
     scale : sequence of float, optional
         Level of each member, by which it is divided.
     masks : MemberMasks, optional

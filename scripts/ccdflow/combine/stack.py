@@ -39,15 +39,30 @@ class CombineLimits:
         Memory limit in bytes, results included, for any number of frames.
     dtype : numpy.dtype
         Type of the image: float32 or float64.
-    uncertainty_source : bool or {'scatter', 'noise'}
-        Whether to compute the uncertainty, and its source. True means ``'scatter'`` to `combine`,
-        and the noise model to the combinations of biases, darks and flats.
+    uncertainty_source : {'scatter', 'noise'} or None
+        Source of the uncertainty; None to compute none. The combinations of biases, darks and flats
+        take the noise model in place of the scatter.
+
+    Raises
+    ------
+    UserError
+        If the source is none of these.
     """
 
     threads: int = 2
     memory: int = DEFAULT_STACK_BYTES
     dtype: np.dtype | type = np.float32
-    uncertainty_source: bool | str = True
+    uncertainty_source: str | None = "scatter"
+
+    def __post_init__(self):
+        if self.uncertainty_source not in ("scatter", "noise", None):
+            raise UserError(
+                "unknown source of the uncertainty",
+                keyword="uncertainty_source",
+                value=self.uncertainty_source,
+                allowed="'scatter', 'noise' or None",
+                remedy="give one of these",
+            )
 
     @property
     def with_noise_model(self):
@@ -90,7 +105,7 @@ class Combined:
         The noise model of the members, with its measured parameters.
     levels : numpy.ndarray of shape (n,), float64, or None
         Levels that the members were divided by; None if they were not.
-    shared_noise : dict of str to float
+    shared_noise : dict of str to float, or None
         Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted
         bias, ``MDNOISE`` of the dark, rms in the unit of the image. `uncertainty` excludes it.
     """
@@ -134,7 +149,7 @@ def combine(
         Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
         Default: that of the class.
-    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
+    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
         Level of each member, by which it is divided after the subtraction.
@@ -145,9 +160,9 @@ def combine(
         Noise of the members before they are divided by their levels.
     limits : CombineLimits, optional
         Threads, memory, type of the image, and the uncertainty.
-    allows_empty : bool
+    allows_empty : bool, optional
         If True, pixels without any value are NaN with count 0; if False they are an error.
-    n_sample_rows : int
+    n_sample_rows : int, optional
         Approximate number of rows of every member in `Combined.sample`; the default is that of
         `ccdflow.combine.row_sample.sampled_rows`.
 
@@ -211,9 +226,7 @@ def combine(
                 masks=masks,
             ),
             noise=_checked_noise(noise, first.shape, limits.uncertainty_source),
-            uncertainty_source="scatter"
-            if limits.uncertainty_source is True
-            else limits.uncertainty_source or None,
+            uncertainty_source=limits.uncertainty_source,
             n_sample_rows=n_sample_rows,
         )
         return _combine_job(job, limits.threads, limits.memory, allows_empty=allows_empty)
@@ -235,7 +248,7 @@ def combine_arrays(
     stack : numpy.ndarray of shape (n, ny, nx), float32 or float64
     recipe, allows_empty, memory, noise
         See `combine`.
-    has_uncertainty : bool
+    has_uncertainty : bool, optional
         Whether to compute the uncertainty, from the scatter of the values.
 
     Returns

@@ -89,7 +89,7 @@ def checked_bias(bias, frames):
     Raises
     ------
     UserError
-        If it has an exposure time, and is a dark.
+        If its exposure time is above 0: it is a dark.
     """
     if bias is not None and bias.seconds:
         raise UserError(
@@ -112,7 +112,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
         The dark, without its bias.
     seconds : sequence of float
         Exposure times of the frames.
-    scale_up : float
+    scale_up : float, optional
         Largest factor by which a dark may be scaled up; 1 forbids it. The default is that of the
         configuration, chosen: 120 s serve 300 s, at 2.5 times the dark's noise.
 

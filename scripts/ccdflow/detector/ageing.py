@@ -118,7 +118,7 @@ def fit_ageing(pairs):
     -------
     (float, float)
         In the unit of `MasterPair.excess_variance` a day. NaN where there are too few pairs of
-        different nights.
+        different nights, or all of them are equally many days apart.
 
     Notes
     -----

@@ -44,7 +44,7 @@ def measure_benefit(image, errors, is_good, *, gain=1.0):
         Pixels and their standard errors, adu.
     is_good : numpy.ndarray of shape (ny, nx), bool
         Pixels that count.
-    gain : float
+    gain : float, optional
         Electrons per adu.
 
     Returns
@@ -84,15 +84,15 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     ----------
     figures : iterable of dict
         The figures of each amplifier, as `figures_of_dark` returns them.
-    scale : float
+    scale : float, optional
         Factor by which the dark is multiplied before it is subtracted.
-    bias_variance : float
+    bias_variance : float, optional
         Variance of the combined bias. It cancels where a dark with a factor of 1 is subtracted.
 
     Returns
     -------
     bool
-        False if the figures are unknown.
+        True if it does so in each amplifier with known figures; False if none has them.
     """
     known_figures = [amplifier for amplifier in figures if amplifier.get("added") is not None]
     if not known_figures:

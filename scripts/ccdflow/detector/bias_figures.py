@@ -389,9 +389,9 @@ def measure_amplifier(
         The values of the amplifier in profile or header.
     levels, hours : sequence of float, optional
         See `measure_drift`.
-    overscan_noise : float
+    overscan_noise : float, optional
         Noise of the pixels of the overscan, adu, where no frame has light.
-    threads : int
+    threads : int, optional
         Number of threads; the figures do not depend on it.
 
     Returns
@@ -467,8 +467,8 @@ def measure_disagreement(frames, noise):
     -------
     float
         Standard deviation of the frames about their mean in the worst box, in adu. 0 if not
-        significant: see `_DISAGREEMENT_SIGMA`. NaN for fewer than three frames, or for frames with
-        fewer pixels along an axis than boxes.
+        significant: see `_DISAGREEMENT_SIGMA`. NaN for fewer than three frames, for frames with
+        fewer pixels along an axis than boxes, or without `noise`.
     """
     # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]

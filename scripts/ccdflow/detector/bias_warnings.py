@@ -33,7 +33,7 @@ def expected_clipping(n, recipe, noise=math.inf):
     ----------
     n : int
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
-    noise : float
+    noise : float, optional
         Noise of the values in adu. The values are whole adu: with little noise most of them are
         equal, and the others count as outliers.
 

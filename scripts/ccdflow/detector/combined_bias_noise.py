@@ -107,7 +107,7 @@ def measure_combined_noise(frames, recipe=None):
     Returns
     -------
     Estimate
-        Its standard error is sigma / sqrt(2 N) for N pixels.
+        Its standard error is sigma / sqrt(2 N) for N pixels. Unknown for fewer than two members.
 
     Examples
     --------

@@ -104,7 +104,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         In adu, or in electrons if the gains are 1.
     seconds : float
         Exposure time of its members.
-    hot_rate : float
+    hot_rate : float, optional
         Least rate of a hot pixel above its surroundings, electrons a second; adu a second if the
         gain is unknown.
     noise : ccdflow.combine.noise.NoiseModel, optional
@@ -195,7 +195,7 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
         Exposure time of its members.
     hours : sequence of float, optional
         Times of the members, in hours.
-    hot_rate : float
+    hot_rate : float, optional
         See `hot_mask`.
     mask : numpy.ndarray of shape (ny, nx), int16, optional
         The result of `hot_mask`, which is called if the mask is absent.

@@ -15,9 +15,9 @@ def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
     Parameters
     ----------
     figures : ccdflow.detector.dark_figures.DarkFigures
-    unit : {'adu', 'electron'}
+    unit : {'adu', 'electron'}, optional
         Unit of the members' levels.
-    drift_fraction : float
+    drift_fraction : float, optional
         Warn about levels that drift, and span more than this fraction of the dark level. The
         default is chosen: the dark current of a cold detector varies by less.
 

@@ -73,7 +73,7 @@ class DeadTime:
         ----------
         inverse : float
             The inverse of the frame's exposure minus the mean inverse of its flats' exposures, 1/s.
-        sigmas : float
+        sigmas : float, optional
             Standard errors that are subtracted from the size of each cell's excess: chance exceeds
             the default in one cell of 370.
 

@@ -117,7 +117,8 @@ def bring_to_one_gain(sample, rows, noises):
     Returns
     -------
     gain : float or None
-        Electrons per unit of the sample after the call; None if unknown.
+        Electrons per unit of the sample after the call; None if unknown. Where only some gains are
+        known, it is that of the first amplifier.
     read_noise : float
         Read noise of a typical pixel, in the same unit: the root of the mean variance of the
         amplifiers.
@@ -142,11 +143,11 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     sample : numpy.ndarray of shape (k, nx), float32 or float64
         Rows of a flat minus bias and dark; NaN where masked. See
         `ccdflow.combine.member_noise.sample_members`.
-    gain : float or None
+    gain : float or None, optional
         Electrons per unit of the sample; None if unknown, which counts as 1.
-    read_noise : float
+    read_noise : float, optional
         In the unit of the sample.
-    lost : ccdflow.detector.lost_pixels.LostPixels
+    lost : ccdflow.detector.lost_pixels.LostPixels, optional
         The pixels of the flat without a value.
 
     Returns
@@ -164,14 +165,14 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        box_medians=_box_medians(relative_sample, SHAPE_BOXES),
-        fine_box_medians=_box_medians(relative_sample, FINE_BOXES),
+        box_medians=_medians_of_grid(relative_sample, SHAPE_BOXES),
+        fine_box_medians=_medians_of_grid(relative_sample, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite_values.size),
     )
 
 
-def _box_medians(rows, boxes):
+def _medians_of_grid(rows, boxes):
     """Return the medians of boxes, row by row; () for fewer pixels along an axis than boxes."""
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:

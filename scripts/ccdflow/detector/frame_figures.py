@@ -124,7 +124,7 @@ def frame_statistics(image, overscan=()):
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
         Adu; NaN does not count. At least one pixel for each coarse box.
-    overscan : sequence of float, or numpy.ndarray of shape (k,), float32 or float64
+    overscan : sequence of float, or numpy.ndarray of shape (k,), float32 or float64, optional
         Overscan levels that were subtracted, adu; empty for none.
 
     Returns

@@ -116,7 +116,7 @@ def is_temporary(name):
 
 
 def remove_abandoned(path):
-    """Remove a file if it is a temporary one of a process that has ended.
+    """Remove a file if it is a temporary one that no process is going to finish.
 
     Parameters
     ----------
@@ -128,7 +128,10 @@ def remove_abandoned(path):
 
 
 def _is_abandoned(path):
-    """Return whether the process that a temporary file belongs to has ended."""
+    """Return whether no process is going to finish a temporary file.
+
+    Its process has ended, or is this one. The age of the file decides for another machine.
+    """
     owner = paths.owner_of_temporary(path)
     if owner is not None and owner[0] == socket.gethostname():
         try:

@@ -56,7 +56,7 @@ def first_readable(candidates, reader, *, problem, silent=()):
         Called with a `Content`; returns its value, or None where it cannot be read.
     problem : str
         The problem of such a card, in plain words.
-    silent : container of str
+    silent : container of str, optional
         Keywords that have another meaning in some cameras: they give no line.
 
     Returns
@@ -97,7 +97,7 @@ class CardPositions:
         self.positions_by_name = {}
 
     def find(self, name, specs, order):
-        """Look for cards, and remember their positions under a name.
+        """Return the positions of cards, and remember them under a name.
 
         Parameters
         ----------

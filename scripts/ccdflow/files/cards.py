@@ -91,7 +91,7 @@ def contents_of_cards(header, keyword, occurrence="first"):
         Not changed.
     keyword : str
         As in `CardSpec`.
-    occurrence : str
+    occurrence : str, optional
         'first' or 'last', where to begin.
 
     Returns
@@ -345,7 +345,7 @@ def card_value(header, keyword, occurrence="first"):
         Not changed.
     keyword : str
         As in `CardSpec`.
-    occurrence : str
+    occurrence : str, optional
         'first' or 'last'.
 
     Returns

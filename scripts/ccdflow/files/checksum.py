@@ -172,7 +172,7 @@ def signature(path):
     -------
     datasum : str
         DATASUM of the first HDU that has data; '0' if none has. '' if the file is missing or cut or
-        cannot be read, or if an HDU's content disagrees with its CHECKSUM.
+        cannot be read, or if an HDU has no CHECKSUM or disagrees with it.
     key : str
         CCDFKEY of the first HDU; '' where there is none.
     """
@@ -195,7 +195,9 @@ def signature(path):
 
 
 def _whole_hdu(file, start, size):
-    """Return header, end and DATASUM ('' without data) of an HDU; None if it is cut or changed.
+    """Return header, end and DATASUM ('' without data) of an HDU.
+
+    None if it is cut, changed or without CHECKSUM.
 
     Parameters
     ----------

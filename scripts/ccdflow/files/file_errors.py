@@ -7,7 +7,7 @@ import zlib
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.errors import FrameError, one_line
+from ccdflow.errors import CHECK_FILE, FrameError, one_line
 
 # Errors of decompressors for damaged bytes.
 _STREAM_ERRORS = (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.error)
@@ -135,7 +135,7 @@ def unreadable_file_error(path, error):
     return UnreadableRawFile(
         f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
         file=path,
-        remedy="check that the file exists, its permissions and its disk",
+        remedy=CHECK_FILE,
     )
 
 

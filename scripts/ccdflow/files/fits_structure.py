@@ -175,7 +175,7 @@ def has_end_card(block):
 
 
 def _structural_value(header, keyword):
-    """Return the value of the first card of a keyword, the only card that counts."""
+    """Return the value of a keyword's first card, the only one that counts; None without one."""
     cards = contents_of_cards(header, keyword)
     # If the first card is blank, later ones do not count either: astropy takes the first.
     is_blank = len(cards) < count_cards(header, keyword)

@@ -126,7 +126,7 @@ class CardList:
         keyword : str
         value : str, int, float or bool
             Text may hold printable ASCII characters, see `printable_text`.
-        comment : str
+        comment : str, optional
             Left out if the card has no room for a comment.
         """
         if isinstance(value, float):
@@ -165,7 +165,7 @@ class CardList:
         ----------
         data_sum : int
             The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
-        comments : (str, str)
+        comments : (str, str), optional
             Comments of the two cards.
 
         Returns
@@ -200,7 +200,7 @@ def card_text(keyword, value, comment=""):
     ----------
     keyword : str
     value : str, int, float or bool
-    comment : str
+    comment : str, optional
         A comment that is too long is written without its unit in brackets, or left out. It is never
         cut.
 
@@ -234,10 +234,10 @@ def _plain_value(keyword, value):
     if not _PLAIN_KEYWORD.fullmatch(keyword) or keyword in _WITHOUT_VALUE:
         return ""
     if isinstance(value, str):
-        is_plain = value and _PLAIN_TEXT.fullmatch(value)
+        is_plain = bool(value and _PLAIN_TEXT.fullmatch(value))
         return "'{:8}'".format(value.replace("'", "''")) if is_plain else ""
     text = str(value) if type(value) in (int, float) else ""
-    is_plain = type(value) is int or _PLAIN_FLOAT.fullmatch(text)
+    is_plain = type(value) is int or _PLAIN_FLOAT.fullmatch(text) is not None
     return f"{text:>{_WIDEST_NUMBER}}" if is_plain and 0 < len(text) <= _WIDEST_NUMBER else ""
 
 

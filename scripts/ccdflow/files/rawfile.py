@@ -16,7 +16,7 @@ import stat
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.atomic_write import open_at_once
+from ccdflow.files.atomic_write import open_at_once, stamp_of_status
 from ccdflow.files.decompression import UnpackedFile, packing_of
 from ccdflow.files.file_errors import (
     ChangedRawFile,
@@ -127,7 +127,7 @@ class RawFile(io.RawIOBase):
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise irregular_error(name)
-        self.stamp = _stamp_of_status(status)
+        self.stamp = stamp_of_status(status)
         if not status.st_size:
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
@@ -172,7 +172,7 @@ class RawFile(io.RawIOBase):
         ----------
         memory : int, optional
             The most bytes that one frame may ask for; a larger one is not read any further.
-        reads_whole_file : bool
+        reads_whole_file : bool, optional
             Whether a file without a checksum of its own is read to its end for its fingerprint.
 
         Returns
@@ -188,7 +188,7 @@ class RawFile(io.RawIOBase):
         """
         with raw_file_errors(self._name):
             layout = self._layout(memory, reads_whole_file)
-            if _stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
+            if stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
             return layout
 
@@ -243,7 +243,7 @@ class RawFile(io.RawIOBase):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
                 crc = isal_zlib.crc32(buffer[:count], crc)
-            if _stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
+            if stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
         return f"{crc:08x}"
 
@@ -322,11 +322,6 @@ class RawFile(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
-
-
-def _stamp_of_status(status):
-    """Return size, mtime and ctime (ns) of a file."""
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _fingerprint_text(crc, length):

@@ -124,7 +124,8 @@ class RawHeader(fits.Header):
 
     def _has_plain(self, keyword):
         """Return whether a keyword can be looked for without astropy's cards."""
-        return self.texts is not None and isinstance(keyword, str) and _PLAIN_CARD.match(keyword)
+        is_text = self.texts is not None and isinstance(keyword, str)
+        return is_text and _PLAIN_CARD.match(keyword) is not None
 
     def __contains__(self, keyword):
         """Return whether there is a card of a keyword."""

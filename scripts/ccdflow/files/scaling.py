@@ -110,7 +110,10 @@ def _number_of_card(header, keyword, default, name):
 
 
 def _blank_value(header, name):
-    """Return the integer of BLANK, None without the card; raise for a card that has none."""
+    """Return the integer of BLANK; raise for a card that has none.
+
+    None without the card, and for an image of floats.
+    """
     # BLANK holds for integers alone: FITS has NaN for floats.
     if "BLANK" not in header or header["BITPIX"] < 0:
         return None

@@ -189,7 +189,7 @@ def as_seconds(value, comment=""):
     ----------
     value : str, int, float, bool, Broken or None
         As for `as_number`, and with units of time and fractions (``1/500``) as cameras show them.
-    comment : str
+    comment : str, optional
         The card's comment, which may name the unit: ``[ms]``, ``in ms``.
 
     Returns

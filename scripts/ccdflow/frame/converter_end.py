@@ -127,7 +127,7 @@ def top_of_converter(dtype, offset=0):
     ----------
     dtype : numpy.dtype
         Type of the stored pixels.
-    offset : int
+    offset : int, optional
         To be added to the stored pixels.
 
     Returns
@@ -169,7 +169,7 @@ class FullPixels:
             To be added to the stored pixels.
         reduced : numpy.ndarray of shape (k, nx), float32 or float64
             The reduced pixels, in the orientation of the stored ones.
-        first : int
+        first : int, optional
             Number of the first row in the amplifier's data.
         """
         if self._top is None:

@@ -287,8 +287,8 @@ def _write_overscan_cards(set_card, amplifier, overscan):
     """Write strips, level and noise of an amplifier's overscan, if one was subtracted."""
     if overscan is None:
         return
-    strips = " ".join(map(Region.to_fits, amplifier.overscan))
-    set_card("OVERSCAN", "OVERSC", strips, "raw pixels of the overscan used")
+    strips_text = " ".join(map(Region.to_fits, amplifier.overscan))
+    set_card("OVERSCAN", "OVERSC", strips_text, "raw pixels of the overscan used")
     set_card("OSCAXIS", "OSCAXI", amplifier.along, "part of the image with one overscan level")
     level, noise = _round_figure(overscan.level), _round_figure(overscan.noise)
     set_card("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")

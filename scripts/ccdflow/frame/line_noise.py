@@ -25,7 +25,7 @@ def noise_of_neighbours(*series, least_sigma=0.0):
     ----------
     *series : numpy.ndarray of shape (n, ...), float32 or float64
         Neighbours along the first axis, adu; all of one shape.
-    least_sigma : float
+    least_sigma : float, optional
         Least sigma of a difference by which outliers are found, adu.
 
     Returns

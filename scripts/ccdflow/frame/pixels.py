@@ -112,7 +112,7 @@ def subtract_blocks(source, offset, levels, target):
         subtract_level(source[block], offset, level, target[block], is_exact=is_exact)
 
 
-def to_big_endian(out):
+def swap_and_sum(out):
     """Convert contiguous floats to big-endian in place; return their DATASUM.
 
     Parameters

@@ -217,7 +217,10 @@ def _referenced_region(headers, hdu):
 
 
 def _place_physical(cards, headers, amplifiers):
-    """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged."""
+    """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged.
+
+    Nothing is written where amplifiers are shifted differently.
+    """
     pairs = {(a.hdu, axis_shifts(a)) for a in amplifiers}
     if len(pairs) > 1:
         return

@@ -272,7 +272,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
             part[...] = flaws.mask_of_amplifier(values, offset, amplifier)
             for region in without_level.get(amplifier.name, ()):
                 mask[region.slices] |= maskbits.NO_DATA
-    datasum = pixels.to_big_endian(pixels_of_image)
+    datasum = pixels.swap_and_sum(pixels_of_image)
     return Image(pixels_of_image.view(dtype.newbyteorder(">")), datasum, mask)
 
 

@@ -69,18 +69,18 @@ def can_stream(layout, geometry, recipe):
     # Each row of the raw frame is a row of the image, the same one in all amplifiers.
     row_shifts = {amplifier.data.y0 - amplifier.place.y0 for amplifier in amplifiers}
     has_whole_rows = all(amplifier.data.shape[0] == ny for amplifier in amplifiers)
-    can_be_streamed = all(map(_can_be_streamed, amplifiers))
-    return fills_image and can_be_streamed and has_whole_rows and len(row_shifts) == 1
+    has_streamable_amplifiers = all(map(_is_streamable, amplifiers))
+    return fills_image and has_streamable_amplifiers and has_whole_rows and len(row_shifts) == 1
 
 
-def _can_be_streamed(amplifier):
+def _is_streamable(amplifier):
     """Return whether an amplifier has levels of rows, its strips beside its data, and no flip."""
-    is_current_in = all(
+    are_strips_beside = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan
     )
     is_flipped = amplifier.is_flipped_x or amplifier.is_flipped_y
-    return amplifier.along in ("rows", "none") and is_current_in and not is_flipped
+    return amplifier.along in ("rows", "none") and are_strips_beside and not is_flipped
 
 
 def predicted_frame(geometry, recipe, top=None):
@@ -129,7 +129,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         `can_stream` is true of geometry and recipe.
-    sample_rows : sequence of int
+    sample_rows : sequence of int, optional
         Rows of the product that are sampled for statistics, in order.
     small_image : ccdflow.frame.small_images.SmallImage, optional
         All rows of the product are added to it.
@@ -220,7 +220,7 @@ class _FrameReduction:
             self._sampled_blocks.append(out[rows_in_block - row])
         if self._small_image is not None:
             self._small_image.add(row, out)
-        self._datasum = checksum.fits_sum_of(self._datasum, pixels.to_big_endian(out))
+        self._datasum = checksum.fits_sum_of(self._datasum, pixels.swap_and_sum(out))
         self.bytes_written += size
         return buffer
 

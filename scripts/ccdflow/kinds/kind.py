@@ -237,7 +237,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        is_done : bool
+        is_done : bool, optional
             Whether the last job of this kind is done, so that all of the memory is freed.
         """
 

@@ -111,9 +111,9 @@ def section(context, night):
     if not verdicts:
         return None
     verified_lines = [line for line in verdicts if line[1] == _VERIFIED_WORD]
-    versions = ", ".join(sorted({line[3] for line in verified_lines}))
+    versions_in_words = ", ".join(sorted({line[3] for line in verified_lines}))
     text = f"{len(verified_lines)} of {len(verdicts)} products that were looked at are verified"
-    text += f" with ccdproc {versions}." if versions else "."
+    text += f" with ccdproc {versions_in_words}." if versions_in_words else "."
     lines_not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED_WORD]
     return Section(
         anchor="verified",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
-from ccdflow.pages.text_formatting import capitalised_text, figure_text, span_text, with_error
+from ccdflow.pages.text_formatting import capitalised_text, figure_text, span_text, value_with_error
 from ccdflow.wording import count
 
 EMPTY_CELL = "–"
@@ -126,12 +126,12 @@ def _level_cell(amplifier):
 def _drift_cell(amplifier):
     """Return the cell of a drift, adu an hour; a dash where the error exceeds the levels' span."""
     is_measured = not amplifier.drift_error > amplifier.span
-    return with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
+    return value_with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
 
 
 def _read_noise_cell(amplifier):
     """Return the cell of a read noise with its error, adu."""
-    return with_error(amplifier.read_noise, amplifier.read_noise_error)
+    return value_with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 
 # The columns of the table: heading above, heading, text on hovering, and the function that returns

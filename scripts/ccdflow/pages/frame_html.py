@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
-from ccdflow.pages.text_formatting import group_by_type, number_of, unique_names
+from ccdflow.pages.text_formatting import group_by_type, number_in_words, unique_names
 from ccdflow.wording import count, listing
 
 
@@ -130,7 +130,7 @@ def _night_sentences(frames, cameras):
     if not frames:
         return ["No frame of this night was found."]
     counts_in_words = [
-        number_of(image_type, len(frames_of_type))
+        number_in_words(image_type, len(frames_of_type))
         for image_type, frames_of_type in group_by_type(frames)
     ]
     subject = f"{count(len(frames), 'frame')}"

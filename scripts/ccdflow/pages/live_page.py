@@ -30,11 +30,11 @@ def live_script(page, time, *, lines=(), state=WATCHING_STATE, beat=0):
     time : int
         Time of the night's page, seconds since the epoch; the browser loads the page again when
         this time changes.
-    lines : sequence of str
+    lines : sequence of str, optional
         The last lines of the watch, the newest one last.
-    state : str
+    state : str, optional
         `WATCHING_STATE`, `ENDED_STATE`, or the problem for whose end the watch waits.
-    beat : int
+    beat : int, optional
         Time of this script, seconds since the epoch. If the page sees no newer one for half a
         minute, it shows that the watch is silent.
 

@@ -16,7 +16,7 @@ from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.text_formatting import (
     UNDATED,
     capitalised_text,
-    number_of,
+    number_in_words,
     plural,
     sort_by_type,
 )
@@ -97,12 +97,14 @@ class NightLine:
     @property
     def types_words(self):
         """The number of frames of each type in words."""
-        return ", ".join(number_of(*each) for each in sort_by_type(self.types))
+        return ", ".join(number_in_words(*each) for each in sort_by_type(self.types))
 
     @property
     def combined_words(self):
         """The number of combined groups of each type in words; a dash for none."""
-        return ", ".join(number_of(image_type, n) for image_type, n, _ in self.combined) or "–"
+        return (
+            ", ".join(number_in_words(image_type, n) for image_type, n, _ in self.combined) or "–"
+        )
 
     @property
     def n_frames(self):

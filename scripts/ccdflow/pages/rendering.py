@@ -25,10 +25,10 @@ from ccdflow.pages.text_formatting import (
     capitalised_text,
     figure_text,
     night_title,
-    number_of,
+    number_in_words,
     span_text,
     type_words,
-    with_error,
+    value_with_error,
 )
 from ccdflow.wording import count
 
@@ -72,7 +72,7 @@ def escape_unprintable(text):
     Returns
     -------
     str
-        Printable characters only, which UTF-8 can always encode.
+        Printable characters and no-break spaces only, which UTF-8 can always encode.
     """
     text = str(text)
     if text.isprintable():
@@ -329,8 +329,8 @@ def template_environment():
         "seconds": _exposure_text,
         "span": span_text,
         "capitalize_first": capitalised_text,
-        "with_error": with_error,
-        "number_of": number_of,
+        "value_with_error": value_with_error,
+        "number_in_words": number_in_words,
         "href": href,
         "data_uri": _data_uri,
         "png_size": _png_size,

@@ -57,7 +57,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
         Path of the night's page, for the last line.
     other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
-    width : int
+    width : int, optional
         Columns of the terminal: longer lines are cut. The default is that of old terminals.
     height : int, optional
         Lines of the terminal: the longest parts are shortened, and end with the number of lines
@@ -157,15 +157,15 @@ def _blocks_that_fit(blocks, height, has_last_lines):
     n_gaps = len(blocks) + has_last_lines
     if height is None or sum(map(len, blocks)) + n_gaps <= height:
         return blocks, [""]
-    shortened_blocks, n_kept_lines = list(blocks), [len(block) for block in blocks]
+    shortened_blocks, kept_line_counts = list(blocks), [len(block) for block in blocks]
     while sum(map(len, shortened_blocks)) > height:
         longest = max(range(len(blocks)), key=lambda number: len(shortened_blocks[number]))
         if len(shortened_blocks[longest]) < 3:
             break
         # Of a whole block two lines are left out, because a line with their number is added.
-        is_whole = n_kept_lines[longest] == len(blocks[longest])
-        n_kept_lines[longest] -= 2 if is_whole else 1
-        shortened_blocks[longest] = _first_lines(blocks[longest], n_kept_lines[longest])
+        is_whole = kept_line_counts[longest] == len(blocks[longest])
+        kept_line_counts[longest] -= 2 if is_whole else 1
+        shortened_blocks[longest] = _first_lines(blocks[longest], kept_line_counts[longest])
     return shortened_blocks, []
 
 
@@ -371,8 +371,8 @@ def _figures_in_words(rows, *forms):
         values = [format(float(row[column]), form) if row.get(column) else "–" for row in rows]
         if set(values) != {"–"}:
             words.append(text.format(" / ".join(values)))
-    names = " / ".join(row.get("amplifier", "") for row in rows)
-    return ", ".join(words) + (f" ({names})" if words and len(rows) > 1 else "")
+    names_in_words = " / ".join(row.get("amplifier", "") for row in rows)
+    return ", ".join(words) + (f" ({names_in_words})" if words and len(rows) > 1 else "")
 
 
 def _master_line(kind, words_on_master, row, figures):

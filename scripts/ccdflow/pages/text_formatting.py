@@ -1,4 +1,4 @@
-"""Figures as pages and pictures write them."""
+"""Figures, image types, nights and units as pages and pictures write them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def figure_text(value, digits=4):
     return f"{value:.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
-def with_error(value, error):
+def value_with_error(value, error):
     """Return a value with its error as text, to two digits of the error.
 
     Parameters
@@ -52,7 +52,7 @@ def with_error(value, error):
 
     Examples
     --------
-    >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
+    >>> value_with_error(3.41234, 0.00123), value_with_error(1.5, float("nan"))
     ('3.4123 ± 0.0012', '1.500')
     """
     # An error of nearly 0 is a coincidence, as of three levels that lie on a line.
@@ -110,7 +110,7 @@ def plural(image_type):
     return _PLURALS.get(image_type, f"{image_type} frames")
 
 
-def number_of(image_type, number):
+def number_in_words(image_type, number):
     """Return the number of frames of a type in words: 6 biases, 1 science frame.
 
     Parameters

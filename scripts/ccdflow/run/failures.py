@@ -203,7 +203,7 @@ def disk_full_error(job):
 
 
 def leave_record(context, job, error):
-    """Leave the record of a job that failed, and its traceback in its log file.
+    """Leave and return the record of a failed job; its log file gets the traceback.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def lines_on_failures(results, records, *, most_lines=10):
     results : pathlib.Path
     records : iterable of ccdflow.run.job_records.Record
         Only records of status ``failed`` get a line.
-    most_lines : int
+    most_lines : int, optional
         The number of jobs that get a line of their own; the others are counted. The default is
         chosen: the last lines of a run fit a terminal.
 

@@ -171,7 +171,10 @@ SHORT_FIELDS = tuple(each.name for each in fields(Record) if each.name not in ("
 
 @cache
 def boot_id():
-    """Return a text that changes with each start of the machine."""
+    """Return a text that changes with each start of the machine.
+
+    A system without such a text gives the name of the machine, which does not change.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -44,7 +44,7 @@ def take_lock(results, name=paths.LOCK):
     Parameters
     ----------
     results : pathlib.Path
-    name : {paths.LOCK, paths.WATCH_LOCK}
+    name : {paths.LOCK, paths.WATCH_LOCK}, optional
         The lock of a run, or that of a watch, which holds it between its rounds as well.
 
     Returns
@@ -101,7 +101,7 @@ def is_in_place(file, results, name=paths.LOCK):
         The lock, which is held.
     results : path-like
         The results folder.
-    name : {paths.LOCK, paths.WATCH_LOCK}
+    name : {paths.LOCK, paths.WATCH_LOCK}, optional
 
     Returns
     -------
@@ -188,7 +188,7 @@ def error_of_system(results, error):
     return UserError(
         f"cannot be read ({error.strerror or error})",
         file=str(error.filename or results),
-        remedy="check its permissions and its disk; no result was changed",
+        remedy=f"{action_of(error)}; no result was changed",
     )
 
 

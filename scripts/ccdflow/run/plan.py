@@ -188,7 +188,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     context : ccdflow.run.context.JobContext
         Its store is up to date. The plan changes its ledger where only the times of a product have
         changed, and fills ``groups``, ``jobs`` and ``planned_products``.
-    forced : set of str
+    forced : set of str, optional
         Kinds and products that are made again although they are current.
     stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
         Stamps of some products, where nights are closed; the default is to read those of all.
@@ -197,7 +197,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
         records on the disk. The records of this plan get other names than these. A job of an
         earlier run may still be at work on a product of this plan with the same key: its record
         then has the name of this plan's record, and the job is not done again.
-    is_dry : bool
+    is_dry : bool, optional
         Whether no job is done: the key of a new product is then computed when it is first read.
 
     Returns
@@ -328,21 +328,43 @@ class Planner:
             key = digest(basis)
         reason, may_stand = "new", False
         if not is_new:
-            check = self._compare(kind, product, key, basis)
-            self._note_check(product, check)
-            reason, may_stand = check.why_again, check.may_stand
-        if not reason and wanted_product.may_change:
-            reason = "its content may change"
-        if not reason and not self.is_forced(kind, product):
+            reason, may_stand = self._why_again(kind, wanted_product, key, basis)
+        if not reason:
             self._note_header(kind, product)
             return
-        reason = reason or "asked for again"
         pending, spare = self._predecessors(wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
             kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
             may_stand=may_stand,
         )  # fmt: skip
+
+    def _why_again(self, kind, wanted_product, key, basis):
+        """Return why a product is to be made again, and whether its earlier version may stand.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        wanted_product : WantedProduct
+            Of which the ledger has a record.
+        key : str
+        basis : dict or callable
+
+        Returns
+        -------
+        reason : str
+            '' if the product is current.
+        may_stand : bool
+        """
+        product = wanted_product.product
+        check = self._compare(kind, product, key, basis)
+        self._note_check(product, check)
+        reason = check.why_again
+        if not reason and wanted_product.may_change:
+            reason = "its content may change"
+        if not reason and self.is_forced(kind, product):
+            reason = "asked for again"
+        return reason, check.may_stand
 
     def want_all(self, kind, products):
         """Put many products of a kind into the plan as `want` does, but faster for new products.

@@ -154,7 +154,7 @@ def start(
         The default is a plan of all nights, with all changed notes written.
     last_round : ccdflow.run.run_start.LastRound, optional
         The last round, if this run is a round of a watch.
-    cores : int
+    cores : int, optional
         Number of processes that may read headers.
     progress : callable, optional
         Called with two counts: of headers that are read, and of all headers to read.
@@ -261,7 +261,7 @@ def _context_of_run(run_start, store, records, *, outdated_files=frozenset()):
     run_start : ccdflow.run.run_start.RunStart
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
-    outdated_files : frozenset of str
+    outdated_files : frozenset of str, optional
         Missing raw files whose camera profile was edited since they were read.
     """
     return JobContext(
@@ -403,7 +403,7 @@ def _notes_of_earlier_runs(run_start):
 
 
 def _wait_for_earlier(run_start, batches):
-    """Wait for those batches of an earlier run for which this run has not waited before.
+    """Wait for batches of an earlier run, each once in this run; return those still at work.
 
     A batch that is locked after the wait gives no sign of life: its machine is dead.
 

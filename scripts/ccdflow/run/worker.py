@@ -30,7 +30,7 @@ def attempt(context, job, *, make, threads=1):
     make : callable
         ``make(context, job, threads=threads)`` puts the product in place and returns its
         `ccdflow.run.job_records.Record`.
-    threads : int
+    threads : int, optional
         Cores for the job.
 
     Returns

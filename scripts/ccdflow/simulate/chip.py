@@ -228,7 +228,7 @@ class Detector:
         ----------
         exptime, temperature : float
             Seconds, degrees Celsius.
-        is_blinking_pixel_on : sequence of bool
+        is_blinking_pixel_on : sequence of bool, optional
             Whether each of `blinking_pixels` is on (default: none).
 
         Returns
@@ -259,9 +259,9 @@ class Detector:
 
         Parameters
         ----------
-        least_hot_rate : float
+        least_hot_rate : float, optional
             Hot pixels of at least this many electrons per second, at `temperature`, are flagged.
-        most_low_response : float
+        most_low_response : float, optional
             Low pixels of at most this response, relative to the neighbours, are flagged.
 
         Returns

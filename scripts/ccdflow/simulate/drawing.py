@@ -14,7 +14,7 @@ from ccdflow.simulate.seeds import generator, text_seed
 
 
 def make_detector(camera, *, seed):
-    """Draw the fixed properties of the guide's camera: gradient, column pattern, hot pixels, glow.
+    """Return a drawn detector of the guide's camera: gradient, column pattern, hot pixels, glow.
 
     Parameters
     ----------
@@ -119,24 +119,24 @@ def draw_detector(
 
     Parameters
     ----------
-    shape : (int, int)
+    shape : (int, int), optional
         Science pixels (ny, nx).
-    seed : int
-    amplifiers : int or sequence of SimulatedAmplifier
+    seed : int, optional
+    amplifiers : int or sequence of SimulatedAmplifier, optional
         Amplifiers, or the number of drawn ones with unlike gain, read noise and level.
-    filters : sequence of str
+    filters : sequence of str, optional
         Each filter has another vignetting, 4 to 10 % half-way along an edge; all have the same
         dust.
     faults : FaultCounts, optional
         The number of faults of each kind.
-    hot_rates : (float, float)
+    hot_rates : (float, float), optional
         Electrons per second of the weakest and strongest hot pixel; the others lie evenly between
         them in logarithm.
-    shutter : float
+    shutter : float, optional
         Dead time in the corners, in seconds; 0 in the centre.
-    nonlinearity : float
+    nonlinearity : float, optional
         As in `SimulatedAmplifier`, where `amplifiers` is a number.
-    full_well : float
+    full_well : float, optional
         Electrons.
 
     Returns
@@ -312,11 +312,11 @@ def later_detector(detector, *, seed, dark_factor=1.0, n_new_hot=0, hot_rates=(1
     ----------
     detector : Detector
     seed : int
-    dark_factor : float
+    dark_factor : float, optional
         Factor by which the dark current and the charge of hot pixels have grown.
-    n_new_hot : int
+    n_new_hot : int, optional
         Number of pixels that have become hot.
-    hot_rates : (float, float)
+    hot_rates : (float, float), optional
         Electrons per second of the weakest and strongest new hot pixel; by default all are above
         `hot_rate`.
 

@@ -110,10 +110,10 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes
         Made if it is missing; frames of the same names are replaced.
     detector : Detector
     shots : sequence of Shot
-    seed : int
-    instrument : str
+    seed : int, optional
+    instrument : str, optional
         Value of the INSTRUME card, which the profile recognises.
-    writes_truth : bool
+    writes_truth : bool, optional
         Whether ``truth.npz`` is written beside the frames.
 
     Returns
@@ -193,7 +193,7 @@ def profile(detector, *, instrument="SIMCAM", states_gain=True, states_read_nois
     Parameters
     ----------
     detector : Detector
-    instrument : str
+    instrument : str, optional
         Value of the INSTRUME card.
     states_gain, states_read_noise : bool
         Whether the profile states the gain, and the read noise, of each amplifier.

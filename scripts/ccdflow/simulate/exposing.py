@@ -94,9 +94,9 @@ def expose(
         Light of lamp, twilight, night sky and stars; only flats and science frames have it.
     temperature : float, optional
         Temperature of the detector, degrees Celsius (default: the detector's own).
-    dust : sequence of ccdflow.simulate.optics.Dust
+    dust : sequence of ccdflow.simulate.optics.Dust, optional
         Grains that lie on the window in this frame, beside those of the detector.
-    cosmic_ray_rate : float
+    cosmic_ray_rate : float, optional
         Per pixel and second.
     cosmics : numpy.ndarray of shape (n, 3), float64, optional
         Row, column, electrons of the hit pixels, in place of drawn cosmic rays.

@@ -22,7 +22,7 @@ def observe(source, raw, *, every, sleep=time.sleep):
         Folder in which the frames arrive; made if it is missing.
     every : float
         Seconds from one frame to the next; the halves of a frame are half of that apart.
-    sleep : callable
+    sleep : callable, optional
         Called with seconds to wait.
 
     Yields

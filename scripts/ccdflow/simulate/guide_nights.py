@@ -49,17 +49,17 @@ def simulate_night(
     ----------
     folder : path-like
         Made where it is missing.
-    seed : int
+    seed : int, optional
         Equal seeds give equal bytes; the default is the year of the guide's night.
-    scale : float
+    scale : float, optional
         Fraction of the camera's science rows and columns; the overscan stays 32 columns wide.
         1/16 makes frames of 160 x 258.
-    camera : ccdflow.simulate.camera.SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera, optional
     date, darks_date : str, optional
         UT date (YYYY-MM-DD) of the frames, and of the frames in ``darks`` (default: `date`).
-    overwrites : bool
+    overwrites : bool, optional
         Whether all frames are written, also over another simulation or over equal names.
-    workers : int
+    workers : int, optional
         Threads; the default is for a small machine.
 
     Returns
@@ -102,16 +102,16 @@ def simulate_biases(
         Made where it is missing.
     count : int
         Number of biases: at most `MOST_FRAMES_PER_NIGHT`.
-    seed : int
+    seed : int, optional
         Equal seeds give equal bytes; the default is the year of the guide's night.
-    scale : float
+    scale : float, optional
         Fraction of the camera's science rows and columns.
-    camera : ccdflow.simulate.camera.SimulatedCamera
-    date : str
+    camera : ccdflow.simulate.camera.SimulatedCamera, optional
+    date : str, optional
         YYYY-MM-DD.
-    overwrites : bool
+    overwrites : bool, optional
         Whether another simulation in the folder is replaced.
-    workers : int
+    workers : int, optional
         Threads; the default is for a small machine.
 
     Returns
@@ -191,7 +191,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
 
 
 def _write_frames(folder, frames, camera, realisations, *, seed, workers):
-    """Render and write some frames with drawn random values.
+    """Write some frames with drawn values; return their detector and responses.
 
     Parameters
     ----------
@@ -264,12 +264,12 @@ def simulate_archive(
     folder : path-like
     nights, frames_per_night : int
         Numbers; at most `MOST_FRAMES_PER_NIGHT` frames a night.
-    first_date : str
+    first_date : str, optional
         UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
-    seed : int
+    seed : int, optional
         The default is the year of the guide's night.
-    camera : ccdflow.simulate.camera.SimulatedCamera
-    workers : int
+    camera : ccdflow.simulate.camera.SimulatedCamera, optional
+    workers : int, optional
         Processes; the default is for a small machine.
 
     Returns

@@ -141,7 +141,7 @@ def draw_stars(shape, count, *, flux, seed, margin=0.0):
     flux : (float, float)
         Fluxes of the faintest and brightest star, electrons per second.
     seed : int
-    margin : float
+    margin : float, optional
         Least distance from the edges, in pixels.
 
     Returns

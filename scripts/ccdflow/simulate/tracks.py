@@ -26,7 +26,7 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
         Seconds.
     rate : float
         Cosmic rays per pixel and second.
-    charge : float
+    charge : float, optional
         Median of the rays' electrons per pixel of track.
 
     Returns

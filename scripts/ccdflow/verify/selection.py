@@ -26,7 +26,10 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose verification reads all pixels of all their sources."""
 
 MOST_BYTES = 64_000_000
-"""Bytes of a product's sources above which it is in no sample: they take 1.5 s of CPU."""
+"""Bytes of sources above which no sample has a product of `KINDS_FROM_ALL_PIXELS`.
+
+Reading this many bytes takes 1.5 s of CPU.
+"""
 
 
 def files_of(results):
@@ -55,8 +58,8 @@ def kind_of(product):
     """
     folder, name = product.split("/")[0], product.split("/")[-1]
     kinds = _KINDS_BY_PREFIX.get(folder, {})
-    kinds_by_name = [kind for start, kind in kinds.items() if name.startswith(start)]
-    return _KIND_BY_FOLDER.get(folder, kinds_by_name[0] if kinds_by_name else folder)
+    kinds_of_name = [kind for start, kind in kinds.items() if name.startswith(start)]
+    return _KIND_BY_FOLDER.get(folder, kinds_of_name[0] if kinds_of_name else folder)
 
 
 def products_and_strangers(results, notes_by_product):

@@ -144,9 +144,9 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
         The notes on all products: those of other products are removed from the table.
     raw, results : path-like
         Folders of raw frames and of results.
-    compares_all_rows : bool
+    compares_all_rows : bool, optional
         Whether all rows of combined frames are compared.
-    threads : int
+    threads : int, optional
         Number of threads; the default is for a small machine.
 
     Returns
@@ -254,7 +254,7 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
     verdicts : list of Verdict
     n_fresh : int
         Number of products that were verified by a remake now, and not by the table.
-    expected : collection of str
+    expected : collection of str, optional
         Causes that are expected where a product cannot be made again.
 
     Returns

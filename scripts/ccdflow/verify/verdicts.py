@@ -120,7 +120,7 @@ def verify(product, *, raw, results, compares_all_rows=False, product_notes=None
         Relative to the results folder.
     raw, results : path-like
         Folders.
-    compares_all_rows : bool
+    compares_all_rows : bool, optional
         Whether all rows of a combined frame are made again, instead of some bands of them.
     product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
         Notes of a run on the product; by default its name gives the kind.

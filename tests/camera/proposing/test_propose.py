@@ -235,7 +235,7 @@ def test_four_extensions_are_proposed_as_parts_of_one_image(tmp_path):
     # One finding and one entry for what all of them share, and their levels as the first's.
     assert re.fullmatch(
         r"HDU 1 to 4: Columns 49 to 60 hold the level alone: \d+\.\d adu, noise [34]\.\d adu: used "
-        r"as overscan\. \(So HDU 1\.\)",
+        r"as overscan\. \(The numbers are those of HDU 1\.\)",
         proposal.findings[0],
     )
     assert proposal.yaml.count("hdu:") == 1

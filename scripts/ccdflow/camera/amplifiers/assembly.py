@@ -33,9 +33,9 @@ def geometry_of_drafts(
     camera, source, layout : str
         As in `Geometry`. The layout 'image' becomes 'extensions' for a file with several images
         whose places on the detector no card gives.
-    binning_cards : tuple of ccdflow.files.cards.CardSpec
+    binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
         As `specs` of `binning_of_hdu`.
-    notes : iterable of ccdflow.camera.geometry.Note
+    notes : iterable of ccdflow.camera.geometry.Note, optional
     file : str
 
     Returns
@@ -114,11 +114,12 @@ def _missing_gains(drafts):
     without_gain = [draft.name for draft in drafts if not draft.gain]
     if not without_gain or len(without_gain) == len(drafts):
         return []
-    gains = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
+    gains_in_words = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
     text = (
-        f"gain: none is known of amplifier {', '.join(without_gain)} (found {gains} e-/adu,"
-        " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
-        " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
+        f"gain: none is known of amplifier {', '.join(without_gain)} (found {gains_in_words}"
+        " e-/adu, allowed: a gain of each amplifier or of none): calibrated frames stay in adu"
+        " until the camera's profile has a `gain:` for each of its `amplifiers:`, or `gain:"
+        " measured`"
     )
     return [Note(text, topic="gain")]
 

@@ -111,7 +111,7 @@ class HduReader:
         Parameters
         ----------
         keyword : str
-        tries_primary : bool
+        tries_primary : bool, optional
             Whether the primary header is tried after the HDU's own.
 
         Returns

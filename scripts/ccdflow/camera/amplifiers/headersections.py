@@ -48,7 +48,7 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
         One for each HDU.
     cards : ccdflow.camera.geometry.Cards
         Where gain, read noise, saturation and binning stand.
-    takes_overscan : bool
+    takes_overscan : bool, optional
         False where the profile has `overscan: none`.
     file : str
 
@@ -82,16 +82,18 @@ def _notes_on_other_hdus(headers, images):
     notes = []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
-        names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
-        notes.append(Note(f"{names}: a mask of bad pixels, which is not reduced"))
+        names_in_words = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
+        notes.append(Note(f"{names_in_words}: a mask of bad pixels, which is not reduced"))
     strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
     if strips:
-        names = ", ".join(str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips)
-        text = (
-            f"{names}: overscan in an image of its own, which is not used: the bias level stays in"
-            " the image, until a combined bias takes it away"
+        names_in_words = ", ".join(
+            str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips
         )
-        notes.append(Note(text, topic=names))
+        text = (
+            f"{names_in_words}: overscan in an image of its own, which is not used: the bias level"
+            " stays in the image, until a combined bias takes it away"
+        )
+        notes.append(Note(text, topic=names_in_words))
     return notes
 
 

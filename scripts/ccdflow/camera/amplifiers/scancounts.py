@@ -202,7 +202,7 @@ def _drafts_side_by_side(reader, numbers, n_amplifiers, section):
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
-    numbers : tuple of int
+    numbers : sequence of int
         Columns at the left and right, rows below and above.
     n_amplifiers : int
         Number of amplifiers that share each row.
@@ -400,9 +400,9 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
     block : Region
     numbers : (int, int, int, int)
         Columns left and right of the data, rows below and above, for an output at the lower left.
-    side : (bool, bool)
+    side : (bool, bool), optional
         Whether the output is at the right, and at the top.
-    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection), optional
     """
     left, right, below, above = numbers
     if side[0]:

@@ -88,7 +88,7 @@ class _CheckedStrip(NamedTuple):
 
 
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
-    """Refuse a frame whose header shows that the overscan of its profile holds data.
+    """Refuse a frame whose header shows that its profile's overscan holds data; return warnings.
 
     If BIASSEC contains the strip, or TRIMSEC has none of its columns, the header contradicts
     itself, and the profile decides.
@@ -139,8 +139,12 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
 
 def _axis_of_strip(data, strip):
     """Return X for a strip left or right of the data, Y above or below, None for neither alone."""
-    is_current_in = not strip.shares_columns(data), not strip.shares_rows(data)
-    return None if is_current_in[0] == is_current_in[1] else _Axis(is_current_in.index(True))
+    is_beside_along = {
+        _Axis.X: not strip.shares_columns(data),
+        _Axis.Y: not strip.shares_rows(data),
+    }
+    axes = [axis for axis, is_beside in is_beside_along.items() if is_beside]
+    return axes[0] if len(axes) == 1 else None
 
 
 def _claim_of_data(header, strip, *, is_alone):

@@ -207,7 +207,10 @@ def merged_findings(images):
         place = f"HDU {', '.join(_ranges_of_numbers(hdus))}"
         are_same = len({finding for _, finding in findings_of_text}) <= len(texts)
         merged += [f"{place}: {text}" for text in texts[:-1]]
-        merged.append(f"{place}: {texts[-1]}" + ("" if are_same else f" (So HDU {hdus[0]}.)"))
+        merged.append(
+            f"{place}: {texts[-1]}"
+            + ("" if are_same else f" (The numbers are those of HDU {hdus[0]}.)")
+        )
     return merged
 
 

@@ -98,9 +98,9 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
         Adu: the frame with the most light.
     dark : numpy.ndarray of shape (ny, nx), any integer or float type, optional
         Adu: a bias of the same camera.
-    frame_type : str
+    frame_type : str, optional
         The type of `flat`, '' if unknown.
-    header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
+    header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier, optional
         The geometry by the header alone for this HDU.
 
     Returns

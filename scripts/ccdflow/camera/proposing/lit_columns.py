@@ -141,7 +141,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
         'columns', or 'rows' for a transposed image.
     read_noise : float, optional
         Adu; without it that of the quietest columns.
-    level_error : float
+    level_error : float, optional
         Offsets of whole columns that an earlier subtraction has left, rms, adu.
 
     Returns

@@ -104,8 +104,8 @@ def _size_lines(images_seen):
     has_all_rows = all(
         d.y0 == 0 and d.y1 == ny for image in images_seen for _, d, _ in image.amplifiers
     )
-    rows = f"null]  # any number of rows, {ny} here" if has_all_rows else f"{ny}]"
-    return [f"size: [{nx}, {rows}", ""]
+    rows_text = f"null]  # any number of rows, {ny} here" if has_all_rows else f"{ny}]"
+    return [f"size: [{nx}, {rows_text}", ""]
 
 
 def _comments_on_missing(facts, headers, camera):

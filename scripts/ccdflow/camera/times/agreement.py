@@ -110,10 +110,10 @@ def look_at_dates(reader, moment, exptime):
         return
     difference, worst_claim = max(contradictions, key=lambda pair: pair[0])
     keywords = " and ".join(moment.cards)
-    names = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
+    keywords_in_words = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
     verb = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
-        f"the time of {keywords} is not that of {names}: {keywords} {verb} taken"
+        f"the time of {keywords} is not that of {keywords_in_words}: {keywords} {verb} taken"
         f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart)"
     )
 
@@ -155,8 +155,8 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
         if stamp is not None and not stamp.is_local and stamp.exchanged is None:
             yield _claim_of_date(stamp)
     for stamp in times_of_day(reader, system, reads_other_names=False):
-        is_universal = not stamp.is_local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
-        if is_universal and stamp.keyword not in keywords:
+        is_local = stamp.is_local or not UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+        if not is_local and stamp.keyword not in keywords:
             yield _claim_of_clock(stamp, taken_time)
     yield from _julian_times(reader, taken_time, keywords, tolerance)
 

@@ -101,7 +101,7 @@ def time_system(reader):
 
 
 def _time_system(reader):
-    """Read TIMESYS once for a frame; the result is that of `time_system`."""
+    """Read TIMESYS once for a frame; the result is that of `time_system`, None for UT."""
     reading = reader.read("time_system", as_text, "not a system of time")
     # The observatories of NOAO write 'UTC approximate': their clocks were set by hand.
     text = re.sub(r"\s*approx(?:imate(?:ly)?|\.)?$", "", (reading.value or "").lower())
@@ -199,7 +199,7 @@ def times_of_day(reader, system, *, reads_other_names=True):
     reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
-    reads_other_names : bool
+    reads_other_names : bool, optional
         Whether cards that no list has are read if no card of the list exists.
 
     Returns

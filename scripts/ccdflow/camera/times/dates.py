@@ -145,7 +145,7 @@ def read_day(text, *, order=""):
     ----------
     text : str, float or None
         Such as 2016-01-16T04:17, 20160116, 16/01/98, 16/01/116 (years since 1900), 16-Jan-2016.
-    order : str
+    order : str, optional
         'day' or 'month', the one that comes first by the card's comment. '' without such a comment:
         the day comes first, as in FITS before 1999.
 
@@ -260,7 +260,7 @@ def read_clock(text, *, follows_date=False):
     ----------
     text : str, float or None
         Such as 04:17:28.5, 4h17m28s, 04 17 28, 041728, 4:17 PM, with Z, UT or an offset after it.
-    follows_date : bool
+    follows_date : bool, optional
         Whether the text follows a date: ``T``, a blank, ``_`` or ``-`` may then come first.
 
     Returns
@@ -279,7 +279,7 @@ def read_clock(text, *, follows_date=False):
 
 
 def _clock_of_text(text, *, follows_date):
-    """Return the time of day in a text of any form, as `read_clock` does."""
+    """Return the time of day in a text of any form, as `read_clock` does; None without one."""
     if follows_date:
         text = re.sub(r"^(?:[tT_:/]|-(?=\d\d?[:h]))\s*", "", text)
     match = _DASHED_CLOCK.match(text) or _CLOCK.match(text) or _DIGIT_CLOCK.match(text)
@@ -358,7 +358,7 @@ def clock_of_number(number, comment=""):
     number : float
         The unit is that of the comment. Without one, the number is in hours up to 24, else in
         seconds; a number larger than the seconds of a day has the digits hhmmss.
-    comment : str
+    comment : str, optional
 
     Returns
     -------

@@ -48,7 +48,7 @@ def read_longitude(value, comment=""):
     ----------
     value : str, int, float or ccdflow.files.values.Broken
         A number, or text such as ``-122:30:31``, ``122 30 31 W``, ``W 122 30``, ``-8h10m02s``.
-    comment : str
+    comment : str, optional
         The card's comment: with ``degrees west`` a number counts to the west.
 
     Returns
@@ -89,7 +89,7 @@ def _read_degrees(text):
     if minutes >= 60 or seconds >= 60:
         return None
     angle = float(match[2]) + minutes / 60 + seconds / 3600
-    is_in_hours = re.search(r"\d\s*h", text, re.IGNORECASE)
+    is_in_hours = re.search(r"\d\s*h", text, re.IGNORECASE) is not None
     degrees = angle * 15 if is_in_hours else angle
     return -degrees if match[1] == "-" else degrees
 

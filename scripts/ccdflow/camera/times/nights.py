@@ -436,7 +436,7 @@ def _read_sidereal_time(content):
     clock = None
     number = as_number(content.value)
     if number is not None:
-        is_in_seconds = re.search(r"\[s\]|\bsec", content.comment.lower())
+        is_in_seconds = bool(re.search(r"\[s\]|\bsec", content.comment.lower()))
         if 24 < number <= 360 and not is_in_seconds:
             return timedelta(hours=number / 15)
         clock = clock_of_number(number, content.comment)
@@ -506,7 +506,7 @@ def _time_zone(reader):
     """Return local time minus UT, a timedelta, by a card such as TIMEZONE; None without one."""
     reading = reader.read("time_zone", _read_time_zone, "not a time zone")
     if reading.value is not None and re.match("TIMEZ|TZ$", reading.keyword):
-        is_sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())
+        is_sure = bool(re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower()))
         if as_number(reading.content.value) is not None and not is_sure and reading.value:
             reader.warn(
                 f"{reading.keyword}: {reading.content.value!r} is read as hours east of Greenwich"

@@ -228,7 +228,7 @@ class _Worker:
             self.values[self.bits & job.preparation.bits != 0] = np.nan
 
     def put_estimates(self, start, stop, first, last):
-        """Store estimates of the pixels from `first` to `last`, among those loaded.
+        """Store estimates of the pixels from `first` to `last`; return the pixels not proved.
 
         Parameters
         ----------

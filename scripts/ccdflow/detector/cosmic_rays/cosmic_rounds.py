@@ -37,7 +37,7 @@ def with_margin(values, dtype=np.float32):
     Parameters
     ----------
     values : numpy.ndarray of shape (ny, nx), any type
-    dtype : numpy.dtype
+    dtype : numpy.dtype, optional
         Type of the result.
 
     Returns

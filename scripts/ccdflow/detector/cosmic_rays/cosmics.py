@@ -88,7 +88,7 @@ def search_cosmics(
         ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and a
         factor by which a hit is sharper than a star. The defaults are those of astroscrappy and of
         the configuration.
-    most_star_fraction : float
+    most_star_fraction : float, optional
         Most flagged pixels of stars, as a fraction, beside the hits that are expected there as
         elsewhere. See `MOST_STAR_FRACTION`.
 

@@ -386,7 +386,7 @@ def fit_darks(darks, times, read_noise, *, drops_hits=False):
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drops_hits : bool
+    drops_hits : bool, optional
         See `DarkFit`.
 
     Returns
@@ -431,13 +431,13 @@ def dark_mask(lines, *, hot_rate=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     Parameters
     ----------
     lines : DarkLines
-    hot_rate : float
+    hot_rate : float, optional
         A pixel is hot if its rate is this many electrons a second above its surroundings
         (`rates_of_surroundings`), and `BAD_SIGMA` times its error. The default is that of the
         configuration (`detector: hot_rate`).
     level : float, optional
         Rate of a usual pixel, electrons a second; the median of the lines if absent.
-    noise_factors : NoiseFactors
+    noise_factors : NoiseFactors, optional
         The noise factors of the `DarkFit` that gave the lines.
 
     Returns

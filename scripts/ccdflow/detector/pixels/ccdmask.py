@@ -75,7 +75,7 @@ def ccdmask(
     limits = lsigma, hsigma
     with np.errstate(invalid="ignore", over="ignore"):
         mask = ~np.isfinite(ratio)
-        flat = ratio - _box_medians(ratio, (nlmed, ncmed))
+        flat = ratio - _moving_medians(ratio, (nlmed, ncmed))
         if byblocks:
             mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, adds_columns=findbadcolumns)
         else:
@@ -93,7 +93,7 @@ def _is_bad(values, sigma, limits):
 # -- the median ------------------------------------------------------------------------------------
 
 
-def _box_medians(image, size):
+def _moving_medians(image, size):
     """Return the median of the box about each pixel, as `scipy.ndimage.median_filter` does."""
     from scipy import ndimage
 
@@ -242,12 +242,13 @@ def _doubtful_pixels(values, wide_tile, size, ranks, limits):
 
 def _box_counts(is_counted, size):
     """Return the number of True pixels in each box."""
+    counts = is_counted
     for axis, n in enumerate(size):
-        sums = np.cumsum(is_counted, axis=axis, dtype=np.int32)
+        sums = np.cumsum(counts, axis=axis, dtype=np.int32)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
         length = sums.shape[axis] - n
-        is_counted = sums.take(range(n, n + length), axis) - sums.take(range(length), axis)
-    return is_counted
+        counts = sums.take(range(n, n + length), axis) - sums.take(range(length), axis)
+    return counts
 
 
 # -- blocks ----------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def deep_parts_of_flat(flat, error):
     -------
     numpy.ndarray of shape (number of parts, nx), bool
         A row for each `PART_ROWS` rows of the flat: `pixels_of_parts` makes it a mask of pixels.
+        No part where more than `_MOST_DEEP_FRACTION` of them would be deep.
     """
     parts = [slice(start, start + PART_ROWS) for start in range(0, len(flat), PART_ROWS)]
     levels = np.array([column_medians(flat[rows]) for rows in parts])

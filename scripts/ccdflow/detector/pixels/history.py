@@ -125,7 +125,7 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     ----------
     nights : sequence of NightBadPixels
         Sorted by night.
-    share : float
+    share : float, optional
         A pixel is flagged if it was bad in at least this fraction of the nights that can show it,
         from its first bad night on. A pixel is flagged as soon as it is bad; one that was bad by
         chance loses its flag in the next night.

@@ -206,15 +206,15 @@ def _median_programs(height, width, rank):
     rows = []
     for k in range(height):
         row = common_program.sort([j * height + k for j in range(width - 1)])
-        is_low = [
+        flags_of_low = [
             height * (width - 1) - (height - k) * (width - 1 - j) < lowest for j in range(width - 1)
         ]
-        is_high = [(k + 1) * (j + 1) - 1 > highest for j in range(width - 1)]
-        below += sum(is_low)
+        flags_of_high = [(k + 1) * (j + 1) - 1 > highest for j in range(width - 1)]
+        below += sum(flags_of_low)
         rows.append(
             [
                 number
-                for number, is_below, is_above in zip(row, is_low, is_high, strict=True)
+                for number, is_below, is_above in zip(row, flags_of_low, flags_of_high, strict=True)
                 if not (is_below or is_above)
             ]
         )

@@ -106,7 +106,7 @@ class ContrastSum:
 
         Parameters
         ----------
-        low_sigma : float
+        low_sigma : float, optional
             Sigma by which a low pixel is below its neighbours.
 
         Returns

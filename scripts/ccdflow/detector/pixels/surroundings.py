@@ -31,7 +31,7 @@ def finite_values(values, nan=0.0):
     ----------
     values : numpy.ndarray of any shape, float32 or float64
         Not changed.
-    nan : float
+    nan : float, optional
         Replaces NaN.
 
     Returns

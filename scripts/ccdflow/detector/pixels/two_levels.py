@@ -115,7 +115,7 @@ def nonlinear_mask(averages, *, includes_ccdmask=False):
     ----------
     averages : numpy.ndarray of shape (4, ny, nx), float32
         As `average_levels` returns them.
-    includes_ccdmask : bool
+    includes_ccdmask : bool, optional
         Whether pixels that `ccdproc.ccdmask` flags in the ratio of the levels are bad as well.
 
     Returns

@@ -75,7 +75,7 @@ def product_writer(path, planes, *, compress=""):
         Path of the product.
     planes : list of ccdflow.files.fits_products.multi_image_products.Plane
         Images of the product.
-    compress : {'', 'lossless', 'quantised'}
+    compress : {'', 'lossless', 'quantised'}, optional
         Form of compression; '' for an uncompressed product.
 
     Returns

@@ -38,7 +38,7 @@ def array_hdu(cards, data, *, name=None, is_primary=False):
         image.
     name : str or CardList, optional
         EXTNAME, or the cards that name the extension.
-    is_primary : bool
+    is_primary : bool, optional
 
     Returns
     -------
@@ -145,7 +145,7 @@ def _order_cards(cards, data, *, is_primary, name=None):
         In the type of the file.
     is_primary : bool
         Whether the header is that of the first HDU.
-    name : ccdflow.files.headertext.CardList or None
+    name : ccdflow.files.headertext.CardList or None, optional
         The cards with the name of the extension.
     """
     first = CardList()

@@ -39,7 +39,8 @@ def even_level(small_image):
     Returns
     -------
     float or None
-        Adu; None for frames with stars, lines or a slit, or with a level below `LEAST_LEVEL`.
+        Adu; None for frames with stars, lines or a slit, with a level below `LEAST_LEVEL`, or
+        with too few pixels.
     """
     if small_image.size < _FEWEST_PIXELS or min(small_image.shape) < 2 * _BOXES_A_SIDE:
         return None

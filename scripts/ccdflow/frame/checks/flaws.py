@@ -108,7 +108,7 @@ def not_finite_warnings(counts, amplifiers):
 
 
 def flag_of(sample, offset, amplifier):
-    """Return 'saturated' or 'dead' for an amplifier without any good pixel; otherwise ''.
+    """Return 'saturated' or 'dead' for an amplifier without signal; otherwise ''.
 
     Parameters
     ----------
@@ -121,6 +121,8 @@ def flag_of(sample, offset, amplifier):
     Returns
     -------
     {'saturated', 'dead', ''}
+        'saturated' if the median of the sample is, or if all its pixels have the highest value of a
+        converter; 'dead' if they all have another value.
 
     Raises
     ------

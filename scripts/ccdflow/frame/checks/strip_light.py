@@ -193,11 +193,11 @@ def light_warnings(comparisons, amplifiers):
         comparison = comparisons.get(amplifier.name)
         if comparison is not None and is_lit(comparison, amplifier):
             subject = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
-            regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
+            regions_text = " ".join(strip.to_fits() for strip in amplifier.overscan)
             is_sure = not has_dark and _is_surely_lit(comparison, amplifier)
             claim = "holds data as the image does" if is_sure else "may hold data"
             problem = (
-                f"{subject}the overscan {regions} {claim}: its level"
+                f"{subject}the overscan {regions_text} {claim}: its level"
                 f" ({comparison.level:.4g} adu) is that of the columns or rows beside it"
                 f" ({comparison.step:+.2g} adu), its noise"
                 f" ({comparison.noise:.3g} adu) that of their photons ({comparison.data_noise:.3g}"

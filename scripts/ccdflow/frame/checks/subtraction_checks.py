@@ -175,7 +175,7 @@ def judge_sample(sample, recipe, name=""):
     ----------
     sample : ccdflow.frame.strip_samples.Sample
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-    name : str
+    name : str, optional
         The amplifier's name if there are several; otherwise ''.
 
     Returns

@@ -45,8 +45,8 @@ def report_on_frame(file, record, n_pixels):
             figures.append(f"noise {image['sky_rms']:.3g}")
         if image["sky_predicted"] is not None:
             figures.append(f"(predicted {image['sky_predicted']:.3g})")
-    reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
-    grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
+    reasons_in_words = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
+    grade = f"grade {data['grade']}" + (f": {reasons_in_words}" if reasons_in_words else "")
     n_saturated = data.get("saturated", 0)
     if n_saturated:
         figures.append(f"saturated {n_saturated} px")

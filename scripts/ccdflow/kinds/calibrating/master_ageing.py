@@ -183,7 +183,7 @@ def master_series(context):
 
 
 def ageing_section(context):
-    """Return the section on the ageing of masters; None where no two masters can be compared.
+    """Return the section on the ageing of masters; None where no series has enough nights.
 
     Parameters
     ----------

@@ -134,7 +134,9 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     Returns
     -------
     dict of str to list of float
-        By kind of master: the values of an `Effect`, averaged over the images.
+        By kind of master: the values of an `Effect`, averaged over the images that are large
+        enough. Masters with a value that is not finite are left out, and a bias that cancels with
+        its dark.
     """
     if not calibration.masters.uses:
         return {}

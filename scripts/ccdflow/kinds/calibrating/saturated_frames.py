@@ -71,7 +71,7 @@ def unusual_saturation(n_saturated, n_pixels, counts_alike=()):
     ----------
     n_saturated, n_pixels : int
         Numbers of the saturated pixels and of all pixels of the frame.
-    counts_alike : sequence of int
+    counts_alike : sequence of int, optional
         Number of the saturated pixels of each frame that is alike (`field_and_light`).
 
     Returns
@@ -96,5 +96,7 @@ def unusual_saturation(n_saturated, n_pixels, counts_alike=()):
     median_number = float(median(counts_alike))
     if n_saturated <= _FAR_ABOVE_FACTOR * median_number:
         return ""
-    frames = count(len(counts_alike), "frame")
-    return f"{n_saturated} pixels of it; {median_number:.0f} in the median of {frames} alike"
+    frames_in_words = count(len(counts_alike), "frame")
+    return (
+        f"{n_saturated} pixels of it; {median_number:.0f} in the median of {frames_in_words} alike"
+    )

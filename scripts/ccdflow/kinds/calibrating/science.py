@@ -75,7 +75,10 @@ class Science(CardsOfFrames, GroupedKind):
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Plan the calibrated frame of each reduced frame of the types that are asked for."""
+        """Plan the calibrated frame of each reduced frame of the types that are asked for.
+
+        The earlier ones are kept if none is asked for.
+        """
         context = planner.context
         settings = self.configuration(context)
         if not settings["enabled"]:
@@ -265,7 +268,7 @@ class Science(CardsOfFrames, GroupedKind):
         return {"ageing": [self.version, master_ageing.VERSION, digest(ageing)]}
 
     def overview(self, context):
-        """Return the section on the ageing of masters, with the line for a camera's profile."""
+        """Return the section on the ageing of masters, for a camera's profile; None for none."""
         return master_ageing.ageing_section(context) if self.overview_basis(context) else None
 
 

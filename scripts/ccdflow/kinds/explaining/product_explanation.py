@@ -24,7 +24,7 @@ from ccdflow.wording import count, first_named
 
 # Characters of text that a HISTORY card can hold.
 _HISTORY_WIDTH = 72
-# A line names at most this many members of a master, frames or remarks.
+# A line names at most this many members of a master, frames or warnings.
 _MOST_NAMED = 6
 # The content of the products below detector/, by the beginning of their names.
 _CONTENT_BY_PREFIX = {
@@ -185,7 +185,7 @@ def _words_on_reduction(header):
 
 
 def _level_of(header, keyword):
-    """Return the level of the overscan in a card OVERSCAN or OVERSCnn, adu."""
+    """Return the level of the overscan in a card OVERSCAN or OVERSCnn, adu; None without one."""
     return header.get("BIASLVL" if keyword == "OVERSCAN" else f"BIASLV{keyword[6:]}")
 
 
@@ -366,13 +366,13 @@ def _story_of_master(results, product, header):
     ]
     if measured_figures:
         lines.append(f"  figures  {', '.join(measured_figures)}")
-    lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
+    lines += [f"  warning  {text}" for text in _history_texts(header)[:_MOST_NAMED]]
     frames = sorted(
         {row["frame"] for row in _all_associations(results) if row["master"] == product}
     )
-    users = count(len(frames), "calibrated frame")
-    users += f": {_first_names(frames)}" if frames else ""
-    lines.append(f"  used by  {users}")
+    users_in_words = count(len(frames), "calibrated frame")
+    users_in_words += f": {_first_names(frames)}" if frames else ""
+    lines.append(f"  used by  {users_in_words}")
     return lines
 
 

@@ -25,7 +25,7 @@ MOST_LABELS = 40
 """The matrix has at most this many labels, those of most frames."""
 
 FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
-"""The states of a cell: the frames took masters of the night, one of another night, or none."""
+"""The states of a cell, defined in `Coverage`: masters of the night, of another night, or none."""
 
 # The facts that name a frame's setup and label; those of a dark have its exposure as well.
 _facts_of = picker_of_facts(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")

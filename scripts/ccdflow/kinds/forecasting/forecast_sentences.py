@@ -46,14 +46,14 @@ def paragraphs(context, nights, *, most_nights):
         grades = _count_grades(context, earlier_groups)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
         words = {"C": "not calibrated"} if is_refusing else {}
-        counts = ", ".join(
+        counts_in_words = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         nights_words = count(len(names) - most_nights, "earlier night")
         frames_words = count(len(earlier_groups), "frame")
         dates = [night for night in names if is_dated(night)]
         first = f", from {dates[0]}" if dates else ""
-        lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts}")
+        lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts_in_words}")
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretells=True):
             lines += paragraph(block)
@@ -74,8 +74,8 @@ def _count_grades(context, groups):
 
 def paragraph(block):
     """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
-    types = ", ".join(f"{number} {name}" for name, number in block.n_by_type)
-    lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
+    types_in_words = ", ".join(f"{number} {name}" for name, number in block.n_by_type)
+    lines = [f"night {block.night}  {block.setup}", f"  {types_in_words}  {_frames_of(block)}"]
     if block.n_refused:
         lines.append(
             f"  not calibrated: {block.n_refused} of {len(block.groups)}, as `calibrate: missing:"
@@ -172,7 +172,7 @@ def _words_of(group, use, frames, level=""):
     use : ccdflow.run.master_choices.Use
     frames : int
         Number of frames combined.
-    level : str
+    level : str, optional
         Level of a flat, in words.
     """
     shared_values, night = dict(group.shared), group.night_of_page
@@ -403,11 +403,11 @@ def _traits_of_darks(noise, block, small_group):
     exptime = exptime if small_group is None else small_group.exptime
     # The exposure has three digits, because that of an exact dark may differ from the frame's by a
     # thousandth.
-    time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
+    exposure_in_words = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Frames take only darks of their own temperature.
     has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)
     names_degrees = noise.degrees and has_several_temperatures
-    return f" of {time}" + (f" at {noise.degrees}" if names_degrees else "")
+    return f" of {exposure_in_words}" + (f" at {noise.degrees}" if names_degrees else "")
 
 
 def _traits_of_flats(noise, block, *, joins_frames):

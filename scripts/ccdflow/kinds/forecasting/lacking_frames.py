@@ -82,9 +82,11 @@ def _sort_words(row):
     """Return the sort of a frame in words: type, and its filter, exposure or both."""
     facts = row.facts
     seconds = facts["exptime"]
-    time = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
+    exposure_in_words = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
     light = light_words((facts["filter"], facts["grism"]))
-    traits = {"bias": (), "dark": (time,), "flat": (light,)}.get(facts["type"], (light, time))
+    traits = {"bias": (), "dark": (exposure_in_words,), "flat": (light,)}.get(
+        facts["type"], (light, exposure_in_words)
+    )
     return " ".join(filter(None, (facts["type"], *traits)))
 
 
@@ -96,12 +98,12 @@ def _lines_on_unusable_frames(rows):
 
 
 def _last_lines(context, blocks):
-    """Return the last lines: the masters that are missing, or that none is missing."""
+    """Return the last lines: the masters that are missing, that none is, or why none is needed."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]
     if not blocks:
-        types = " or ".join(SCIENCE.configuration(context)["types"])
-        return [f"no {types} frame yet: nothing needs a master"]
+        types_in_words = " or ".join(SCIENCE.configuration(context)["types"])
+        return [f"no {types_in_words} frame yet: nothing needs a master"]
     missing_masters = [each for block in blocks for each in block.masters if each.why_missing]
     frames = {group.product for block in blocks for group in block.groups}
     unlike_lines = [

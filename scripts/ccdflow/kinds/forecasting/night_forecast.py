@@ -67,7 +67,7 @@ def blocks_of(context, night, *, foretells=False):
     context : ccdflow.run.context.Context
         With all groups.
     night : str
-    foretells : bool
+    foretells : bool, optional
         Whether a sky that is not measured is predicted from other frames, and refused masters are
         named. Only a plan has the values for both.
 

@@ -82,7 +82,7 @@ class GroupNoise:
 
 
 def noise_of_group(context, name, groups, *, foretells):
-    """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown.
+    """Return the `GroupNoise` of one filter and exposure; None if gain or exposure is unknown.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Bias(MasterKind):
         return lines
 
     def can_close(self, context):
-        """Return whether groups are of one night each, and there is any bias."""
+        """Return whether there is any bias, and each group is of one night or none is made."""
         return super().can_close(context) and bool(archive_counts.type_counts(context)[self.type])
 
     def products_on_page(self, context, night):

@@ -162,7 +162,8 @@ class CombineWork:
     def limits(self, *, has_uncertainty=True):
         """Return the `CombineLimits` of the combination, in the type of the reduced frames."""
         dtype = np.dtype(self.reduction.dtype)
-        return CombineLimits(self.threads, self.memory, dtype, has_uncertainty)
+        source = "scatter" if has_uncertainty else None
+        return CombineLimits(self.threads, self.memory, dtype, source)
 
     @property
     def _row(self):

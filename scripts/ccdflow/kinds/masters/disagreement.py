@@ -53,9 +53,9 @@ def _populations_in_words(context, members):
     )
     cards = differing_cards_in_words(first_headers, second_headers)
     smaller, larger = sorted((populations[1], populations[0]), key=len)
-    names = first_named([members[index][0] for index in smaller], _MOST_NAMED)
+    names_in_words = first_named([members[index][0] for index in smaller], _MOST_NAMED)
     card_words = f"; these cards differ: {', '.join(cards)}" if cards else ""
-    return f"; two kinds: {names}, and {len(larger)} others{card_words}"
+    return f"; two kinds: {names_in_words}, and {len(larger)} others{card_words}"
 
 
 def explain_left_out(context, members, members_kept, left_out):

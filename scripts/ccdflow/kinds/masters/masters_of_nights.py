@@ -10,7 +10,7 @@ class MastersOfNights(GroupedKind):
     """The part of `ccdflow.kinds.masters.master.MasterKind` on the notes of closed nights."""
 
     def can_close(self, context):
-        """Return whether each group is of one night."""
+        """Return whether each group is of one night; True also if no master of the kind is made."""
         return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
 
     def summary(self, context, night, records):

@@ -349,7 +349,7 @@ class Members:
 
 
 def saturation_ceiling(image, record):
-    """Return the lowest reduced value at which a pixel may be saturated, None if it is unknown.
+    """Return the lowest reduced value at which a pixel may be saturated, or None.
 
     Parameters
     ----------
@@ -360,7 +360,7 @@ def saturation_ceiling(image, record):
     Returns
     -------
     float or None
-        Adu.
+        Adu; None if it is unknown, or no pixel is saturated.
     """
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ends, ceilings = converter_ends_of(record), []

@@ -187,7 +187,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
-    """Return `first_use` of a step, without looking for an earlier result."""
+    """Return `first_use` of a step, None for none, without looking for an earlier result."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -390,8 +390,8 @@ def missing_master(context, step):
     elif any(map(_is_too_faint, records)):
         cause = MissingCause.TOO_FAINT
     # Lines, tables and pages have the reason for each of these masters: here their names suffice.
-    names = first_named([use.product for use in step.uses], _MOST_NAMED)
-    return Missing(step.kind, cause, rest=names)
+    names_in_words = first_named([use.product for use in step.uses], _MOST_NAMED)
+    return Missing(step.kind, cause, rest=names_in_words)
 
 
 def why_missing(context, step):

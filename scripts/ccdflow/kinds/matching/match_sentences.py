@@ -185,9 +185,9 @@ def words_on_missing(missing_master):
         return MissingWords(f"no {kind} in ", missing_master.light or "an unnamed filter", end)
     if kind != DARK:
         return MissingWords(f"no {kind}{end}")
-    degrees = f" at {missing_master.degrees}" if missing_master.degrees else ""
+    degrees_in_words = f" at {missing_master.degrees}" if missing_master.degrees else ""
     return MissingWords(
-        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{degrees}", end
+        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{degrees_in_words}", end
     )
 
 
@@ -517,8 +517,10 @@ def master_in_words(master, kind):
     str
     """
     observation = master.observation
-    seconds = f"{observation.exptime:g} s" if observation.exptime else "unknown exposure"
-    traits = {"flat": observation.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
+    exposure_in_words = f"{observation.exptime:g} s" if observation.exptime else "unknown exposure"
+    traits = {"flat": observation.filter or "an unnamed filter", "dark": exposure_in_words}.get(
+        kind, ""
+    )
     if kind == "dark":
         degrees = degrees_words(observation)
         traits += f" at {degrees}" if degrees else ""

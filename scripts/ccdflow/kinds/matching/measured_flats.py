@@ -289,7 +289,7 @@ def _variance_of_flat(use, record, improvement=1.0):
     ----------
     use : ccdflow.run.master_choices.Use
     record : ccdflow.run.job_records.Record or None
-    improvement : float
+    improvement : float, optional
         Factor by which the flat's (signal to noise)^2 exceeds that of the record.
     """
     signal_to_noise = mean_figure(record, "signal_to_noise")

@@ -261,15 +261,15 @@ def rank_of(use, rules):
 def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, by the order of `ranking.rank_masters`."""
     ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
-    is_exact = [use.scale == 1 for use in uses]
-    if not all(is_exact):
+    flags_of_exact = [use.scale == 1 for use in uses]
+    if not all(flags_of_exact):
         # The first value of a rank is not None for a later master, which does not compete.
-        is_near = [
+        flags_of_near = [
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)
         ]
         # The rule of `ranking.rank_masters`: exact darks of another season compete with scaled
         # darks of these weeks.
-        if not any(map(and_, is_exact, is_near)):
-            is_exact = list(map(or_, is_exact, is_near))
-    return [(*rank, is_first) for rank, is_first in zip(ranks, is_exact, strict=True)]
+        if not any(map(and_, flags_of_exact, flags_of_near)):
+            flags_of_exact = list(map(or_, flags_of_exact, flags_of_near))
+    return [(*rank, is_first) for rank, is_first in zip(ranks, flags_of_exact, strict=True)]

@@ -233,9 +233,11 @@ class MasterChoice:
             for faults, darks in darks_by_faults.items()
         )
         most_scale = self.rules.scale_up
-        limit = f"scaled up {most_scale:g} times at most" if most_scale > 1 else "not scaled up"
+        limit_in_words = (
+            f"scaled up {most_scale:g} times at most" if most_scale > 1 else "not scaled up"
+        )
         return (
-            f"there are {refusal_words}; allowed: {limit}, and a"
+            f"there are {refusal_words}; allowed: {limit_in_words}, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 

@@ -18,7 +18,7 @@ class WindowChoice:
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
-    choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
+    choices : list of (ccdflow.kinds.matching.rule.NightChoice, Region or None)
         The choice of the frames' own window, with None; then the choices of larger windows, each
         with the region of the frames.
     choose_step : callable

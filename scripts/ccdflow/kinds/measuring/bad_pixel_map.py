@@ -68,7 +68,7 @@ class BadPixels(Kind):
         return product.startswith(self.path_prefix) and product.count("/") == 2
 
     def plan(self, planner):
-        """Plan the map of each detector and epoch."""
+        """Plan the map of each detector and epoch; keep the earlier ones without measurements."""
         context = planner.context
         if not DETECTOR.is_enabled(context) or not DETECTOR.groups(context):
             planner.keep_all_of(self)

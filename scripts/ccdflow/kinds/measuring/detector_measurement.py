@@ -20,7 +20,7 @@ from ccdflow.kinds.measuring.nights.night_masters import NightMasters
 from ccdflow.kinds.measuring.nights.night_measurement import measure_night
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import with_error
+from ccdflow.pages.text_formatting import value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
@@ -184,11 +184,11 @@ class NightDetector(MeasurementKind):
         if not figures:
             return None
         units = sorted({"e-" if _has_gain(each) else "adu" for _, each in figures})
-        hot_rate = f"{context.settings['detector']['hot_rate']:g} {' or '.join(units)}/s"
+        rate_in_words = f"{context.settings['detector']['hot_rate']:g} {' or '.join(units)}/s"
         headings = (
             "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
-            "Not linear (%)", "Full well (adu)", f"Hot ({hot_rate} above neighbours)", "Varying",
-            "Low", "In bad columns",
+            "Not linear (%)", "Full well (adu)", f"Hot ({rate_in_words} above neighbours)",
+            "Varying", "Low", "In bad columns",
         )  # fmt: skip
         return Section(
             "detector",
@@ -221,10 +221,10 @@ def _figure_cells(name, figures):
     """Return the cells of an amplifier in the table of a night; ``name`` is the detector's."""
     return (
         f"{name} {figures['amplifier']}",
-        _with_error(figures["gain"], figures["gain_error"]),
+        _measured_with_error(figures["gain"], figures["gain_error"]),
         _figure_text(figures["gain_used"]),
-        _with_error(figures["read_noise"], figures["read_noise_error"]),
-        _with_error(100 * figures["departure"], 100 * figures["departure_error"]),
+        _measured_with_error(figures["read_noise"], figures["read_noise_error"]),
+        _measured_with_error(100 * figures["departure"], 100 * figures["departure_error"]),
         _figure_text(figures["full_well"]),
         *(_count_text(figures[name]) for name in _COUNT_NAMES),
     )
@@ -270,9 +270,11 @@ def _figure_text(value):
     return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else ""
 
 
-def _with_error(value, error):
+def _measured_with_error(value, error):
     """Return a value with its error as text; '' where the value is not known."""
-    return with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
+    return (
+        value_with_error(value, error) if isinstance(value, float) and math.isfinite(value) else ""
+    )
 
 
 DETECTOR = NightDetector()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.pages.text_formatting import with_error
+from ccdflow.pages.text_formatting import value_with_error
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import amplifier_prefix
 
@@ -42,7 +42,7 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
         claims = _wrong_claims(value, error, value_used, header)
         if claims:
             remarks.append(
-                f"{prefix}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
+                f"{prefix}{name.replace('_', ' ')} {value_with_error(value, error)} {unit} is"
                 f" measured, {', '.join(claims)}"
             )
         if name == "gain" and not math.isfinite(value_used):
@@ -53,8 +53,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
                 else "neither profile nor header has a gain"
             )
             remarks.append(
-                f"{prefix}{lack_words}: the measured {with_error(value, error)} electrons per adu"
-                " is used"
+                f"{prefix}{lack_words}: the measured {value_with_error(value, error)}"
+                " electrons per adu is used"
             )
     return remarks
 

@@ -39,7 +39,7 @@ def noise_sentences(context, records, *, includes_spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    includes_spectra : bool
+    includes_spectra : bool, optional
         Whether spectra count: their lines add to the measured noise.
 
     Returns
@@ -59,7 +59,7 @@ def nights_of_odd_noise(context, records, *, includes_spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    includes_spectra : bool
+    includes_spectra : bool, optional
         Whether spectra count.
 
     Returns

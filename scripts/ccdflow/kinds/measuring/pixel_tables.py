@@ -37,7 +37,7 @@ def write_product(context, record, cards, images=(), **tables):
         The record without stamp and content.
     cards : list of (str, object, str)
         Keyword, value and comment of each card of the primary HDU.
-    images : sequence of (str, numpy.ndarray)
+    images : sequence of (str, numpy.ndarray), optional
         Name and pixels, (ny, nx) each.
     **tables : dict of str to (str, numpy.ndarray)
         By the names of their HDUs, as `plaintables.table_hdu` takes them.
@@ -161,7 +161,7 @@ def read_night_bad_pixels(path, night, sources_used, shapes, *, reads_weak_pixel
         Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     shapes : sequence of (int, int)
         (ny, nx) of each image.
-    reads_weak_pixels : bool
+    reads_weak_pixels : bool, optional
         Whether to read the table of low pixels as well.
 
     Returns

@@ -31,7 +31,7 @@ from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.nights.night_masters import NightMasters, exposure_of
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import figure_text, with_error
+from ccdflow.pages.text_formatting import figure_text, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
@@ -231,7 +231,7 @@ class Shutter(MeasurementKind):
             return ""
         affected_times = [time for time, _ in times_and_errors]
         largest_error = max(error for _, error in times_and_errors)
-        times = f"of {_span_of_times(affected_times)} s"
+        times_in_words = f"of {_span_of_times(affected_times)} s"
         exposures_of_flats, words_on_flats = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected_times[0]:
             words_on_flats = f", because their flats are of {_span_of_times(exposures_of_flats)} s"
@@ -242,7 +242,7 @@ class Shutter(MeasurementKind):
         )
         frames = "frame" if len(affected_times) == 1 else "frames"
         return (
-            f"{len(affected_times)} {frames} of its night, {times}, would be off by up to"
+            f"{len(affected_times)} {frames} of its night, {times_in_words}, would be off by up to"
             f" {100 * largest_error:.2g} % between parts of the image{words_on_flats}: {remedy}"
         )
 
@@ -335,7 +335,9 @@ def _table_cells(group, record):
         setup_words(group.shared),
         _span_of_times(sorted(exposures)),
         *(figure_text(1e3 * data[name], 3) for name in ("least", "largest", "error")),
-        "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
+        ""
+        if data["mean"] is None
+        else value_with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
         figure_text(data["chi2"], 3),
     )
 

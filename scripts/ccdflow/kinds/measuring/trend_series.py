@@ -52,7 +52,7 @@ class FigureSeries:
 
         Parameters
         ----------
-        epochs : sequence of str
+        epochs : sequence of str, optional
             Nights with which the camera's epochs begin.
 
         Returns
@@ -106,7 +106,7 @@ def figure_series(context, *, first_night=""):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    first_night : str
+    first_night : str, optional
         The first night that counts.
 
     Returns

@@ -133,7 +133,7 @@ class Trends(ArchiveProduct):
         return {} if record is None else {"trends": record.key}
 
     def overview(self, context):
-        """Return the section on steps: pictures of the last nights, and the table."""
+        """Return the section on steps: pictures of the last nights, and a table; None for none."""
         record = context.made_record(self.path_prefix) if self.is_enabled(context) else None
         if record is None:
             return None

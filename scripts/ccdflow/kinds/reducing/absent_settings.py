@@ -71,7 +71,7 @@ def _minority_and_warning(name, rows):
     Returns
     -------
     minority : list of ccdflow.run.rawframes.rows.Row
-        None where all frames have the setting, or all lack it.
+        Empty where all frames have the setting, or all lack it.
     warning : str
     """
     rows_without = [row for row in rows if row.facts[name] in (None, "")]

@@ -181,8 +181,10 @@ class Frame(Kind):
         """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
         row = context.row_of_product(record.product)
         facts = row.facts
-        seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
-        words = [facts["type"], facts["filter"], seconds, facts["object"]]
+        exposure_in_words = (
+            f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
+        )
+        words = [facts["type"], facts["filter"], exposure_in_words, facts["object"]]
         description = "  ".join(str(word) for word in words if word)
         if record.status != job_records.MADE:
             return [(row.file, description, [f"{record.status}: {record.reason}"])]

@@ -205,11 +205,11 @@ def _flag_texts(row, data):
     """Yield the warning on amplifiers without signal; biases, darks and flats get it elsewhere."""
     flags = data.get("flags")
     if flags and row.facts["type"] not in MASTER_KINDS:
-        names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
+        names_in_words = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
         yield (
             f"{_ROW_TOPIC}no signal",
-            f"no pixel has a signal in the amplifiers {names}; allowed: pixels between dark and"
-            " saturated; they are masked; look at the raw frame",
+            f"no pixel has a signal in the amplifiers {names_in_words}; allowed: pixels between"
+            " dark and saturated; they are masked; look at the raw frame",
         )
 
 

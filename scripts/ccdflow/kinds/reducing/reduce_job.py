@@ -360,7 +360,7 @@ def _reduce_in_memory(frame):
 
 
 def _refuse_lit_overscan(frame, reduced):
-    """Raise `LitOverscan` for a flat whose overscan holds data: trimming would lose the data.
+    """Raise `LitOverscan` for an exposed flat whose overscan holds data, which trimming would lose.
 
     Only flats are refused. Other frames may have no light, and the same read noise in the overscan
     as in the data.
@@ -434,8 +434,8 @@ def _figures_of_strips(frame, reduced):
     """
     if not _has_unconfirmed_overscan(frame):
         return None
-    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.row_noises.values()]
-    is_dark = bool(is_dark_by_amplifier) and all(is_dark_by_amplifier)
+    flags_of_dark = [rows.is_strip_dark for rows in reduced.row_noises.values()]
+    is_dark = bool(flags_of_dark) and all(flags_of_dark)
     return {"axis": _axis_of_strips(frame), "dark": is_dark}
 
 
@@ -487,7 +487,10 @@ _SECTION_FACTS = ("datasec", "biassec", "ccdsec")
 
 
 def _has_unconfirmed_overscan(frame):
-    """Return whether only the profile tells that strips of a frame are an overscan."""
+    """Return whether only the profile tells that strips of a frame are an overscan.
+
+    True also where a card contradicts the profile.
+    """
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_of_profile = frame.geometry.source == "profile" and has_strips
     has_sections = any(frame.row.facts[name] for name in _SECTION_FACTS)

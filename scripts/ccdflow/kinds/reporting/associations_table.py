@@ -121,7 +121,11 @@ class Associations(ArchiveProduct):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Return whether the file of the table has one line for each step, besides the headings."""
+        """Return whether nights can be closed: the table has one line for each step, and headings.
+
+        True also without a table to check: calibration is off, no frame has a step, or this run
+        copies the lines of closed nights.
+        """
         if not self.is_enabled(context) or context.closed_nights is not None:
             return True
         n_steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
@@ -227,7 +231,7 @@ class Associations(ArchiveProduct):
         return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
     def overview(self, context):
-        """Return the section on the frames of each night and type, and on the missing masters."""
+        """Return the section on the frames of each night, and on missing masters; None for none."""
         if not self.overview_basis(context):
             return None
         matrix = _kept_coverage(context)
@@ -247,7 +251,7 @@ class Associations(ArchiveProduct):
         )
 
     def section(self, context, night):
-        """Return the section on the masters and the noise of a night's frames."""
+        """Return the section on the masters and the noise of a night's frames; None for none."""
         blocks = night_forecast.blocks_of(context, night) if self.is_enabled(context) else []
         if not blocks:
             return None
@@ -472,9 +476,9 @@ def table_lines(context):
     """Yield the cells of each line of the table: a line for each frame and step."""
     for group in SCIENCE.calibrated_groups(context):
         record = context.outcome(group.product)
-        is_calibrated = "no" if _is_refused(context, group, record) else "yes"
+        calibrated_cell = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):
-            yield [group.product, group.night, *table_cells(context, answer), is_calibrated]
+            yield [group.product, group.night, *table_cells(context, answer), calibrated_cell]
 
 
 def table_cells(context, answer):

@@ -303,11 +303,11 @@ def _sentences_on_claims(context, groups):
             or abs(measured_noise / claimed_noise - 1) <= CLAIM_TOLERANCE
         ):
             continue
-        percent = f"{100 * abs(measured_noise / claimed_noise - 1):.0f} %"
+        percentage = f"{100 * abs(measured_noise / claimed_noise - 1):.0f} %"
         sentences.append(
             f"{group.camera} {figures['amplifier']}: the read noise is {measured_noise:.3g}"
-            f" electrons, {percent} {'more' if measured_noise > claimed_noise else 'less'} than the"
-            f" {claimed_noise:.3g} that are claimed; this, or the gain of {figures['gain']:.3g}"
+            f" electrons, {percentage} {'more' if measured_noise > claimed_noise else 'less'} than"
+            f" the {claimed_noise:.3g} that are claimed; this, or the gain of {figures['gain']:.3g}"
             " electrons per adu, is wrong."
         )
     return sentences

@@ -20,7 +20,7 @@ from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, with_error
+from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
@@ -166,7 +166,7 @@ class MastersPicture(CalibrationPicture):
         return super().page_basis(context, night) | entry
 
     def section(self, context, night):
-        """Return the section on a night's darks and flats."""
+        """Return the section on a night's darks and flats; None for none."""
         groups = self.drawn_groups(context, night)
         if not groups:
             return None
@@ -250,20 +250,22 @@ class SciencePicture(CalibrationPicture):
         )
 
     def section(self, context, night):
-        """Return the section on a night's calibrated frames."""
+        """Return the section on a night's calibrated frames; None for none."""
         groups = SCIENCE.night_groups(context, night)
         if not groups:
             return None
         records = [r for group in groups if (r := context.made_record(group.product)) is not None]
         grades = Counter(record.data["grade"] for record in records)
-        counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
+        counts_in_words = ", ".join(
+            f"{number} of grade {grade}" for grade, number in sorted(grades.items())
+        )
         sentence = count(sum(grades.values()), "calibrated frame")
         units = {short_unit(record.data["unit"]) for record in records}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
             "Calibrated frames",
-            (f"{sentence}: {counts}." if counts else f"{sentence}.",),
+            (f"{sentence}: {counts_in_words}." if counts_in_words else f"{sentence}.",),
             (
                 "A: everything of the same night and exact; B: a master of another night, cut from"
                 " a larger window, or a dark scaled down or of unknown temperature; C: a step is"
@@ -337,7 +339,7 @@ def _master_lines(context, group, name):
     ]
     names = [each["amplifier"] for each in record.data["quality"]]
     for number, each in enumerate(record.data["quality"]):
-        ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
+        ratio = value_with_error(each["noise_ratio"], each["noise_ratio_error"])
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
             # A master that stays as it was, because its job failed, has a reason.
@@ -384,7 +386,7 @@ def _figures_of(group, each):
     unit = short_unit(each["unit"])
     if group.kind == DARK_KIND.name:
         return (
-            f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
+            f"{value_with_error(each['rate'], each['rate_error'])} {unit}/s,"
             f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above neighbours),"
             f" glow {_figure_text(each['glow'], 3)} {unit}/s"
         )

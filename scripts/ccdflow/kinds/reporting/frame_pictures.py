@@ -113,7 +113,7 @@ def drawn_frames(context, night, *, draws_missing_frames=False):
     ----------
     context : ccdflow.run.context.Context
     night : str
-    draws_missing_frames : bool
+    draws_missing_frames : bool, optional
         Whether frames whose raw file is missing count, as in an earlier picture.
 
     Returns

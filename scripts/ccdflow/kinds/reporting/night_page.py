@@ -190,13 +190,13 @@ def _recipe_in_words(context, night, camera):
     sentences = []
     amplifiers = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
     if amplifiers:
-        strips = "; ".join(
+        strips_text = "; ".join(
             " and ".join(strip.to_fits() for strip in amplifier.overscan)
             for amplifier in amplifiers
         )
         direction = _DIRECTION_WORDS[amplifiers[0].along]
         sentences.append(
-            f"The {level_in_words(recipe)} of the overscan {strips} was subtracted {direction}"
+            f"The {level_in_words(recipe)} of the overscan {strips_text} was subtracted {direction}"
         )
     else:
         sentences.append("No overscan was subtracted")

@@ -235,8 +235,8 @@ def _name_regions(panel, frame, profile):
             drawable_text(strip.amplifier)
         )
     for (start, stop), amplifiers in names.items():
-        amplifier_names = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
-        _write_tag(panel, (start + stop) / 2 + 0.5, f"used {amplifier_names}".strip(), _USED_INK)
+        names_in_words = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
+        _write_tag(panel, (start + stop) / 2 + 0.5, f"used {names_in_words}".strip(), _USED_INK)
     for start, stop in _image_ranges(frame, profile):
         _write_tag(panel, (start + stop) / 2 + 0.5, "image", DATA_COLOUR)
     if frame.header_region is not None and header_differs(frame):

@@ -219,7 +219,8 @@ def _draw_drift(raster, box, amplifiers, unit):
         lines.append((list(times), [level - centre for level in each.levels], centre))
     changes = _finite_values(value for _, change, _ in lines for value in change)
     if not changes:
-        return write_sentence(raster, box, "No bias level was measured.")
+        write_sentence(raster, box, "No bias level was measured.")
+        return
     entries = _legend_entries(amplifiers)
     entries = [
         (colour, f"{text}: {centre:.1f} {unit}", mark)
@@ -237,7 +238,7 @@ def _draw_drift(raster, box, amplifiers, unit):
     for number, (times, change, _) in enumerate(lines):
         panel.curve(times, change, _colour_of_amplifier(number), THIN_LINE)
         panel.dots(times, change, _colour_of_amplifier(number), MARKS[number % len(MARKS)])
-    return panel.legend(entries)
+    panel.legend(entries)
 
 
 def _draw_pairs(raster, box, amplifiers, unit):
@@ -256,9 +257,8 @@ def _draw_pairs(raster, box, amplifiers, unit):
         [*claimed_noises, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
     )
     if not noises:
-        return write_sentence(
-            raster, box, "There was no pair of biases to measure the read noise from."
-        )
+        write_sentence(raster, box, "There was no pair of biases to measure the read noise from.")
+        return
     entries = [
         entry
         for entry, amplifier in zip(_legend_entries(amplifiers), amplifiers, strict=False)
@@ -284,7 +284,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
         )
         if math.isfinite(amplifier.claimed_noise):
             panel.dashes(amplifier.claimed_noise, _colour_of_amplifier(number))
-    return panel.legend(entries)
+    panel.legend(entries)
 
 
 def _draw_structure(raster, box, amplifiers, unit):
@@ -308,7 +308,8 @@ def _draw_structure(raster, box, amplifiers, unit):
                 error = error if math.isfinite(error) else 0.0
                 rows.append((f"{short_name}, {line}s", value, error, _colour_of_amplifier(number)))
     if not rows:
-        return write_sentence(raster, box, "No structure was measured.")
+        write_sentence(raster, box, "No structure was measured.")
+        return
     largest = max(value + error for _, value, error, _ in rows)
     y_range = len(rows) - _BEFORE_NEXT_ROW, -_ABOVE_FIRST_ROW
     panel = PlotPanel(raster, box, (0, _BARS_END * largest or 1.0), y_range)
@@ -317,7 +318,7 @@ def _draw_structure(raster, box, amplifiers, unit):
         pale_colour = lighter_colour(colour, _PALE_OPACITY)
         panel.block(0, value, position - _HALF_BAR, position + _HALF_BAR, pale_colour)
         panel.block(max(0.0, value - error), value + error, position, position, INK)
-    return panel.legend([(INK, "± 1 standard error")])
+    panel.legend([(INK, "± 1 standard error")])
 
 
 def _draw_gain_by_number(raster, box, amplifiers, unit):
@@ -335,7 +336,8 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         [1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)]
     )
     if most_frames == 1:
-        return write_sentence(raster, box, "No biases were combined.")
+        write_sentence(raster, box, "No biases were combined.")
+        return
     counts = np.geomspace(1, most_frames, _CURVE_POINTS)
     drawn_noises, curves = [], []
     for number, amplifier in enumerate(amplifiers):
@@ -368,4 +370,4 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
         panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=_MARK_SIZE)
-    return panel.legend(entries)
+    panel.legend(entries)

@@ -183,7 +183,7 @@ def _draw_border(panel, region, colour, *, is_dashed=False):
         Gets the border.
     region : ccdflow.camera.sections.Region
     colour : str
-    is_dashed : bool
+    is_dashed : bool, optional
         Whether the line is dashed.
     """
     panel.add_patch(

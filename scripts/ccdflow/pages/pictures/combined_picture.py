@@ -177,8 +177,10 @@ def combined_sentence(combined):
             parts[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
         percent = 100 * combined.rejected
-        share = f"{percent:.2g}" if percent >= _LEAST_PERCENT or not percent else "less than 0.001"
-        parts.append(f"{share} % of the values rejected as outliers")
+        share_in_words = (
+            f"{percent:.2g}" if percent >= _LEAST_PERCENT or not percent else "less than 0.001"
+        )
+        parts.append(f"{share_in_words} % of the values rejected as outliers")
     return (
         "; ".join(parts)
         + ". The lines are means of the middle half of the pixels of each column and row:"
@@ -285,7 +287,7 @@ def bin_edges(values, centre, reach, bins=60):
     values : numpy.ndarray of shape (n,), float32 or float64
     centre, reach : float
         The middle of the bins, and the least distance of the outermost edges from it.
-    bins : int
+    bins : int, optional
         Approximate number of bins.
 
     Returns

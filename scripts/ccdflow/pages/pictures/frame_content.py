@@ -238,7 +238,10 @@ def _strip_pixels(frame, region):
 
 
 def header_differs(frame):
-    """Return whether the overscan section of the header is not the used one."""
+    """Return whether the header names an overscan section that is not a used strip.
+
+    False without strips.
+    """
     if not frame.header_biassec or not frame.strips:
         return False
     if frame.header_region is None:
@@ -484,7 +487,10 @@ def _level_and_noise(frame, strip):
 
 
 def _limits_of_scale(levels_and_noises, values, is_in_strip):
-    """Return the ends of a scale that shows strips, half their noise, and values near theirs."""
+    """Return the ends of a scale that shows strips, half their noise, and values near theirs.
+
+    None if no pixel of the strips is finite.
+    """
     is_finite = np.isfinite(values)
     strip_values = values[is_in_strip & is_finite]
     if strip_values.size == 0:

@@ -50,7 +50,7 @@ def shades():
 
 
 def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", has_rows=True):
-    """Draw an image with its axes and its colour scale.
+    """Draw an image with its axes and its colour scale; return its corners.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     raster.draw_text(left, top - TO_TITLE, title, INK, points=TITLE_POINTS)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
     finite_values = values[is_finite]
-    has_beyond = (
+    are_values_beyond = (
         bool((finite_values < colour_scale.low).any()),
         bool((finite_values > colour_scale.high).any()),
     )
-    _draw_scale(raster, corners, colour_scale, unit, has_beyond)
+    _draw_scale(raster, corners, colour_scale, unit, are_values_beyond)
     return corners
 
 
@@ -167,7 +167,7 @@ def _draw_axes(raster, corners, shape, *, has_rows):
         )
 
 
-def _draw_scale(raster, corners, scale, unit, has_beyond):
+def _draw_scale(raster, corners, scale, unit, are_values_beyond):
     """Draw the colour scale; an end beyond which values lie is an arrow.
 
     Parameters
@@ -177,19 +177,22 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
         Left, top, right and bottom of the image, pixels of the picture.
     scale : ccdflow.pages.pictures.scales.LinearScale or ccdflow.pages.pictures.scales.AsinhScale
     unit : str
-    has_beyond : (bool, bool)
+    are_values_beyond : (bool, bool)
         Whether values lie below the scale, and above it.
     """
     _, top, right, bottom = corners
     left, right = right + _SCALE_GAP, right + _SCALE_GAP + _SCALE_WIDTH
     middle = (left + right) / 2
     colours = shades()
-    first, last = top + _ARROW_LENGTH * has_beyond[1], bottom - _ARROW_LENGTH * has_beyond[0]
+    first, last = (
+        top + _ARROW_LENGTH * are_values_beyond[1],
+        bottom - _ARROW_LENGTH * are_values_beyond[0],
+    )
     rows = (np.arange(last - first)[::-1] + 0.5) / max(1, last - first)
     raster.put(left, first, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
-    if has_beyond[0]:
+    if are_values_beyond[0]:
         raster.polygon([(left, last), (right, last), (middle, bottom)], colours[0])
-    if has_beyond[1]:
+    if are_values_beyond[1]:
         raster.polygon([(left, first), (right, first), (middle, top)], colours[-1])
     values, texts = scale.ticks(
         max(2, min(_MOST_SCALE_TICKS, (last - first) // _SCALE_TICK_PIXELS))

@@ -150,7 +150,7 @@ def _mark_nights(axes, positions_by_night, nights, *, color, linestyle="-", has_
     nights : iterable of str
     color, linestyle : str
         As of Matplotlib.
-    has_names : bool
+    has_names : bool, optional
         Whether the names of the nights are written beside the lines.
     """
     for night in nights:

@@ -48,7 +48,7 @@ def write_batch(session, batch, *, is_queued=False):
     ----------
     session : ccdflow.run.session.Session
     batch : ccdflow.run.batches.batch_splitting.Batch
-    is_queued : bool
+    is_queued : bool, optional
         Whether a cluster job of the batch may still be in the queue after this process has ended.
 
     Returns

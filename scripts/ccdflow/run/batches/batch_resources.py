@@ -51,11 +51,11 @@ def memory(size, *, attempt=1, combine_memory=1000, threads=2):
     ----------
     size : ccdflow.run.job.Size
         Size of the batch.
-    attempt : int
+    attempt : int, optional
         From 1: the second attempt asks for twice the memory, the third for three times.
-    combine_memory : float
+    combine_memory : float, optional
         Memory for combining, in MB; the default is that of `limits: combine_memory`.
-    threads : int
+    threads : int, optional
         The default is the least that `cores` returns.
 
     Returns

@@ -61,7 +61,7 @@ def split(session, *, is_split_by_night, writes_files=True):
     is_split_by_night : bool
         Whether each night gets a batch of its own (for a cluster). Otherwise a batch has as many
         nights as hold ``frames_per_batch`` frames. A night with more frames is split into parts.
-    writes_files : bool
+    writes_files : bool, optional
         Whether the batches' files are written.
 
     Returns

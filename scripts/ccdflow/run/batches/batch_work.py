@@ -36,7 +36,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     threads : int
     parent : int, optional
         The process that this one must not outlive.
-    say : callable
+    say : callable, optional
         Called with each line for the user or the log.
 
     Returns

@@ -73,7 +73,7 @@ def try_lock(path):
         file.close()
 
 
-def _no_sign():
+def _note_nothing():
     """Do nothing: no other process watches whether this one still waits."""
 
 
@@ -143,12 +143,12 @@ def claim(
     ----------
     batch : path-like
         The batch's file.
-    say : callable
+    say : callable, optional
         Called with a line if this process has to wait, and with a second line if the holder gives
         no sign of life.
-    most_silent_seconds : float
+    most_silent_seconds : float, optional
         Seconds without a sign of life after which the holder counts as dead.
-    poll_seconds : float
+    poll_seconds : float, optional
         Seconds between two tries to take the lock.
     signs : SignsOfLife, optional
         Shared by all waits of this process.
@@ -161,13 +161,13 @@ def claim(
     Raises
     ------
     Withdrawn
-        If the batch is gone.
+        If the batch is gone or withdrawn.
     """
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
     file = _wait_for_process(
-        batch, say, most_silent_seconds, poll_seconds, _no_sign, signs or SignsOfLife()
+        batch, say, most_silent_seconds, poll_seconds, _note_nothing, signs or SignsOfLife()
     )
     if is_withdrawn(batch):
         if file is not None:
@@ -209,7 +209,7 @@ def wait_for(
     say=print,
     most_silent_seconds=MOST_SILENT_SECONDS,
     poll_seconds=_POLL_SECONDS,
-    note_life=_no_sign,
+    note_life=_note_nothing,
     signs=None,
 ):
     """Wait until no process works on a batch, without locking it.

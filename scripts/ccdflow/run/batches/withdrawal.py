@@ -26,7 +26,7 @@ def withdraw(results, *, is_run_over=False):
     Parameters
     ----------
     results : path-like
-    is_run_over : bool
+    is_run_over : bool, optional
         Whether the batches are those of this process, whose jobs have all ended.
 
     Returns
@@ -100,9 +100,9 @@ def removable_records(files, records_of_busy_batches, results):
     """
     if not records_of_busy_batches:
         return files
-    records_needed = set().union(*records_of_busy_batches.values())
+    products_of_busy_batches = set().union(*records_of_busy_batches.values())
     return [
         path
         for path in files
-        if paths.parse_done(os.path.relpath(path, results))[0] not in records_needed
+        if paths.parse_done(os.path.relpath(path, results))[0] not in products_of_busy_batches
     ]

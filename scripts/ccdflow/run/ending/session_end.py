@@ -123,7 +123,7 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
         The context of the session, or of a plan of all nights that was made since.
     moved_line : str
         The line on a results folder that was moved; '' if it was not.
-    files_not_read : dict of str to int or None
+    files_not_read : dict of str to int or None, optional
         As `closing_lines` takes it.
 
     Returns

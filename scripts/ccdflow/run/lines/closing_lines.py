@@ -26,11 +26,11 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 def why_failed(session):
     """Return the line that says why a completed run counts as a failure."""
     if session.failed_records:
-        jobs = count(len(session.failed_records), "job")
+        jobs_in_words = count(len(session.failed_records), "job")
         products_made = "all else"
         if session.waiting_records:
             products_made = "all else that needs none of them"
-        return f"{jobs} failed; {products_made} is made, see the lines above"
+        return f"{jobs_in_words} failed; {products_made} is made, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"

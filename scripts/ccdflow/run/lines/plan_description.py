@@ -89,8 +89,8 @@ def _lines_on_jobs(plan):
                 f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:
-            number = count(len(jobs_of_kind), *kind.nouns)
-            lines.append(f"{number} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
+            number_in_words = count(len(jobs_of_kind), *kind.nouns)
+            lines.append(f"{number_in_words} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
     reports = [kind for kind in kinds if kind.is_report]
     if reports:
         numbers = _counts_of_reports(reports, jobs)
@@ -185,8 +185,8 @@ def _lines_on_moves(plan):
     ]
     lines += more_line(len(products_moved) - _MOST_LINES)
     if n_deleted := len(plan.files_to_retire) - len(products_moved):
-        number = count(n_deleted, "page, picture or table", "pages, pictures, tables")
-        lines.append(f"{number} to be removed: nothing is left to be shown there")
+        number_in_words = count(n_deleted, "page, picture or table", "pages, pictures, tables")
+        lines.append(f"{number_in_words} to be removed: nothing is left to be shown there")
     return lines
 
 
@@ -212,8 +212,10 @@ def _reasons_in_words(jobs):
     reasons_in_order = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # The nights are the same for all reasons, so they are named once.
-        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in reasons_in_order)
-        return "; ".join(filter(None, [counts, nights_in_words(reasons_in_order[0][1])]))
+        counts_in_words = ", ".join(
+            f"{len(nights)} {reason}" for reason, nights in reasons_in_order
+        )
+        return "; ".join(filter(None, [counts_in_words, nights_in_words(reasons_in_order[0][1])]))
     return "; ".join(
         ", ".join(filter(None, [f"{len(nights)} {reason}", nights_in_words(nights)]))
         for reason, nights in reasons_in_order
@@ -229,7 +231,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     most_lines : int, optional
         Number of lines at most, beside one with the number of lines left out. If there are more
         frames, each line is on all frames with one reason: it has the first and their number.
-    leave_out : set of str
+    leave_out : set of str, optional
         Reduced frames that get no line, because other lines name them.
 
     Returns

@@ -104,9 +104,9 @@ class Progress:
 
         Parameters
         ----------
-        is_set_aside : bool
+        is_set_aside : bool, optional
             Whether the frame was set aside.
-        is_other_product : bool
+        is_other_product : bool, optional
             Whether a product other than a frame is counted.
         """
         with self._lock:
@@ -154,9 +154,9 @@ class Progress:
     def line(self, now):
         """Return the progress line at a time of the clock."""
         count = self.count
-        made_products = f"{count.other_products} of {self.n_other_products} {self.other_words}"
+        products_in_words = f"{count.other_products} of {self.n_other_products} {self.other_words}"
         if not self.n_frames:
-            return f"ccdflow: {made_products}"
+            return f"ccdflow: {products_in_words}"
         text = f"ccdflow: {count.frames} of {self.n_frames} frame{'s' * (self.n_frames != 1)}"
         rate = self._rate(now)
         if rate:
@@ -166,7 +166,7 @@ class Progress:
         if count.set_aside:
             text += f", {count.set_aside} set aside"
         if self.n_other_products and (count.other_products or count.frames >= self.n_frames):
-            text += f"; {made_products}"
+            text += f"; {products_in_words}"
         return text
 
     def _rate(self, now):

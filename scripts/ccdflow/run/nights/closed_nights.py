@@ -257,14 +257,15 @@ def read_closed_nights(results):
     shared_values = columns.shared_values
     if not isinstance(shared_values, dict) or shared_values.get("form") != _version_of_note():
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
-    if shared_values["files"] != _stamps_of_noted_files(results):
+    closed_nights = ClosedNights(columns)
+    if not closed_nights.is_current_in(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if shared_values["since"] and set(late_notes.read_late_notes(results).heads) != {
         "rows",
         "records",
     }:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
-    return ClosedNights(columns)
+    return closed_nights
 
 
 @cache
@@ -290,6 +291,8 @@ def remove_closed_nights(results):
 
 def note_all_nights(context, state, older_headers):
     """Note all nights of an archive in which nothing is to be done.
+
+    The note is removed if nights depend on each other.
 
     Parameters
     ----------

@@ -197,7 +197,8 @@ class _Changes:
         Raises
         ------
         NeedsWholePlan
-            For the first folder or file that belongs to no open night.
+            For the first folder or file that belongs to no open night, and for a frame that is
+            gone or whose path is no plain name.
         """
         folders = {posixpath.dirname(file) for file in rows}
         segments = {paths.segment(row.night) for row in rows.values()}

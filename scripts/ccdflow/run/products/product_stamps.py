@@ -120,7 +120,7 @@ class _Sweep:
         ----------
         folder, prefix : str
             The path of the folder, and its path relative to the results folder.
-        parents : tuple of (int, int)
+        parents : tuple of (int, int), optional
             Device and inode of each folder above it.
         is_link : bool
             Whether the folder is a link.

@@ -36,7 +36,7 @@ def remove_product(results, product, *, raw=None):
     Returns
     -------
     Path or None
-        Its new path; None if it was deleted or absent.
+        Its new path; None if it was deleted, or is absent or a folder.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def lines_on_unmoved(unmoved_products, *, most_lines=5):
     ----------
     unmoved_products : dict of str to Exception
         By product, the error.
-    most_lines : int
+    most_lines : int, optional
         Number of products that get a line; the others are counted. The default is chosen: enough
         to show a pattern.
 

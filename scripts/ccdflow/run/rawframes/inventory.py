@@ -37,7 +37,7 @@ def update(
         Called with (read so far, to read).
     products_to_reread : set of str, optional
         Products whose raw files are read again if they are set aside; None for all.
-    cores : int
+    cores : int, optional
         Number of processes that may read headers.
     stamps_of_files : dict of str to tuple, optional
         Size and times of each raw file of the folder, which is then not searched.

@@ -48,8 +48,8 @@ def _line_on_camera(camera, rows):
     imagetyp = first.facts["imagetyp"]
     problem = f"{imagetyp!r} is no known type" if imagetyp else "no card says it"
     rules = _texts_of_rules(rows)
-    types = ", ".join(each for each in TYPES if each != "other")
-    choice = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
+    types_in_words = ", ".join(each for each in TYPES if each != "other")
+    choice = f" ({_ANY_TYPE}: {types_in_words})" if any(_ANY_TYPE in rule for rule in rules) else ""
     return (
         f"image type unknown: {camera}: {first.file}{number_text}: {problem}, so they are in no"
         f" master and not calibrated; if these rules are right, write into"
@@ -63,6 +63,7 @@ def biasless_lines(store):
 
     Amateurs often take darks and dark flats, and no bias. A dark of a few seconds has next to no
     dark current, and can serve as a bias: with it the bias level of all other darks is known.
+    A camera gets no line if no exposure of its darks is known.
 
     Parameters
     ----------

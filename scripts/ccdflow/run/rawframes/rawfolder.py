@@ -420,7 +420,7 @@ def read_mounts(table=_MOUNT_TABLE):
 
     Parameters
     ----------
-    table : path-like
+    table : path-like, optional
         As Linux writes it: see proc_pid_mountinfo(5).
 
     Returns

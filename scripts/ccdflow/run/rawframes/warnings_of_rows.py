@@ -24,7 +24,7 @@ def warning_lines(store, *, most_lines=MOST_LINES):
     Parameters
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    most_lines : int
+    most_lines : int, optional
         Kinds that are named; one line counts all others.
 
     Returns
@@ -159,7 +159,9 @@ def lines_on_absent_biases(store, types):
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
-    counts = ", ".join(f"{number} {frame_type}" for frame_type, number in sorted(types.items()))
+    counts_in_words = ", ".join(
+        f"{number} {frame_type}" for frame_type, number in sorted(types.items())
+    )
     types_of_short_darks = Counter(
         row.facts["imagetyp"]
         for row in rows
@@ -170,4 +172,4 @@ def lines_on_absent_biases(store, types):
         name = types_of_short_darks.most_common(1)[0][0]
         rule = type_rule_text("bias", imagetyp=[name], exptime=[("max", 0)])
         remedy = f"in a profile, types: [{rule}]"
-    return [f"no combined bias: no frame is of type bias ({counts}); {remedy}"]
+    return [f"no combined bias: no frame is of type bias ({counts_in_words}); {remedy}"]

@@ -119,7 +119,7 @@ class State:
         frames has a name that begins with ``raw/``.
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
-    kinds : KindFacts
+    kinds : KindFacts or None
         The values of the kinds that ``general`` contains.
     """
 
@@ -324,7 +324,9 @@ def read_seal(results):
 
 
 def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
-    """Write the seal of a run that found nothing to do, unless the next run may find work.
+    """Write the seal and the note of closed nights, unless the next run may find work.
+
+    The run has found nothing to do.
 
     Parameters
     ----------

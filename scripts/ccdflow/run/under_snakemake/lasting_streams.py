@@ -69,7 +69,7 @@ def outlast(handlers=()):
 
     Parameters
     ----------
-    handlers : iterable of logging.Handler
+    handlers : iterable of logging.Handler, optional
         Handlers that write to one of the two streams: they get the stream that replaces it.
     """
     for name in ("stdout", "stderr"):

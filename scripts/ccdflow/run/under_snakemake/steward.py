@@ -48,7 +48,7 @@ _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
 class JobFailed(Exception):
-    """A job could not leave its record."""
+    """A job could not leave its record, or a product that was asked for was not made."""
 
 
 class Steward:
@@ -442,13 +442,15 @@ class Steward:
         unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
         if not unfinished_batches:
             return
-        names = first_named([batch.name for batch in unfinished_batches], 4)
-        count = f"{len(unfinished_batches)} of {len(self.batches)} batches were not finished"
-        yield f"{count} ({names}): run again"
+        names_in_words = first_named([batch.name for batch in unfinished_batches], 4)
+        count_in_words = (
+            f"{len(unfinished_batches)} of {len(self.batches)} batches were not finished"
+        )
+        yield f"{count_in_words} ({names_in_words}): run again"
         if self.messages.signals and not self.was_interrupted:
-            names = ", ".join(sorted(self.messages.signals))
+            names_in_words = ", ".join(sorted(self.messages.signals))
             yield (
-                f"a process was ended from outside ({names});"
+                f"a process was ended from outside ({names_in_words});"
                 " if nobody did that, it may have been for lack of memory"
             )
 

@@ -159,7 +159,7 @@ class TerminalMessages:
         return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
 
     def prepare_to_show(self, text, **message):
-        """Clear the progress line if a message of Snakemake goes to the terminal.
+        """Clear the progress line for a message of Snakemake; return whether the message is shown.
 
         Parameters
         ----------

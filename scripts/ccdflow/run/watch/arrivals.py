@@ -231,7 +231,7 @@ def file_system_of(path, mounts="/proc/self/mountinfo"):
     Parameters
     ----------
     path : path-like
-    mounts : path-like
+    mounts : path-like, optional
         As Linux writes it: see proc_pid_mountinfo(5).
 
     Returns

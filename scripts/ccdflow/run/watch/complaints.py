@@ -86,7 +86,7 @@ class Complaints:
         ----------
         text : str
             '' where there is none.
-        subject : str
+        subject : str, optional
             The thing that has the problem.
         """
         former_text = self._problems.get(subject, "")

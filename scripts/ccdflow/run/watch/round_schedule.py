@@ -57,7 +57,7 @@ class RoundSchedule:
 
         Parameters
         ----------
-        is_busy : bool
+        is_busy : bool, optional
             Whether another run is at work: to try its lock once more costs nothing.
         """
         self._earliest_begin = self._clock() + (0.0 if is_busy else _RETRY_SECONDS)
@@ -69,7 +69,7 @@ class RoundSchedule:
 
         Parameters
         ----------
-        has_failure : bool
+        has_failure : bool, optional
             Whether a product failed: the whole round, which plans the product anew, is due at once.
         """
         rest = 0.0 if has_failure else max(_LEAST_REST_SECONDS, _REST_FACTOR * self._whole_seconds)
@@ -81,7 +81,7 @@ class RoundSchedule:
 
         Parameters
         ----------
-        is_busy : bool
+        is_busy : bool, optional
             See `note_problem`.
         """
         self._whole_due = self._clock() + _RETRY_SECONDS
@@ -96,10 +96,10 @@ class RoundSchedule:
 
         Parameters
         ----------
-        is_open : bool
+        is_open : bool, optional
             Whether the round had a problem, or a frame is still being written: another whole round
             follows after a pause. Otherwise none is due.
-        may_be_repaired : bool
+        may_be_repaired : bool, optional
             Whether a product failed, or waits for one that did: another whole round tries it again,
             after a pause that doubles each time and is no shorter than the usual rest.
         """

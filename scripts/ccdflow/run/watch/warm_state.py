@@ -166,9 +166,9 @@ class WarmState:
         ----------
         new_frames : dict of str to tuple
             Raw frames that are new or were incomplete before, with their stamps.
-        nights_owed : set of str
+        nights_owed : set of str, optional
             Nights whose lists and pages were put off.
-        makes_pages : bool
+        makes_pages : bool, optional
             Whether lists and pages are planned; otherwise they are put off, and the earlier frames
             of a night are not gone through.
 

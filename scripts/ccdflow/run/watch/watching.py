@@ -299,7 +299,7 @@ class Watch:
         return stamps
 
     def is_due(self):
-        """Return whether a whole round is due, or a file has gone."""
+        """Return whether a whole round is due, a file has gone, or a profile has changed."""
         is_time = self.schedule.is_whole_due()
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 

@@ -233,7 +233,7 @@ def _verify_image(opened, hdu):
 
 
 def _image_of(opened, hdu, header):
-    """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
+    """Return an HDU's `RemadeCalibratedImage`, and whether its reduced frame is in electrons."""
     account, first_header = opened.account, opened.first_header
     reduced_header = opened.reduced_hdus[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
@@ -249,7 +249,7 @@ def _image_of(opened, hdu, header):
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, first_header, reduced_header, bias)
     unit, converts, is_in_electrons = _unit_of(reduced_header, readouts)
-    image = remade_calibration.CalibratedImage(
+    image = remade_calibration.RemadeCalibratedImage(
         account=account, reduced=opened.reduced_hdus[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
         places_without_level=tuple(
@@ -268,7 +268,7 @@ def _verify_errors(header, error_header, image, stored_planes, smooth_light, has
     ----------
     header, error_header : astropy.io.fits.Header
         Headers of the image, and of its UNCERT extension.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
         Smooth light of the image.
@@ -359,7 +359,7 @@ def _compare_pixels(pixels, image, step, *, steps):
     Parameters
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     step : float
         Half of the step in which pixels are stored; 0 for exact ones.
     steps : int
@@ -382,7 +382,7 @@ def _check_step_cards(header, first_header, image, account):
     ----------
     header, first_header : astropy.io.fits.Header
         Headers of the image, and of the first HDU.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     """
     check_required(header, first_header, "calibrated")
@@ -413,7 +413,7 @@ def _check_gain(header, first_header, image, reduced_header, results):
     ----------
     header, first_header : astropy.io.fits.Header
         Headers of the image, and of the first HDU.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     reduced_header : astropy.io.fits.Header
         Header of the reduced frame's image.
     results : pathlib.Path
@@ -551,7 +551,7 @@ def _check_mask(mask, image, sources):
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
         Mask of the product.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     sources : MaskSources
     """
     opened, header, stored_planes = sources.opened, sources.header, sources.stored_planes

@@ -17,6 +17,8 @@ _START_OF_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature 
 # Relative rounding of degrees in a reason, and their absolute rounding: they have two or three
 # digits.
 _ROUNDING_DEGREES = 0.006
+# Matches the words of a reason that follows from cards: nights between, a cut, a scale.
+_REASON_OF_CARDS = re.compile(r"\d+ nights? |cut to its pixels |scaled (up|down) by ")
 # Patterns that match reasons, and the best grade of a frame with such a reason.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
@@ -82,21 +84,27 @@ def _check_reasons(first_header, reasons, needed_patterns):
     for reason in reasons:
         kind, _, words = reason.partition(" ")
         is_needed = any(re.match(pattern, reason) for pattern in needed_patterns)
-        is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
+        is_of_cards = _REASON_OF_CARDS.match(words) is not None
         if kind in ("bias", "dark", "flat") and is_of_cards and not is_needed:
             raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
         if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first_header:
             raise Differs(f"HISTORY has {_UNKNOWN_TEMPERATURE!r}, and DARKDTMP is there")
-        if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
-            card_value = first_header.get("DARKDTMP")
-            degrees = (card_value or 0.0) * (1 if match[2] == "warmer" else -1)
-            rounding = _ROUNDING_DEGREES * (1 + abs(degrees))
-            if abs(float(match[1]) - degrees) > rounding:
-                raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {card_value}")
+        _check_degrees(first_header, reason)
         if reason.startswith("shutter not corrected") and "SHUTCOR" in first_header:
             raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
         if reason.startswith("no UNCERT") and "SKYPRED" in first_header:
             raise Differs(f"HISTORY has {reason!r}, and SKYPRED is there")
+
+
+def _check_degrees(first_header, reason):
+    """Raise if a reason in HISTORY has other degrees than DARKDTMP."""
+    match = re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason)
+    if match is None:
+        return
+    card_value = first_header.get("DARKDTMP")
+    degrees = (card_value or 0.0) * (1 if match[2] == "warmer" else -1)
+    if abs(float(match[1]) - degrees) > _ROUNDING_DEGREES * (1 + abs(degrees)):
+        raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {card_value}")
 
 
 def _grade_of(reason):

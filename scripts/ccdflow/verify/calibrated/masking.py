@@ -123,7 +123,7 @@ def add_not_linear(expected, mask, image, header, reduced_header):
         Changed in place.
     mask : numpy.ndarray of shape (ny, nx), int16
         The product's.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     header : astropy.io.fits.Header
         Header of the calibrated image.
     reduced_header : astropy.io.fits.Header
@@ -151,7 +151,7 @@ def add_uncovered(expected, image):
     ----------
     expected : ExpectedMask
         Changed in place.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     """
     if not image.is_covered.all():
         expected.add(NO_DATA, ~image.is_covered)
@@ -193,7 +193,7 @@ def add_scaled_dark(expected, image, stored_planes):
     ----------
     expected : ExpectedMask
         Gets the bits.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
         The frame, calibrated again.
     stored_planes : StoredPlanes
         Pixels of the product.
@@ -224,7 +224,7 @@ def _add_noise_of_dark(expected, image, stored_planes):
     Parameters
     ----------
     expected : ExpectedMask
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     stored_planes : StoredPlanes
         Both its variance terms and its errors are known.
     """
@@ -321,7 +321,7 @@ def pixels_without_light(mask, image, opened, stored_planes):
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         Mask of the product; without one the masters and the tables of bad pixels give the flags.
-    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
     opened : ccdflow.verify.calibrated.calibrated_verdict.OpenedFrame
     stored_planes : StoredPlanes
 

@@ -62,7 +62,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class CalibratedImage:
+class RemadeCalibratedImage:
     """An image of a calibrated frame, and the images that it is made again from.
 
     Attributes
@@ -146,7 +146,7 @@ class CalibratedImage:
             return (self._multiply_by_gains(image, rows), self._multiply_by_gains(terms, rows))
 
     def _multiply_by_gains(self, image, rows):
-        """Multiply rows of the image by the gains, in place, if its unit is electrons."""
+        """Multiply rows by the gains, in place, if the image gets electrons; return the rows."""
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
@@ -216,7 +216,7 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     header, reduced_header : astropy.io.fits.Header
         Headers of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
-    margin : float
+    margin : float, optional
         Adu that are added to the saturated value.
 
     Returns
@@ -243,7 +243,7 @@ def check_sky(header, image, variance_terms, smooth_light, mask):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight or None
     mask : numpy.ndarray of shape (ny, nx), int16, or None
@@ -388,7 +388,7 @@ def check_noise_cards(header, image, variance_terms):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
 
     Raises
@@ -446,7 +446,7 @@ def check_saturation(header, image, reduced_header):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     reduced_header : astropy.io.fits.Header
         Header of the reduced frame.
 
@@ -490,7 +490,7 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
         Stored planes of the product, with errors and variance terms. Errors are made again from
         the stored pixels; from remade pixels where the stored ones were rounded to steps.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
         Smooth light of the frame.
     has_no_light : numpy.ndarray of shape (ny, nx), bool
@@ -575,7 +575,7 @@ def check_overscan_noise(header, image, variance_terms):
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
-    image : CalibratedImage
+    image : RemadeCalibratedImage
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms
 
     Raises

@@ -305,7 +305,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_li
     rows : slice
     variance_terms : VarianceTerms
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
-    step : float
+    step : float, optional
         Half of the step in which errors are stored; 0 for exact ones.
 
     Returns

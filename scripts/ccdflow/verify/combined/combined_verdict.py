@@ -110,8 +110,8 @@ def verify_combined(headers, path, results, compares_all_rows):
             makers |= remade.makers
             n_bands = len(bands)
     extent = "all rows" if compares_all_rows else f"{n_bands} bands of {_BAND_ROWS} rows"
-    programs = " and ".join(sorted(makers))
-    compared = f"float32 rounding with {programs}, {extent}"
+    programs_in_words = " and ".join(sorted(makers))
+    compared = f"float32 rounding with {programs_in_words}, {extent}"
     return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
@@ -191,7 +191,7 @@ class RemadeImage:
         Largest difference so far, in the unit of the product.
     makers : set of str
         The functions of ccdproc by which rows were made again.
-    n_rejected : list of int
+    rejected_counts_of_limits : list of int
         Number of values that the lower and the higher limit rejected so far.
     n_invalid : int
         Number of values that are not finite, so far.
@@ -207,12 +207,12 @@ class RemadeImage:
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
         self.n_pixels, self.largest_difference, self.makers = 0, 0.0, set()
-        self.n_rejected = [0, 0]
+        self.rejected_counts_of_limits = [0, 0]
         self.n_invalid = 0
         self._is_compared = np.zeros(self.shape[0], bool)
         self._light = None
-        self._counts_rejections = (
-            compares_all_rows or self.extension("COUNT") or self.extension("UNCERT")
+        self._counts_rejections = compares_all_rows or any(
+            self.extension(name) is not None for name in ("COUNT", "UNCERT")
         )
 
     def extension(self, name):
@@ -292,7 +292,7 @@ class RemadeImage:
         self.n_pixels += int(np.count_nonzero(is_new)) * image.shape[1]
         self._is_compared[rows] = True
         for place, count in enumerate(remade.rejected_counts):
-            self.n_rejected[place] += int(count[is_new].sum())
+            self.rejected_counts_of_limits[place] += int(count[is_new].sum())
         self.n_invalid += int(remade.invalid_counts[is_new].sum())
 
     def _compare_mask(self, rows, remade):
@@ -353,7 +353,7 @@ class RemadeImage:
             If the rows do not allow the number of a card.
         """
         for keyword, fewest, most_values in (
-            ("NREJECT", *sorted(self.n_rejected)),
+            ("NREJECT", *sorted(self.rejected_counts_of_limits)),
             ("NINVALID", self.n_invalid, self.n_invalid),
         ):
             card_value = number_of_card(self.header.get(keyword))

@@ -151,7 +151,7 @@ def scatter(values, least=DIGITAL_NOISE):
     Parameters
     ----------
     values : numpy.ndarray of any shape, float64
-    least : float
+    least : float, optional
         Scatter of rounding to whole adu, in the unit of the values.
 
     Returns

@@ -69,12 +69,17 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
             with np.errstate(invalid="ignore"):
                 is_kept &= ~(np.abs(stack - centre) > limit)
     is_finite = np.isfinite(stack)
-    combined = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
-    images = [combine_kept_values(stack, is_kept, account.method) for is_kept in combined]
+    are_in_mean = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
+    images = [combine_kept_values(stack, is_in_mean, account.method) for is_in_mean in are_in_mean]
     variances = None
     if account.method == "average":
         variances = _variance_by_source(
-            images[1], combined[1], model=(fixed, slope), levels=levels, charge=charge, light=light
+            images[1],
+            are_in_mean[1],
+            model=(fixed, slope),
+            levels=levels,
+            charge=charge,
+            light=light,
         )
     is_good &= ~is_empty
     return RemadeRows(
@@ -133,7 +138,7 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
 
 
 def add_variances(remade, prepared, account, hdu, rows, surroundings):
-    """Add the variances of the noise model to rows of darks or flats that ccdproc combined.
+    """Return rows of darks or flats that ccdproc combined, with variances by the noise model.
 
     Parameters
     ----------
@@ -207,7 +212,7 @@ def _noise_terms(models, rows, shape, missing_keyword="MODRN"):
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
         Number of these rows, and of the columns.
-    missing_keyword : str
+    missing_keyword : str, optional
         The keyword that an older header lacks, for the error.
     """
     if not models:

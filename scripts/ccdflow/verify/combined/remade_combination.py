@@ -37,7 +37,7 @@ def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejec
     rows : slice
     surroundings : callable, optional
         Takes rows, and returns the light around their pixels, (ny, nx); darks need it.
-    counts_rejections : bool
+    counts_rejections : bool, optional
         Whether the rejected values of biases are counted: ccdproc counts none.
 
     Returns

@@ -259,7 +259,7 @@ def check_level_noise(name, value, header, readout, *, factor=1.0):
     header : astropy.io.fits.Header
     readout : VerifiedAmplifier
         The amplifier, with a known read noise.
-    factor : float
+    factor : float, optional
         One adu in the unit of the card.
 
     Raises

@@ -56,7 +56,8 @@ def check_sums(content):
     Raises
     ------
     Differs
-        If an HDU lacks CHECKSUM or DATASUM, or one is wrong for its bytes.
+        If the headers cannot be read, an HDU lacks CHECKSUM or DATASUM, one is wrong for its bytes,
+        or there are bytes behind the pixels of an HDU.
 
     Notes
     -----
@@ -132,9 +133,9 @@ def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSO
         The value of the card; None where there is none.
     value : float
         Made again.
-    rtol : float
+    rtol : float, optional
         Allowed difference, relative.
-    atol : float
+    atol : float, optional
         Allowed difference, absolute.
 
     Raises
@@ -159,9 +160,9 @@ def check_figure(header, keyword, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUT
     keyword : str
     value : float
         Made again.
-    rtol : float
+    rtol : float, optional
         Allowed difference, relative.
-    atol : float
+    atol : float, optional
         Allowed difference, absolute.
 
     Raises
@@ -299,9 +300,9 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
         Type of numbers whose steps are allowed.
     steps : float
         Number of allowed steps.
-    scale : float or numpy.ndarray of the same shape, float64
+    scale : float or numpy.ndarray of the same shape, float64, optional
         Least value whose steps count.
-    allowance : float
+    allowance : float, optional
         Difference that is allowed beside the steps, in the unit of the pixels.
 
     Returns
@@ -311,7 +312,7 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
     Raises
     ------
     Differs
-        If a pixel differs by more.
+        If a pixel differs by more, or is NaN in one image alone, or the shapes differ.
     """
     if image.shape != remade.shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {remade.shape}")

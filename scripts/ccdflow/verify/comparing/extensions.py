@@ -62,17 +62,18 @@ def check_extensions(
         Indices of the HDUs that hold an image.
     kinds : sequence of str
         Kinds of extensions that an image may have, out of 'UNCERT', 'MASK' and 'COUNT', in order.
-    needed_kinds : sequence of str
+    needed_kinds : sequence of str, optional
         Kinds that each image must have.
-    pixel_types : tuple of int
+    pixel_types : tuple of int, optional
         Values of BITPIX that an image may have; the default is that of float32.
-    mask_type : int
+    mask_type : int, optional
         BITPIX of MASK; the default is that of int16, of calibrated frames and masters.
 
     Raises
     ------
     Differs
-        If an extension is absent, unknown or not in its place.
+        If an extension is absent, unknown or not in its place, or an HDU has other pixels or cards
+        than its kind.
     """
     image_indices = sorted(image_indices)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in image_indices for kind in kinds}
@@ -154,7 +155,7 @@ def check_packed(first_header, image):
     Raises
     ------
     Differs
-        If a card is absent or has another value.
+        If a card is absent, has another value or another place.
     """
     cards_of_first, cards_of_image = _cards_but_on_pixels(first_header), _cards_but_on_pixels(image)
     for cards, other_cards, holder in (
@@ -184,7 +185,7 @@ def check_names(header, source, *, must_have=True):
     Parameters
     ----------
     header, source : astropy.io.fits.Header
-    must_have : bool
+    must_have : bool, optional
         Whether an image that is not a first HDU has the names that its source has.
 
     Raises

@@ -155,7 +155,7 @@ def check_cards(header, sources, origin, *, must_have=True):
     sources : list of astropy.io.fits.Header
         Headers of the source; where the first one lacks a card, another one may have it.
     origin : CardOrigins
-    must_have : bool
+    must_have : bool, optional
         Whether the header must have all cards of the first source but the omissible ones.
 
     Raises

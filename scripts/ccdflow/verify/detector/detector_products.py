@@ -188,7 +188,7 @@ class NightOfMap(NamedTuple):
     night: str
     sources: list[str]
     lines: fits.FITS_rec
-    weak_pixels: fits.FITS_rec
+    weak_pixels: fits.FITS_rec | None
     header: fits.Header
 
 

@@ -84,9 +84,9 @@ def measure_contrast(pairs, bits, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
         Pixels of a combined flat and their errors, infinite where they do not count.
     bits : OpenBits
         Changed in place.
-    low_sigma : float
+    low_sigma : float, optional
         Sigma by which a low pixel is below its neighbours.
-    parts : sequence of (slice, slice)
+    parts : sequence of (slice, slice), optional
         Regions that make up the image: pixels are compared with others of their region.
 
     Returns
@@ -185,7 +185,9 @@ def _find_deep_parts(flat, is_usable, limit_shift):
 
 
 def faint_and_bright(levels):
-    """Return the indices of the faint and of the bright flats; None if all are of one level.
+    """Return the indices of the faint and of the bright flats.
+
+    None if all are of one level, or a level has too few.
 
     Parameters
     ----------

@@ -587,7 +587,9 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
 
 
 def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
-    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one.
+    """Return the `OpenBits` of an amplifier by flats of two levels.
+
+    None if the flats are of one level, the gain is unknown, or the bias level is not subtracted.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class OpenBits:
             Values of these pixels, and their limits. NaN is above no limit.
         place : index, optional
             Part of the image.
-        margin : float
+        margin : float, optional
             Distance that is added to the fraction of the limit within which a value is near.
         """
         half_width = NEAR_LIMIT_FRACTION * np.abs(limit) + margin

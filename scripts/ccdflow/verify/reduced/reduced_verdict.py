@@ -281,9 +281,12 @@ def _top_shown_by(values, top):
     if values.dtype.kind not in "iu" or values.dtype.itemsize != 2:
         return top
     highest = int(values.max())
-    bits = f"{highest:016b}" if highest >= 0 else ""
-    is_end = bits.strip("0") == "1" * bits.count("1") and 10 <= bits.count("1") <= 15
-    is_end &= bits.startswith("1") or bits.endswith("1")
+    digits_of_highest = f"{highest:016b}" if highest >= 0 else ""
+    is_end = (
+        digits_of_highest.strip("0") == "1" * digits_of_highest.count("1")
+        and 10 <= digits_of_highest.count("1") <= 15
+    )
+    is_end &= digits_of_highest.startswith("1") or digits_of_highest.endswith("1")
     return float(highest) if is_end and np.count_nonzero(values == highest) >= 2 else top
 
 
@@ -487,13 +490,18 @@ def _moved_section(keyword, header, raw_headers, amplifier):
     raw_header = raw_headers[amplifier.hdu]
 
     def card_value_of(name):
-        """Return a raw card's value, of the first HDU for a file's only image without the card."""
+        """Return a raw card's value, of the first HDU for a file's only image without the card.
+
+        None without the card.
+        """
         is_in_first_header = name not in raw_header and len(images) == 1
         return (raw_headers[0] if is_in_first_header else raw_header).get(name)
 
-    all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
+    section_of_all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
     chip = _ends_of_section(card_value_of(keyword))
-    data = _ends_of_section(card_value_of("DATASEC") or card_value_of("TRIMSEC") or all_pixels)
+    data = _ends_of_section(
+        card_value_of("DATASEC") or card_value_of("TRIMSEC") or section_of_all_pixels
+    )
     if chip is None or data is None:
         return None
     lengths = header["NAXIS1"], header["NAXIS2"]

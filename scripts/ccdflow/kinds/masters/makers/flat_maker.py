@@ -125,10 +125,10 @@ class FlatMaker(ExposedMasterMaker):
         # Levels and noise are measured in the scale of the members, which are in adu.
         factors = _gain_factors(work)
         inverse_factors = {name: 1 / factor for name, factor in factors.items()}
-        members = (
+        flat_in_adu_scale = (
             _multiply_amplifiers(work, image, combined, inverse_factors) if factors else combined
         )
-        figures_by_flats = flat_figures.measure_flat(members, hours=work.hours)
+        figures_by_flats = flat_figures.measure_flat(flat_in_adu_scale, hours=work.hours)
         is_in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if is_in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)

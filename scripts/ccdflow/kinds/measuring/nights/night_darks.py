@@ -23,7 +23,7 @@ from ccdflow.robust import median_of_numbers
 
 
 def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
-    """Flag an amplifier's pixels by its darks.
+    """Flag an amplifier's pixels by its darks; return its dark current.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
         Mask of the image; changed in place.
     hot_rate : float
         A pixel is hot at this many electrons a second above its surroundings.
-    threads : int
+    threads : int, optional
         The flags do not depend on it.
 
     Returns

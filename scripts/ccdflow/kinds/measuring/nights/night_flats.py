@@ -62,7 +62,7 @@ def transfer_of(night, image, amplifier):
 
 
 def flag_by_flats(night, image, bad_pixels, *, low_sigma):
-    """Flag weak pixels and deep columns of the combined flats.
+    """Flag weak pixels and deep columns of the combined flats; return the useful sources.
 
     Parameters
     ----------

@@ -202,7 +202,8 @@ class NightMasters:
     def read_noise(self, amplifier):
         """Return the read noise of an amplifier, adu, its error, and whether it was measured.
 
-        The first master that has a bias with a measured noise gives it.
+        The first master that has a bias with a measured noise gives it. Without such a bias it is
+        that of profile or header, or else `_ASSUMED_READ_NOISE`.
 
         Parameters
         ----------

@@ -25,11 +25,11 @@ def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
         A pixel is hot at this many electrons a second above its surroundings.
-    includes_ccdmask : bool
+    includes_ccdmask : bool, optional
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
-    low_sigma : float
+    low_sigma : float, optional
         Sigma by which a low pixel is below its neighbours in all flats together.
-    threads : int
+    threads : int, optional
         The findings do not depend on it.
 
     Returns
