@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
-from ccdflow.run.rawframes.rawfolder import find_frames
+from ccdflow.run.rawframes.rawfolder import check_presence, find_frames
 from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
 from ccdflow.run.rawframes.row_reader import RawRowReader
@@ -46,6 +46,11 @@ def update(
     -------
     gone : list of str
         Files with rows in the store that are no longer in the folder.
+
+    Raises
+    ------
+    UserError
+        If the folder is away, or goes away while headers are read.
     """
     now = time.time() if now is None else now
     store.rewritten_files.clear()
@@ -64,6 +69,9 @@ def update(
     read_rows = RawRowReader(settings, hashes, now)
     files = [(file, stamps[file], _known_row(store, file)) for file in stale_files]
     _read_headers(store, read_rows, files, cores=cores, progress=progress)
+    if any(store.rows[file].stamp == () for file in stale_files):
+        # Some files may not have been read because the whole folder went away meanwhile.
+        check_presence(settings.raw, settings.results)
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)

@@ -46,6 +46,8 @@ class FrameLines:
         self._begun_lines = begun_lines
         # Frames of which a product was made before.
         self._frames_made_again = set()
+        # Products that were not made because the raw folder went away.
+        self._unread_products = set()
         # Products still to be made, by frame; nights for whose lists the lines wait.
         self._products_left, self._nights_with_lists = {}, set(nights_put_off)
         for job in jobs:
@@ -71,8 +73,10 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
-        # All products that wait for another one have a line together, after the round.
-        has_report = kind.reports_frames and record.status != job_records.WAITING
+        # All products that wait for another one have a line together, after the round, and so have
+        # all frames that a raw folder took away with it.
+        has_own_line = record.status != job_records.WAITING and not self._is_unread(record)
+        has_report = kind.reports_frames and has_own_line
         reports = (
             kind.frame_reports(self._context, self._complaints.word_record(record))
             if has_report
@@ -90,6 +94,16 @@ class FrameLines:
                 self._note_product(record.product)
             elif kind.reports_frames:
                 self.say_all()
+
+    def _is_unread(self, record):
+        """Return whether a frame's product was not made because the raw folder went away."""
+        source = record.data.get(job_records.MISSING_SOURCE)
+        if job_records.RAW_AWAY in record.data or (
+            record.status == job_records.REFUSED and source in self._unread_products
+        ):
+            self._unread_products.add(record.product)
+            return True
+        return False
 
     def _note_product(self, product):
         """Note that a product of a frame was made; after its last product, say the frame's line."""
