@@ -57,8 +57,7 @@ class Session:
     failed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; filled when the run ends, as are the next four lists.
     postponed_records : list of ccdflow.run.job_records.Record
-        Jobs of products other than frames that were left for the next run, because a source has
-        gone or changed.
+        Jobs that were left for the next run, because a raw file has gone or changed.
     waiting_records : list of ccdflow.run.job_records.Record
         Jobs whose products keep their earlier version, because a source could not be made.
     provisional_records : list of ccdflow.run.job_records.Record

@@ -91,13 +91,14 @@ def lines_on_masters(kind, context, records):
 def _lines_on_refused(kind, context, records):
     """Return the lines on masters that were refused; each remedy is in the first line it fits."""
     lines, remedies = [], set()
+    files_left = [row.file for row in context.store.rows.values() if row.status == ARRIVING_STATUS]
     for record in records:
         if record.status != job_records.REFUSED:
             continue
-        remedy = _remedy_of(kind, context, record)
+        n_left, may_have_more = _frames_left(context, record, files_left)
+        remedy = _remedy_of(kind, context, record, n_left=n_left, may_have_more=may_have_more)
         words = f"; {remedy}" if remedy and remedy not in remedies else ""
         remedies.add(remedy)
-        n_left, _ = _frames_left(context, record)
         if n_left and is_below_minimum(record):
             verb = "is" if n_left == 1 else "are"
             words = f"; {n_left} of its frames {verb} {LEFT_FOR_NEXT_RUN}{words}"
@@ -105,7 +106,7 @@ def _lines_on_refused(kind, context, records):
     return first_lines(lines, _MOST_REFUSED, f"more, see {kind.table}")
 
 
-def _remedy_of(kind, context, record):
+def _remedy_of(kind, context, record, *, n_left, may_have_more):
     """Return the remedy for a master that was refused; '' where its reason or another line has it.
 
     Parameters
@@ -115,6 +116,9 @@ def _remedy_of(kind, context, record):
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
         Record of the refused master.
+    n_left : int
+    may_have_more : bool
+        As `_frames_left` returns them.
 
     Returns
     -------
@@ -124,9 +128,7 @@ def _remedy_of(kind, context, record):
         return ""
     members = record.data.get("members", ())
     if is_below_minimum(record):
-        n_lacking = kind.configuration(context)["minimum"] - len(members)
-        n_left, may_have_more = _frames_left(context, record)
-        n_lacking -= n_left
+        n_lacking = kind.configuration(context)["minimum"] - len(members) - n_left
         if n_lacking <= 0:
             return ""
         if n_left or may_have_more:
@@ -143,7 +145,7 @@ def _remedy_of(kind, context, record):
     )
 
 
-def _frames_left(context, record):
+def _frames_left(context, record, files_left):
     """Return the number of frames of a group that are left, and whether there may be more.
 
     Parameters
@@ -151,6 +153,8 @@ def _frames_left(context, record):
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
         Record of the master.
+    files_left : list of str
+        All raw files that are left for the next run.
 
     Returns
     -------
@@ -159,9 +163,8 @@ def _frames_left(context, record):
     may_have_more : bool
         Whether frames in its folders are still being written, whose headers are not known.
     """
-    group = context.find_group(record.product)
+    group = context.find_group(record.product) if files_left else None
     files = set(group.files) if group is not None else set()
-    files_left = [row.file for row in context.store.rows.values() if row.status == ARRIVING_STATUS]
     folders = set(map(posixpath.dirname, files))
     others_left = (file for file in files_left if file not in files)
     return (

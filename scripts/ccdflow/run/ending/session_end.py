@@ -195,14 +195,11 @@ def _fold_records(session):
     session.waiting_records = [
         record for record in unmade_records if record.status == job_records.WAITING
     ]
-    first_kind = context.chain.first.name
     session.unread_records = [
         record for record in unmade_records if job_records.RAW_AWAY in record.data
     ]
     session.postponed_records = [
-        record
-        for record in unmade_records
-        if record.status == job_records.GONE and record.kind != first_kind
+        record for record in unmade_records if record.status == job_records.GONE
     ]
     products_that_stay = retiring.products_to_keep(session.plan, unmade_records)
     products_that_leave = [

@@ -56,7 +56,7 @@ def closing_lines(
     ----------
     context : ccdflow.run.context.PageContext
     failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run; jobs of products other than frames that were left for the next run.
+        Failed jobs of this run, and jobs that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.
     files_not_read : iterable of str, optional
@@ -72,7 +72,10 @@ def closing_lines(
         context.results, failed_records
     )
     lines += [
-        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}"
+        for record in postponed_records
+        # Frames have lines by their rows.
+        if record.kind != context.chain.first.name
     ]
     lines += lines_on_kept
     lines += lines_on_frames_set_aside(

@@ -29,19 +29,18 @@ def line_on_raw_away(session, after_remedy=RUN_AGAIN):
     """
     context = session.context
     numbers = Counter(record.kind for record in session.unread_records)
+    n_frames = numbers.pop(context.chain.first.name, 0)
     products = [
-        count(numbers[kind.name], "frame") if kind is context.chain.first
-        else count(numbers[kind.name], *kind.nouns)
-        for kind in context.chain
-        if numbers[kind.name]
-    ]  # fmt: skip
-    verb = "read" if numbers[context.chain.first.name] == numbers.total() else "made"
+        count(numbers[kind.name], *kind.nouns) for kind in context.chain if numbers[kind.name]
+    ]
+    losses = [f"{count(n_frames, 'frame')} could not be read"] if n_frames else []
+    losses += [f"{listing(products)} could not be made"] if products else []
     reason = session.unread_records[0].data[job_records.RAW_AWAY]
     remedy = _BRING_BACK
     if not rawfolder.why_away(context.raw, context.results):
         remedy = "it is there now: leave it there"
     return (
         f"{context.raw}: the raw folder went away while the run went on ({reason}):"
-        f" {listing(products)} could not be {verb}; earlier products are kept;"
+        f" {listing(losses)}; earlier products are kept;"
         f" {remedy}{after_remedy}"
     )
