@@ -1,11 +1,13 @@
 """The raw folder goes away while a run goes on, as an unmounted disk does, and comes back."""
 
+import errno
 import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from refused_folders import refuse_folder
 from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
@@ -334,3 +336,50 @@ def test_the_presence_of_a_raw_folder_is_known_by_its_first_frame(tmp_path, monk
     raw.rename(tmp_path / "elsewhere")
     Path(raw).touch()
     assert rawfolder.why_away(raw) == "there is no such folder"
+
+
+def test_a_raw_folder_that_may_not_be_read_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    refuse_folder(monkeypatch, str(raw), PermissionError, errno.EACCES, "Permission denied")
+    with pytest.raises(UserError, match="Permission denied") as caught:
+        rawfolder.find_frames(raw)
+    assert str(caught.value).startswith(f"{raw}: raw: cannot be read (Permission denied) (found ")
+
+
+# -- lines on many frames, and names in another encoding -------------------------------------------
+
+
+def test_frames_of_a_folder_that_share_their_reason_have_one_line(sandbox):
+    """Five have a line each; six of one folder are a single line, which gives their number."""
+    sandbox.put_small(f"{NIGHTS[1]}/more", 2, night=NIGHTS[1])
+    sandbox.run()
+    gone = sorted((sandbox.raw / NIGHTS[0]).iterdir())
+    more = sorted((sandbox.raw / NIGHTS[1]).iterdir())[:5]
+    for path in (*gone, *more):
+        path.unlink()
+    lines = [line for line in sandbox.run().lines if line.startswith("raw file missing: ")]
+    reason = "it was deleted or moved; its product is kept"
+    first, number = f"{NIGHTS[0]}/{gone[0].name}", len(gone)
+    assert number == 8
+    assert lines == [
+        f"raw file missing: {first} (the first of {number} frames): {reason}",
+        *(f"raw file missing: {NIGHTS[1]}/{path.name}: {reason}" for path in more),
+    ]
+
+
+def test_names_that_python_reads_in_another_encoding_end_the_run_with_one_line(sandbox):
+    sandbox.put("f\u00fcnf.fits.gz", 3, size=SMALL_FRAME)
+    assert sandbox.run().status == 0
+    before = products(sandbox.results)
+    (sandbox.raw / "new.fits").write_bytes((sandbox.raw / "f\u00fcnf.fits.gz").read_bytes())
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    outcome = sandbox.snakemake(env=ascii_only.items())
+    assert outcome.status == 1
+    assert outcome.lines == [
+        r"f\udcc3\udcbcnf.fits.gz: Python does not read the names of files as UTF-8, and this one"
+        " has letters beyond ASCII (found 'ascii'); allowed: utf-8; set PYTHONUTF8=1, and run again"
+    ]
+    assert "Traceback" not in outcome.output
+    assert products(sandbox.results) == before
+    assert sandbox.snakemake(env={**ascii_only, "PYTHONUTF8": "1"}.items()).status == 0

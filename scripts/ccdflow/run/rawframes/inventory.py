@@ -7,10 +7,12 @@ from the store. It holds no times, so that it changes only if a value changes.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
+from ccdflow.errors import UserError
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
 from ccdflow.run.rawframes.rawfolder import check_presence, find_frames
@@ -50,7 +52,7 @@ def update(
     Raises
     ------
     UserError
-        If the folder is away, or goes away while headers are read.
+        If the folder is away, or goes away while headers are read, or if names cannot be read.
     """
     now = time.time() if now is None else now
     store.rewritten_files.clear()
@@ -59,6 +61,7 @@ def update(
         if stamps_of_files is None
         else (stamps_of_files, {})
     )
+    _check_encoding([*stamps, *store.rows])
     hashes = ReadingHashes(settings)
     stale_files = [
         file
@@ -78,6 +81,33 @@ def update(
     if settings.is_case_insensitive:
         refuse_spellings(store, stamps)
     return sorted(set(store.rows) - set(stamps) - set(problems))
+
+
+def _check_encoding(files):
+    """Raise `UserError` if this process reads names of files otherwise than the last one did.
+
+    With ASCII or Latin-1, as some locales have it, the letters of a name become others: its frame
+    would be a new one, and the earlier name could not be written.
+
+    Parameters
+    ----------
+    files : list of str
+        Paths of the raw files on the disk and in the notes.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return
+    name = next((file for file in files if not file.isascii()), None)
+    if name is not None:
+        raise UserError(
+            "Python does not read the names of files as UTF-8, and this one has letters beyond"
+            " ASCII",
+            file=ascii(name)[1:-1],
+            value=encoding,
+            allowed="utf-8",
+            remedy="set PYTHONUTF8=1",
+            needs_run=True,
+        )
 
 
 def _known_row(store, file):

@@ -220,7 +220,8 @@ def _error_without_frames(raw, problems):
         name = min(problems)
         return UserError(
             problems[name].text,
-            file=str(raw / name),
+            # The raw folder itself has the name `/`, by which `pathlib` would leave it.
+            file=str(raw / name.removeprefix("/")),
             keyword="raw",
             value=str(raw),
             remedy=problems[name].remedy,
