@@ -71,9 +71,9 @@ def bring_back(sandbox):
 
 def check_lines(sandbox, lines, n_unread, reason=REASONS[GOES]):
     """Assert that one line tells of the raw folder, and none of a frame, a master, a remedy."""
-    (told,) = [line for line in lines if "the raw folder went away" in line]
+    (line_on_folder,) = [line for line in lines if "the raw folder went away" in line]
     pictures = r"( and [12] pictures? of frames could not be made)?"
-    assert re.sub(pictures, "", told) == (
+    assert re.sub(pictures, "", line_on_folder) == (
         f"{sandbox.raw}: the raw folder went away while the run went on ({reason}): {n_unread}"
         " frames could not be read; earlier products are kept; mount its disk or move it back,"
         " and run again"
@@ -83,7 +83,7 @@ def check_lines(sandbox, lines, n_unread, reason=REASONS[GOES]):
     assert f"{n_unread} left for the next run; table: " in lines[-1]
 
 
-def reduced(sandbox):
+def reduced_frames(sandbox):
     """Return the bytes of the reduced frames."""
     made = products(sandbox.results)
     return {name: made[name] for name in made if name.startswith("reduced/")}
@@ -122,7 +122,7 @@ def check_the_rest(sandbox, missing):
 )
 def test_a_raw_folder_that_goes_away_is_one_line_and_a_failure(sandbox, number, how, config):
     outcome = sandbox.snakemake(code=goes_away(sandbox, number, how), config=config)
-    made = reduced(sandbox)
+    made = reduced_frames(sandbox)
     assert outcome.status == 1
     assert len(made) < N_FRAMES
     assert bool(made) == bool(number)
@@ -142,9 +142,8 @@ def test_products_asked_for_by_name_have_the_one_line_too(sandbox):
     wanted = f"reduced/{NIGHTS[0]}/bias0.fits"
     outcome = sandbox.snakemake(f"{sandbox.results}/{wanted}", code=goes_away(sandbox, 0))
     assert outcome.status == 1
-    told = [line for line in outcome.lines if "the raw folder went away" in line]
-    assert len(told) == 1
-    assert ": 1 frame could not be read; " in told[0]
+    (line_on_folder,) = [line for line in outcome.lines if "the raw folder went away" in line]
+    assert ": 1 frame could not be read; " in line_on_folder
     assert [line for line in outcome.lines if "the product is not made" in line]
     bring_back(sandbox)
     assert sandbox.snakemake(f"{sandbox.results}/{wanted}").status == 0
@@ -204,7 +203,7 @@ def test_a_folder_that_is_back_before_the_end_is_named_with_another_remedy(sandb
     (line,) = [line for line in outcome.lines if "the raw folder went away" in line]
     assert line.endswith("; it is there now: leave it there, and run again")
     assert ": 1 frame could not be read" in line
-    missing = all_reduced() - reduced(sandbox).keys()
+    missing = all_reduced() - reduced_frames(sandbox).keys()
     assert len(missing) == 1
     check_the_rest(sandbox, missing)
 
@@ -234,7 +233,9 @@ def test_single_frames_that_are_left_give_no_remedy_for_their_master(sandbox, mo
     check_the_rest(sandbox, {f"reduced/{NIGHTS[0]}/bias{number}.fits" for number in (0, 1)})
 
 
-def test_a_master_that_lacks_more_than_what_is_left_says_how_many(sandbox, monkeypatch):
+def test_a_master_that_lacks_more_than_the_frames_left_has_the_rest_for_its_remedy(
+    sandbox, monkeypatch
+):
     sandbox.config["bias"] = {"minimum": 6}
     path, make = sandbox.raw / NIGHTS[0] / "bias0.fits.gz", kinds.make
 
@@ -253,7 +254,7 @@ def test_a_master_that_lacks_more_than_what_is_left_says_how_many(sandbox, monke
 
 
 def test_a_frame_still_being_written_may_be_the_one_that_lacks(sandbox):
-    """Its header is not known yet, so the remedy is on a condition."""
+    """The remedy has a condition: the header of that frame is not known yet."""
     folder = sandbox.raw / NIGHTS[0]
     for number in (2, 3):
         (folder / f"bias{number}.fits.gz").unlink()
@@ -377,8 +378,8 @@ def test_names_that_python_reads_in_another_encoding_end_the_run_with_one_line(s
     outcome = sandbox.snakemake(env=ascii_only.items())
     assert outcome.status == 1
     assert outcome.lines == [
-        r"f\udcc3\udcbcnf.fits.gz: Python does not read the names of files as UTF-8, and this one"
-        " has letters beyond ASCII (found 'ascii'); allowed: utf-8; set PYTHONUTF8=1, and run again"
+        r"f\udcc3\udcbcnf.fits.gz: names of files are read as ascii, and this one has letters beyond"
+        " ASCII; allowed: utf-8; set PYTHONUTF8=1, and run again"
     ]
     assert "Traceback" not in outcome.output
     assert products(sandbox.results) == before

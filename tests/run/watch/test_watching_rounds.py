@@ -760,7 +760,7 @@ def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
 
 @pytest.mark.parametrize("is_emptied", [False, True])
 @pytest.mark.parametrize("is_short", [False, True])
-def test_a_raw_folder_that_goes_away_in_a_round_is_said_once_until_it_is_back(
+def test_a_raw_folder_that_goes_away_in_a_round_has_one_line_until_it_is_back(
     evening, tmp_path, monkeypatch, is_emptied, is_short
 ):
     """Neither its frames nor their masters have lines; the watch goes on by itself."""

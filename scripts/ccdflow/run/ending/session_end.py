@@ -196,7 +196,7 @@ def _fold_records(session):
         record for record in unmade_records if record.status == job_records.WAITING
     ]
     session.unread_records = [
-        record for record in unmade_records if job_records.RAW_AWAY in record.data
+        record for record in unmade_records if record.data.get(job_records.RAW_AWAY)
     ]
     session.postponed_records = [
         record for record in unmade_records if record.status == job_records.GONE

@@ -241,24 +241,16 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     -------
     list of str
     """
-    entries = []
     rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
     rows = [
         row
         for row in store.rows.values()
         if row.status_and_reason[0] != OK and paths.reduced_frame(row.file) not in leave_out
     ]
-    for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
-        status, reason = row.status_and_reason
-        if status == SET_ASIDE:
-            # Without the warnings: the reason alone gives the remedy.
-            reason = row.reason or reason
-        elif status == ARRIVING_STATUS:
-            status = LEFT_FOR_NEXT_RUN
-        name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        entries.append(((status, row.reason), name, reason))
+    rows.sort(key=lambda row: (rank[row.status_and_reason[0]], row.file))
+    entries = list(map(_entry_of_row, rows))
     if most_lines is None:
-        return [f"{status}: {name}: {reason}" for (status, _), name, reason in entries]
+        return _lines_of_groups([name for _, name, _ in entries], entries)
     folders = Counter((key, posixpath.dirname(name)) for key, name, _ in entries)
     # Frames that have a line of their own are a group each, with their names.
     groups = [
@@ -272,15 +264,36 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     return first_lines(lines, most_lines, f"more, see {paths.INVENTORY}")
 
 
+def _entry_of_row(row):
+    """Return (status and reasons without warnings, name, reason with warnings) of a frame.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    ((str, str, str), str, str)
+    """
+    status, reason = row.status_and_reason
+    if status == SET_ASIDE:
+        # Without the warnings: the reason alone gives the remedy.
+        reason = row.reason or reason
+    elif status == ARRIVING_STATUS:
+        status = LEFT_FOR_NEXT_RUN
+    name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+    return (status, row.reason, row.gone), name, reason
+
+
 def _lines_of_groups(groups, entries):
     """Return a line for each group of frames, with the first frame and the number of frames.
 
     Parameters
     ----------
-    groups : list of tuple
+    groups : list of tuple or list of str
         The group of each frame.
-    entries : list of ((str, str), str, str)
-        For each frame: status and reason without warnings; its name; the reason with warnings.
+    entries : list of ((str, str, str), str, str)
+        Of each frame, as `_entry_of_row` returns them.
 
     Returns
     -------
@@ -289,7 +302,7 @@ def _lines_of_groups(groups, entries):
     first_entries = dict(zip(reversed(groups), reversed(entries), strict=True))
     lines = []
     for group, number in Counter(groups).items():
-        (status, _), name, reason = first_entries[group]
+        (status, *_), name, reason = first_entries[group]
         how_many = f" (the first of {number} frames)" if number > 1 else ""
         lines.append(f"{status}: {name}{how_many}: {reason}")
     return lines

@@ -100,10 +100,8 @@ def _check_encoding(files):
     name = next((file for file in files if not file.isascii()), None)
     if name is not None:
         raise UserError(
-            "Python does not read the names of files as UTF-8, and this one has letters beyond"
-            " ASCII",
+            f"names of files are read as {encoding}, and this one has letters beyond ASCII",
             file=ascii(name)[1:-1],
-            value=encoding,
             allowed="utf-8",
             remedy="set PYTHONUTF8=1",
             needs_run=True,

@@ -73,10 +73,14 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
+        self._note_unread(record)
         # All products that wait for another one have a line together, after the round, and so have
         # all frames that a raw folder took away with it.
-        has_own_line = record.status != job_records.WAITING and not self._is_unread(record)
-        has_report = kind.reports_frames and has_own_line
+        has_report = (
+            kind.reports_frames
+            and record.status != job_records.WAITING
+            and record.product not in self._unread_products
+        )
         reports = (
             kind.frame_reports(self._context, self._complaints.word_record(record))
             if has_report
@@ -95,15 +99,12 @@ class FrameLines:
             elif kind.reports_frames:
                 self.say_all()
 
-    def _is_unread(self, record):
-        """Return whether a frame's product was not made because the raw folder went away."""
+    def _note_unread(self, record):
+        """Note a product that was not made because the raw folder went away."""
         source = record.data.get(job_records.MISSING_SOURCE)
-        if job_records.RAW_AWAY in record.data or (
-            record.status == job_records.REFUSED and source in self._unread_products
-        ):
+        is_without_source = record.status == job_records.REFUSED and source in self._unread_products
+        if record.data.get(job_records.RAW_AWAY) or is_without_source:
             self._unread_products.add(record.product)
-            return True
-        return False
 
     def _note_product(self, product):
         """Note that a product of a frame was made; after its last product, say the frame's line."""
