@@ -378,8 +378,8 @@ def test_names_that_python_reads_in_another_encoding_end_the_run_with_one_line(s
     outcome = sandbox.snakemake(env=ascii_only.items())
     assert outcome.status == 1
     assert outcome.lines == [
-        r"f\udcc3\udcbcnf.fits.gz: names of files are read as ascii, and this one has letters beyond"
-        " ASCII; allowed: utf-8; set PYTHONUTF8=1, and run again"
+        r"f\udcc3\udcbcnf.fits.gz: names of files are read as ascii, and this one has letters"
+        " beyond ASCII; allowed: utf-8; set PYTHONUTF8=1, and run again"
     ]
     assert "Traceback" not in outcome.output
     assert products(sandbox.results) == before

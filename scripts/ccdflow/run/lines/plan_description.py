@@ -293,7 +293,7 @@ def _lines_of_groups(groups, entries):
     groups : list of tuple or list of str
         The group of each frame.
     entries : list of ((str, str, str), str, str)
-        Of each frame, as `_entry_of_row` returns them.
+        Entries of the frames, as `_entry_of_row` returns them.
 
     Returns
     -------
