@@ -18,8 +18,8 @@ VERBS = re.findall(
     r"\w+",
     """
     add allow begin calibrate check choose combine commit copy correct delete divide end expose
-    find give go keep leave look lower make mask measure move name raise reduce remove rename
-    repair report run say see split start subtract take use wait write
+    find give go keep leave look lower make mask measure mount move name raise reduce remove rename
+    repair report run say see set split start subtract take use wait write
     """,
 )
 # A question that the user answers, or a command that stands first.
