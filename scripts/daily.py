@@ -106,8 +106,8 @@ def news(run_counts, reported, troubled, seconds):
     Parameters
     ----------
     run_counts : dict of str to object
-        Numbers of frames done and set aside, and of other products made, with the plural noun for
-        these (``what``).
+        Numbers of frames done, and of those set aside or left for the next run, and of other
+        products made, with the plural noun for these (``what``).
     reported : dict of str to str
         Status by file as reported before, see `reported_frames`.
     troubled : dict of str to (str, str)
@@ -121,7 +121,7 @@ def news(run_counts, reported, troubled, seconds):
     set_aside, missing = (
         new_troubles(status, reported, troubled) for status in (SET_ASIDE, RAW_MISSING)
     )
-    n_reduced = run_counts["frames"] - run_counts["set_aside"]
+    n_reduced = run_counts["frames"] - run_counts["set_aside"] - run_counts["left"]
     if not (n_reduced or run_counts["other_products"] or set_aside or missing):
         return ""
     phrases = [f"{count(n_reduced, 'frame')} reduced"]

@@ -15,7 +15,8 @@ OCCUPIED_PATH_ERRORS = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMP
 _DISK_ERRORS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
 ACTIONS = {
     **dict.fromkeys(FULL_DISK, "make room"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "repair the permissions"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "repair the permissions"),
+    errno.EROFS: "mount its disk for writing",
     **dict.fromkeys(OCCUPIED_PATH_ERRORS, "a file or folder is in the way: move it"),
     **dict.fromkeys(_DISK_ERRORS, "check the disk or the network"),
     errno.ELOOP: "remove the link, which leads to itself",

@@ -19,7 +19,7 @@ import daily
 from ccdflow import paths, simulate
 
 ROOT = Path(__file__).parents[2]
-COUNT = {"frames": 0, "set_aside": 0, "other_products": 0}
+COUNT = {"frames": 0, "set_aside": 0, "other_products": 0, "left": 0}
 
 
 def test_nothing_new_is_silence():
@@ -33,7 +33,8 @@ def test_one_line_names_the_products_made_and_the_frames_not_reduced():
     after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
     after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("raw file missing", "gone")}
     before = {"n/e.fits": "set aside"}
-    count = {"frames": 12, "set_aside": 2, "other_products": 4, "what": "combined darks and pages"}
+    count = {"frames": 13, "set_aside": 2, "other_products": 4, "left": 1}
+    count["what"] = "combined darks and pages"
     assert daily.news(count, before, after, 75.0) == (
         "ccdflow: 10 frames reduced, 4 combined darks and pages made, "
         "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "

@@ -18,8 +18,8 @@ VERBS = re.findall(
     r"\w+",
     """
     add allow begin calibrate check choose combine commit copy correct delete divide end expose
-    find give go keep leave look lower make mask measure move name raise reduce remove rename
-    repair report run say see split start subtract take use wait write
+    find give go keep leave look lower make mask measure mount move name raise reduce remove rename
+    repair report run say see set split start subtract take use wait write
     """,
 )
 # A question that the user answers, or a command that stands first.
@@ -30,7 +30,7 @@ OTHER_REMEDIES = ("did you mean ", "if the frame was read ", "-n lists ")
     ("number", "action"),
     [
         (errno.ENOSPC, "make room"),
-        (errno.EROFS, "repair the permissions"),
+        (errno.EROFS, "mount its disk for writing"),
         (errno.ENOTDIR, "a file or folder is in the way: move it"),
         (errno.ESTALE, "check the disk or the network"),
     ],
@@ -46,7 +46,7 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
 @pytest.mark.parametrize(
     ("error", "remedy", "needs_run"),
     [
-        (OSError(errno.EROFS, "read-only"), "repair the permissions", True),
+        (OSError(errno.EROFS, "read-only"), "mount its disk for writing", True),
         (OSError(errno.ENAMETOOLONG, "too long"), "give the raw file a shorter name", False),
         (UserError("x", remedy="remove the link", needs_run=True), "remove the link", True),
         (UserError("x", remedy="remove it"), "remove it", False),

@@ -153,6 +153,8 @@ def run(arguments, *, folder, environment=None, seconds=900):
             ).returncode  # fmt: skip
         else:
             _turns.reverse()
+            # A child of the run, such as the process of a batch, may ask the other server.
+            _start_server(_turns[1]).close()
             order = marshal.dumps((words, str(folder), environment, os.getpid()))
             target = os.open(output.name, os.O_WRONLY | os.O_APPEND)
             streams = (nothing.fileno(), target, target)

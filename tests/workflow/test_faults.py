@@ -145,8 +145,8 @@ def test_results_read_only(sandbox, disk):
     refused = sandbox.snakemake()
     assert refused.status == 1
     assert refused.lines == [
-        f"{sandbox.results}: the results folder cannot be written (Read-only file system); repair "
-        "the permissions; no result was changed"
+        f"{sandbox.results}: the results folder cannot be written (Read-only file system); mount "
+        "its disk for writing; no result was changed"
     ]
     dry = sandbox.snakemake("-n")
     assert dry.status == 0

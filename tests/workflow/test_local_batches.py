@@ -219,7 +219,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
     assert {path: path.stat().st_mtime_ns for path in times} == times
     records = [json.loads(path.read_text()) for path in done.parent.rglob("batches/*.json")]
     assert [record["data"] for record in records] == [
-        {"frames": 12, "set_aside": 0, "other_products": 4}
+        {"frames": 12, "set_aside": 0, "other_products": 4, "left": 0}
     ]
 
     batch.unlink()

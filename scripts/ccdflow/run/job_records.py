@@ -44,6 +44,9 @@ SYSTEM_ERROR = "of the system"
 FAILURE = "failure"
 """Entry of the data of a failed job whose remedy needs another run: its problem, and the remedy."""
 
+RAW_AWAY = "raw folder away"
+"""Entry of the data of a job whose raw file could not be read: why the raw folder was away then."""
+
 MISSING_SOURCE = "missing source"
 """Entry of the data of a product that waits for another one, or was made without it: its path."""
 

@@ -55,14 +55,15 @@ class Session:
     signs : ccdflow.run.batches.claims.SignsOfLife
         Signs of life of the processes of busy batches, noted from the plan on.
     failed_records : list of ccdflow.run.job_records.Record
-        Failed jobs of this run; filled when the run ends, as are the next three lists.
+        Failed jobs of this run; filled when the run ends, as are the next four lists.
     postponed_records : list of ccdflow.run.job_records.Record
-        Jobs of products other than frames that were left for the next run, because a source has
-        gone or changed.
+        Jobs that were left for the next run, because a raw file has gone or changed.
     waiting_records : list of ccdflow.run.job_records.Record
         Jobs whose products keep their earlier version, because a source could not be made.
     provisional_records : list of ccdflow.run.job_records.Record
         Products that were made although a source could not be made.
+    unread_records : list of ccdflow.run.job_records.Record
+        Jobs that could not read their raw file because the raw folder went away.
     unmoved_products : dict of str to Exception
         Products that no longer belong to the archive, but cannot be moved or deleted; the reason.
     seal : ccdflow.run.sealing.seal.Seal or None
@@ -86,6 +87,7 @@ class Session:
     postponed_records: list[job_records.Record] = field(default_factory=list)
     waiting_records: list[job_records.Record] = field(default_factory=list)
     provisional_records: list[job_records.Record] = field(default_factory=list)
+    unread_records: list[job_records.Record] = field(default_factory=list)
     unmoved_products: dict[str, Exception] = field(default_factory=dict)
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None

@@ -293,7 +293,7 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     record = job_records.read_record(results / batch.record_path)
     assert (record.kind, record.data) == (
         "batch",
-        {"frames": 2, "set_aside": 0, "other_products": 3},
+        {"frames": 2, "set_aside": 0, "other_products": 3, "left": 0},
     )
 
 

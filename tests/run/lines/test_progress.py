@@ -27,7 +27,7 @@ class Clock:
 def run(progress, clock, ticks, *, each, aside=()):
     for number in range(ticks):
         clock.now += each
-        progress.tick(is_set_aside=number in aside)
+        progress.add(BatchCount(1, int(number in aside)))
 
 
 def test_a_line_has_number_speed_remaining_time_and_frames_set_aside():
@@ -81,7 +81,7 @@ def test_products_of_other_processes_count():
     clock, stream = Clock(), io.StringIO()
     progress = Progress(100, n_other_products=5, stream=stream, clock=clock)
     clock.now += 20
-    progress.tick()
+    progress.add(BatchCount(1))
     progress.take_over(BatchCount(39, 2, 1))
     assert progress.count == BatchCount(40, 2, 1)
     assert stream.getvalue().startswith("ccdflow: 1 of 100 frames")
@@ -145,7 +145,7 @@ def test_a_run_without_frames_counts_its_other_products():
     stream = io.StringIO()
     progress = Progress(0, n_other_products=2, stream=stream)
     for _ in range(2):
-        progress.tick(is_other_product=True)
+        progress.add(BatchCount(other_products=1))
     assert stream.getvalue() == "ccdflow: 2 of 2 other products\n"
 
 

@@ -758,6 +758,60 @@ def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
     assert set(table["status"]) == {"ok"}, "no frame counts as lost"
 
 
+@pytest.mark.parametrize("is_emptied", [False, True])
+@pytest.mark.parametrize("is_short", [False, True])
+def test_a_raw_folder_that_goes_away_in_a_round_has_one_line_until_it_is_back(
+    evening, tmp_path, monkeypatch, is_emptied, is_short
+):
+    """Neither its frames nor their masters have lines; the watch goes on by itself."""
+    night = Night(evening, tmp_path)
+    names = [LATE[0], *(f"late_{number}.fits" for number in range(3))]
+    for number, name in enumerate(names):
+        shutil.copyfile(night.source / "all" / LATE[0], night.raw / name)
+        with fits.open(night.raw / name, mode="update") as hdus:
+            hdus[0].header["OBJECT"] = f"field {number}"
+    stamps = {name: atomic_write.stamp_of(night.raw / name) for name in names}
+    before, away, work = products(night.results), tmp_path / "away", worker.work
+
+    def go_and_work(*arguments, **options):
+        if not away.exists():
+            night.raw.rename(away)
+            if is_emptied:
+                night.raw.mkdir()
+        return work(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "work", go_and_work)
+        do_round = night.watch.do_round if is_short else night.watch.whole_round
+        do_round(stamps)
+    for _ in range(2):
+        night.watch.whole_round()
+        night.watch.looks.look()
+    lines = [line for line in night.output.lines if line != "goes on"]
+    assert [line for line in lines if any(name in line for name in names)] == []
+    (problem,) = [line for line in lines if line.startswith("waiting: ")]
+    if is_short:
+        words = "no frame has arrived in" if is_emptied else "there is no folder"
+        assert problem == f"waiting: {words} {night.raw} yet"
+    else:
+        assert f"{night.raw}: the raw folder went away while the run went on (" in problem
+        assert f": {len(names)} frames could not be read; earlier products are kept; " in problem
+        assert problem.endswith("or move it back; the watch goes on by itself")
+    now = products(night.results)
+    pixels = ("reduced/", "combined/", "calibrated/")
+    assert {name: now.get(name) for name in before if name.startswith(pixels)} == {
+        name: content for name, content in before.items() if name.startswith(pixels)
+    }
+    assert "goes on" not in night.output.lines
+    if is_emptied:
+        night.raw.rmdir()
+    away.rename(night.raw)
+    night.watch.looks.look()
+    night.watch.whole_round()
+    assert night.output.lines.count("goes on") == 1
+    assert night.is_as_from_scratch()
+
+
 def test_a_killed_watch_leaves_to_the_next_run_only_its_unfinished_jobs(evening, tmp_path):
     night = Night(evening, tmp_path)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rawnames import copied_files
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
 from ccdflow.run.unparsed_mapping import lists_in
-from ccdflow.wording import first_lines
+from ccdflow.wording import LEFT_FOR_NEXT_RUN, first_lines
 
 # The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10
@@ -89,17 +91,22 @@ def lines_on_masters(kind, context, records):
 def _lines_on_refused(kind, context, records):
     """Return the lines on masters that were refused; each remedy is in the first line it fits."""
     lines, remedies = [], set()
+    files_left = [row.file for row in context.store.rows.values() if row.status == ARRIVING_STATUS]
     for record in records:
         if record.status != job_records.REFUSED:
             continue
-        remedy = _remedy_of(kind, context, record)
+        n_left, may_have_more = _frames_left(context, record, files_left)
+        remedy = _remedy_of(kind, context, record, n_left=n_left, may_have_more=may_have_more)
         words = f"; {remedy}" if remedy and remedy not in remedies else ""
         remedies.add(remedy)
+        if n_left and is_below_minimum(record):
+            verb = "is" if n_left == 1 else "are"
+            words = f"; {n_left} of its frames {verb} {LEFT_FOR_NEXT_RUN}{words}"
         lines.append(f"no {kind.nouns[0]}: {record.product}: {record.reason}{words}")
     return first_lines(lines, _MOST_REFUSED, f"more, see {kind.table}")
 
 
-def _remedy_of(kind, context, record):
+def _remedy_of(kind, context, record, *, n_left, may_have_more):
     """Return the remedy for a master that was refused; '' where its reason or another line has it.
 
     Parameters
@@ -109,6 +116,9 @@ def _remedy_of(kind, context, record):
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
         Record of the refused master.
+    n_left : int
+    may_have_more : bool
+        As `_frames_left` returns them.
 
     Returns
     -------
@@ -118,7 +128,12 @@ def _remedy_of(kind, context, record):
         return ""
     members = record.data.get("members", ())
     if is_below_minimum(record):
-        n_lacking = kind.configuration(context)["minimum"] - len(members)
+        n_lacking = kind.configuration(context)["minimum"] - len(members) - n_left
+        if n_lacking <= 0:
+            return ""
+        if n_left or may_have_more:
+            condition = ", unless frames that are still being written belong to it"
+            return f"take {n_lacking} more{condition if may_have_more else ''}"
         lower_minimum = f", or add {kind.block}='{{minimum: {len(members)}}}' to --config"
         return f"take {n_lacking} more{lower_minimum if len(members) >= _FEWEST_FRAMES else ''}"
     if not members:
@@ -127,4 +142,32 @@ def _remedy_of(kind, context, record):
     return (
         "take the odd ones out of the raw folder, or write `{type: other, file: NAME}` under"
         " `types:` in the camera's profile"
+    )
+
+
+def _frames_left(context, record, files_left):
+    """Return the number of frames of a group that are left, and whether there may be more.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    record : ccdflow.run.job_records.Record
+        Record of the master.
+    files_left : list of str
+        All raw files that are left for the next run.
+
+    Returns
+    -------
+    n_left : int
+        Number of frames that are known to be of the group.
+    may_have_more : bool
+        Whether frames in its folders are still being written, whose headers are not known.
+    """
+    group = context.find_group(record.product) if files_left else None
+    files = set(group.files) if group is not None else set()
+    folders = set(map(posixpath.dirname, files))
+    others_left = (file for file in files_left if file not in files)
+    return (
+        sum(file in files for file in files_left),
+        any(posixpath.dirname(file) in folders for file in others_left),
     )

@@ -38,6 +38,7 @@ from ccdflow.kinds.reducing.small_pictures import (
 )
 from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
+from ccdflow.run.rawframes import raw_verdicts
 from ccdflow.run.rawframes.rows import Row, RowMark
 
 # Frames of these types have no light. A strip that seems lit is only noisy, and gets the warning on
@@ -163,7 +164,7 @@ def make_reduced_frame(context, job):
             target, content, figures = _reduce_raw_file(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # The content of the raw file is not known, so an existing product stays.
-        data = failures.data_of_error(error)
+        data = {**failures.data_of_error(error), **raw_verdicts.data_of_raw_away(context, error)}
         return replace(record, status=job_records.GONE, reason=error.reason, data=data)
     except FrameError as error:
         is_misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))

@@ -18,6 +18,7 @@ from ccdflow.kinds.reporting.night_products import PictureOfFrames, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes import raw_verdicts
 from ccdflow.run.rawframes.rows import OK
 
 PICTURES_VERSION = 10
@@ -84,8 +85,9 @@ class FramesPicture(PictureOfFrames):
             # A raw file vanished or changed: the page is made without the picture, and names the
             # cause.
             return job_records.Record(
-                job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
-            )
+                job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis,
+                data=raw_verdicts.data_of_raw_away(context, error),
+            )  # fmt: skip
         return write_text_product(context, job, basis, png)
 
     def rows_and_groups(self, context, job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 from ccdflow.files import atomic_write
@@ -45,9 +46,7 @@ class Reporter:
         """Write the count now; ignore an error of the system, such as a full disk."""
         count = self._count()
         try:
-            atomic_write.write_text(
-                self._path, f"{count.frames} {count.set_aside} {count.other_products}\n"
-            )
+            atomic_write.write_text(self._path, " ".join(map(str, vars(count).values())) + "\n")
         except OSError:
             return
 
@@ -70,4 +69,4 @@ def read_count(batch):
         numbers = [int(word) for word in count_path(batch).read_text().split()]
     except (OSError, ValueError):
         return BatchCount()
-    return BatchCount(*numbers) if len(numbers) == 3 else BatchCount()
+    return BatchCount(*numbers) if len(numbers) == len(fields(BatchCount)) else BatchCount()

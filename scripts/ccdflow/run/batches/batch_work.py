@@ -138,26 +138,18 @@ class _Meter:
 
     def tick(self, record):
         """Count a finished job by its record."""
-        is_frame = record.kind == self._first
-        self.progress.tick(
-            is_set_aside=is_frame and record.status != job_records.MADE,
-            is_other_product=not is_frame,
-        )
+        self.progress.add(BatchCount.of_record(record, is_frame=record.kind == self._first))
 
 
 def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
-    frames = set_aside = other_products = 0
+    counts = [BatchCount()]
     for job in context.jobs.values():
         record = job_records.readable_record(context.results / job.record_path)
-        if record is None:
-            continue
-        if job.kind == context.chain.first.name:
-            frames += 1
-            set_aside += record.status != job_records.MADE
-        else:
-            other_products += 1
-    return BatchCount(frames, set_aside, other_products)
+        if record is not None:
+            is_frame = job.kind == context.chain.first.name
+            counts.append(BatchCount.of_record(record, is_frame=is_frame))
+    return BatchCount.total(counts)
 
 
 def record_batch(context, path):

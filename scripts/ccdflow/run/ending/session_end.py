@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.run import job_records, ledger, lock
+from ccdflow.run import failures, job_records, ledger, lock
 from ccdflow.run.batches import withdrawal
 from ccdflow.run.context import PageContext
 from ccdflow.run.ending import retiring, saving
-from ccdflow.run.lines import last_run
-from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure
-from ccdflow.run.lines.target_lines import lines_on_targets
+from ccdflow.run.lines import last_run, raw_away
+from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure, line_on_counts
+from ccdflow.run.lines.target_lines import line_on_number, lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
 from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
@@ -136,22 +136,32 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     # caused.
     reported_failures = () if moved_line else session.failed_records
     lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
+    records_left = (reported_failures, session.postponed_records)
+    if session.unread_records:
+        # Its one line stands for all frames, masters and pictures that lack it: the next run makes
+        # them, and has the lines on all else.
+        lines += [
+            raw_away.line_on_raw_away(session),
+            *failures.lines_on_failures(context.results, reported_failures),
+            *lines_on_waiting(session),
+        ]
+        if session.plan.requested:
+            return [*lines, line_on_number(ended_context, session.plan, *records_left)]
+        return [*lines, line_on_counts(ended_context, *records_left)]
     if session.plan.requested:
-        return lines + lines_on_targets(
-            ended_context, session.plan, reported_failures, session.postponed_records
-        )
+        return lines + lines_on_targets(ended_context, session.plan, *records_left)
     return lines + closing_lines(
         ended_context,
-        reported_failures,
-        session.postponed_records,
+        *records_left,
         lines_on_kept=lines_on_waiting(session),
         files_not_read=files_not_read,
     )
 
 
 def _is_failure(session, context):
-    """Return whether a job failed, a product stayed unmoved, or ``strict`` makes a failure."""
-    return bool(session.failed_records or session.unmoved_products) or has_strict_failure(context)
+    """Return whether something failed: a job, a move, the raw folder, or a frame by ``strict``."""
+    has_failed = session.failed_records or session.unread_records or session.unmoved_products
+    return bool(has_failed) or has_strict_failure(context)
 
 
 def lines_on_waiting(session):
@@ -186,11 +196,11 @@ def _fold_records(session):
     session.waiting_records = [
         record for record in unmade_records if record.status == job_records.WAITING
     ]
-    first_kind = context.chain.first.name
+    session.unread_records = [
+        record for record in unmade_records if record.data.get(job_records.RAW_AWAY)
+    ]
     session.postponed_records = [
-        record
-        for record in unmade_records
-        if record.status == job_records.GONE and record.kind != first_kind
+        record for record in unmade_records if record.status == job_records.GONE
     ]
     products_that_stay = retiring.products_to_keep(session.plan, unmade_records)
     products_that_leave = [

@@ -25,6 +25,8 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 def why_failed(session):
     """Return the line that says why a completed run counts as a failure."""
+    if session.unread_records:
+        return "the raw folder went away; all else is made, see the lines above"
     if session.failed_records:
         jobs_in_words = count(len(session.failed_records), "job")
         products_made = "all else"
@@ -54,7 +56,7 @@ def closing_lines(
     ----------
     context : ccdflow.run.context.PageContext
     failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run; jobs of products other than frames that were left for the next run.
+        Failed jobs of this run, and jobs that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.
     files_not_read : iterable of str, optional
@@ -70,7 +72,10 @@ def closing_lines(
         context.results, failed_records
     )
     lines += [
-        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}"
+        for record in postponed_records
+        # Frames have lines by their rows.
+        if record.kind != context.chain.first.name
     ]
     lines += lines_on_kept
     lines += lines_on_frames_set_aside(
@@ -82,6 +87,25 @@ def closing_lines(
     lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
     lines += biasless_lines(store)
     lines += lines_on_unknown_frames(context)
+    records = records_by_kind(context.ledger)
+    for kind in context.chain:
+        lines += kind.closing_lines(context, records.get(kind.name, []))
+    return [*lines, line_on_counts(context, failed_records, postponed_records)]
+
+
+def line_on_counts(context, failed_records, postponed_records):
+    """Return the last line of a run: the numbers of products, and of frames by status.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
+        As `closing_lines` takes them.
+
+    Returns
+    -------
+    str
+    """
     # Files of these products may be on the disk, made by an earlier run: they do not count.
     products_not_made = {
         reduced_product(file)
@@ -94,7 +118,6 @@ def closing_lines(
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
-        lines += kind.closing_lines(context, records_of_kind)
         if kind.counted_nouns and (
             records_of_kind or noted_records[kind.name] or kind.is_always_counted
         ):
@@ -103,12 +126,13 @@ def closing_lines(
                 for record in records_of_kind
             )
             counts.append(count(number + noted_products[kind.name], *kind.counted_nouns))
-    counts += _counts_of_frames(context, store, failed_records)
-    return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
+    counts += _counts_of_frames(context, failed_records)
+    return f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"
 
 
-def _counts_of_frames(context, store, failed_records):
+def _counts_of_frames(context, failed_records):
     """Return the last counts of the last line, in words: frames by status, and failed jobs."""
+    store = archive_counts.store_for_lines(context)
     statuses, first = archive_counts.status_counts(context), context.chain.first.name
     counts = {
         "failed": len(failed_records),

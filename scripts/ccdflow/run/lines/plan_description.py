@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 
 from ccdflow import paths
@@ -18,6 +19,8 @@ _MOST_LINES = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
 # At most this many frames without a row are named. Chosen: they fit one line.
 _MOST_UNKNOWN = 3
+# At most this many frames of a folder with one reason have a line each. Chosen, as `_MOST_LINES`.
+_MOST_ALIKE = 5
 # The progress line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
 
@@ -229,8 +232,10 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Number of lines at most, beside one with the number of lines left out. If there are more
-        frames, each line is on all frames with one reason: it has the first and their number.
+        Number of lines at most, beside one with the number of lines left out. More than a few
+        frames of one folder with the same reason have one line: it has the first and their number.
+        If there are still too many lines, each line is on all frames with one reason. The default
+        is a line for each frame.
     leave_out : set of str, optional
         Reduced frames that get no line, because other lines name them.
 
@@ -238,46 +243,70 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     -------
     list of str
     """
-    entries = []
     rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
     rows = [
         row
         for row in store.rows.values()
         if row.status_and_reason[0] != OK and paths.reduced_frame(row.file) not in leave_out
     ]
-    for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
-        status, reason = row.status_and_reason
-        if status == SET_ASIDE:
-            # The warnings are left out, because the reason alone has the remedy.
-            reason = row.reason or reason
-        elif status == ARRIVING_STATUS:
-            status = LEFT_FOR_NEXT_RUN
-        name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        entries.append(((status, row.reason), name, reason))
-    if most_lines is None or len(entries) <= most_lines:
-        return [f"{status}: {name}: {reason}" for (status, _), name, reason in entries]
-    return first_lines(_lines_by_reason(entries), most_lines, f"more, see {paths.INVENTORY}")
+    rows.sort(key=lambda row: (rank[row.status_and_reason[0]], row.file))
+    entries = list(map(_entry_of_row, rows))
+    if most_lines is None:
+        return _lines_of_groups([name for _, name, _ in entries], entries)
+    folders = Counter((key, posixpath.dirname(name)) for key, name, _ in entries)
+    # Frames that have a line of their own are a group each, with their names.
+    groups = [
+        (key, folder if folders[key, folder] > _MOST_ALIKE else name)
+        for key, name, _ in entries
+        for folder in [posixpath.dirname(name)]
+    ]
+    lines = _lines_of_groups(groups, entries)
+    if len(lines) > most_lines:
+        lines = _lines_of_groups([key for key, _, _ in entries], entries)
+    return first_lines(lines, most_lines, f"more, see {paths.INVENTORY}")
 
 
-def _lines_by_reason(entries):
-    """Return a line for each status and reason, with the first frame and the number of frames.
+def _entry_of_row(row):
+    """Return (status and reasons without warnings, name, reason with warnings) of a frame.
 
     Parameters
     ----------
-    entries : list of ((str, str), str, str)
-        For each frame: status and reason without warnings; its name; the reason with warnings.
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    ((str, str, str), str, str)
+    """
+    status, reason = row.status_and_reason
+    if status == SET_ASIDE:
+        # Without the warnings: the reason alone gives the remedy.
+        reason = row.reason or reason
+    elif status == ARRIVING_STATUS:
+        status = LEFT_FOR_NEXT_RUN
+    name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+    return (status, row.reason, row.gone), name, reason
+
+
+def _lines_of_groups(groups, entries):
+    """Return a line for each group of frames, with the first frame and the number of frames.
+
+    Parameters
+    ----------
+    groups : list of tuple or list of str
+        The group of each frame.
+    entries : list of ((str, str, str), str, str)
+        Entries of the frames, as `_entry_of_row` returns them.
 
     Returns
     -------
     list of str
     """
-    counts = Counter(key for key, _, _ in entries)
-    first_frames = {key: (name, reason) for key, name, reason in reversed(entries)}
+    first_entries = dict(zip(reversed(groups), reversed(entries), strict=True))
     lines = []
-    for key, number in counts.items():
-        name, reason = first_frames[key]
+    for group, number in Counter(groups).items():
+        (status, *_), name, reason = first_entries[group]
         how_many = f" (the first of {number} frames)" if number > 1 else ""
-        lines.append(f"{key[0]}: {name}{how_many}: {reason}")
+        lines.append(f"{status}: {name}{how_many}: {reason}")
     return lines
 
 

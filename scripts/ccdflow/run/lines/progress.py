@@ -9,6 +9,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from ccdflow.run import job_records
+from ccdflow.wording import LEFT_FOR_NEXT_RUN, SET_ASIDE
+
 # Seconds between two lines. Chosen: a terminal shows one changing line, a log keeps every line.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
 # Width in columns of a terminal whose width is unknown.
@@ -29,16 +32,38 @@ class BatchCount:
         Number of frames among them that were set aside.
     other_products : int
         Number of products other than frames.
+    left : int
+        Number of frames among them that failed, or could not be read: the next run tries them.
     """
 
     frames: int = 0
     set_aside: int = 0
     other_products: int = 0
+    left: int = 0
+
+    @classmethod
+    def of_record(cls, record, *, is_frame):
+        """Return the count of one finished job.
+
+        Parameters
+        ----------
+        record : ccdflow.run.job_records.Record
+        is_frame : bool
+            Whether its product is a reduced frame.
+
+        Returns
+        -------
+        BatchCount
+        """
+        if not is_frame:
+            return cls(other_products=1)
+        is_left = record.status in (job_records.GONE, job_records.FAILED)
+        return cls(1, int(record.status == job_records.SET_ASIDE), left=int(is_left))
 
     @classmethod
     def total(cls, counts):
         """Return the sum of several counts."""
-        numbers = [(each.frames, each.set_aside, each.other_products) for each in counts]
+        numbers = [tuple(vars(each).values()) for each in counts]
         return cls(*map(sum, zip(*numbers, strict=True)))
 
 
@@ -99,19 +124,15 @@ class Progress:
         """The finished products, of this process and others."""
         return BatchCount.total((self._count_of_this_process, self._count_of_others))
 
-    def tick(self, *, is_set_aside=False, is_other_product=False):
-        """Count one more frame or other product, and renew the line.
+    def add(self, count):
+        """Add the count of finished products, and renew the line.
 
         Parameters
         ----------
-        is_set_aside : bool, optional
-            Whether the frame was set aside.
-        is_other_product : bool, optional
-            Whether a product other than a frame is counted.
+        count : BatchCount
         """
         with self._lock:
-            one_more = BatchCount(not is_other_product, is_set_aside, is_other_product)
-            self._count_of_this_process = BatchCount.total((self._count_of_this_process, one_more))
+            self._count_of_this_process = BatchCount.total((self._count_of_this_process, count))
             self._renew()
 
     def take_over(self, count):
@@ -164,7 +185,9 @@ class Progress:
             if count.frames < self.n_frames:
                 text += f", {duration((self.n_frames - count.frames) / rate)} left"
         if count.set_aside:
-            text += f", {count.set_aside} set aside"
+            text += f", {count.set_aside} {SET_ASIDE}"
+        if count.left:
+            text += f", {count.left} {LEFT_FOR_NEXT_RUN}"
         if self.n_other_products and (count.other_products or count.frames >= self.n_frames):
             text += f"; {products_in_words}"
         return text

@@ -29,21 +29,40 @@ def lines_on_targets(context, plan, failed_records=(), postponed_records=()):
         f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
     ]
     products_named = {record.product for record in (*failed_records, *postponed_records)}
-    products, n_made = dict.fromkeys(plan.requested), 0
     refused_products = [product for product in plan.jobs if _is_refused(context.outcome(product))]
     # A product may lack a master because that master was refused in this run.
-    for product in dict.fromkeys([*refused_products, *products]):
+    for product in dict.fromkeys([*refused_products, *plan.requested]):
         record = context.outcome(product)
-        # The inventory has no record, because every run writes it.
-        is_made = record is None or record.status == job_records.MADE
-        n_made += product in products and is_made and product not in products_named
         if record is not None and product not in products_named:
             lines += context.chain.by_name(record.kind).closing_lines_of_one(context, record)
+    return [*lines, line_on_number(context, plan, failed_records, postponed_records)]
+
+
+def line_on_number(context, plan, failed_records, postponed_records):
+    """Return the last line of such a run: how many of the products are made.
+
+    Parameters
+    ----------
+    context, plan, failed_records, postponed_records
+        As for `lines_on_targets`.
+
+    Returns
+    -------
+    str
+    """
+    products_named = {record.product for record in (*failed_records, *postponed_records)}
+    products = dict.fromkeys(plan.requested)
+    outcomes = {product: context.outcome(product) for product in products}
+    # The inventory has no record, because every run writes it.
+    n_made = sum(
+        product not in products_named and (record is None or record.status == job_records.MADE)
+        for product, record in outcomes.items()
+    )
     n_others, words_on_others = plan.n_not_requested, ""
     if n_others:
         verb = "is" if n_others == 1 else "are"
         words_on_others = f"; {count(n_others, 'other product')} {verb} not up to date"
-    return [*lines, f"{_number_words(n_made, len(products))}{words_on_others}"]
+    return f"{_number_words(n_made, len(products))}{words_on_others}"
 
 
 def _is_refused(record):

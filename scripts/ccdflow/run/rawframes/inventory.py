@@ -7,13 +7,15 @@ from the store. It holds no times, so that it changes only if a value changes.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
+from ccdflow.errors import UserError
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
-from ccdflow.run.rawframes.rawfolder import find_frames
+from ccdflow.run.rawframes.rawfolder import check_presence, find_frames
 from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
 from ccdflow.run.rawframes.row_reader import RawRowReader
@@ -46,6 +48,11 @@ def update(
     -------
     gone : list of str
         Files with rows in the store that are no longer in the folder.
+
+    Raises
+    ------
+    UserError
+        If the folder is away, or goes away while headers are read, or if names cannot be read.
     """
     now = time.time() if now is None else now
     store.rewritten_files.clear()
@@ -54,6 +61,7 @@ def update(
         if stamps_of_files is None
         else (stamps_of_files, {})
     )
+    _check_encoding([*stamps, *store.rows])
     hashes = ReadingHashes(settings)
     stale_files = [
         file
@@ -64,12 +72,40 @@ def update(
     read_rows = RawRowReader(settings, hashes, now)
     files = [(file, stamps[file], _known_row(store, file)) for file in stale_files]
     _read_headers(store, read_rows, files, cores=cores, progress=progress)
+    if any(store.rows[file].stamp == () for file in stale_files):
+        # Some files may not have been read because the whole folder went away meanwhile.
+        check_presence(settings.raw, settings.results)
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)
     if settings.is_case_insensitive:
         refuse_spellings(store, stamps)
     return sorted(set(store.rows) - set(stamps) - set(problems))
+
+
+def _check_encoding(files):
+    """Raise `UserError` if this process reads names of files otherwise than the last one did.
+
+    With ASCII or Latin-1, as some locales have it, the letters of a name become others: its frame
+    would be a new one, and the earlier name could not be written.
+
+    Parameters
+    ----------
+    files : list of str
+        Paths of the raw files on the disk and in the notes.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return
+    name = next((file for file in files if not file.isascii()), None)
+    if name is not None:
+        raise UserError(
+            f"names of files are read as {encoding}, and this one has letters beyond ASCII",
+            file=ascii(name)[1:-1],
+            allowed="utf-8",
+            remedy="set PYTHONUTF8=1",
+            needs_run=True,
+        )
 
 
 def _known_row(store, file):

@@ -6,7 +6,9 @@ import stat
 from dataclasses import replace
 
 from ccdflow import paths
+from ccdflow.files import file_errors
 from ccdflow.run import job_records
+from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
@@ -19,6 +21,25 @@ from ccdflow.run.rawframes.rows import (
 # The stamp of a file that was removed before it could be read again. A file that is there, and
 # counts as missing because it cannot be read, has ().
 _NO_STAMP = (0, 0, 0)
+
+
+def data_of_raw_away(context, error):
+    """Return the entry of a record's data on a raw folder that is away; {} if it is there.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    error : ccdflow.errors.FrameError
+        Raised while a raw file was read. A file that was read, or that changed, is there.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    if not isinstance(error, file_errors.UnreadableRawFile):
+        return {}
+    reason = rawfolder.why_away(context.raw, context.results)
+    return {job_records.RAW_AWAY: reason} if reason else {}
 
 
 def mark_bad_frames(store, unmade):

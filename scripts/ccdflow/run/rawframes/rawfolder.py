@@ -131,37 +131,110 @@ def find_frames(raw, results=None):
         holds no raw frame (`NoFrames`).
     """
     raw = Path(raw)
-    try:
-        is_there = raw.is_dir()
-    except OSError as error:
-        raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
-    if not is_there:
-        raise _no_raw_folder(raw, "there is no such folder", NoFolder)
+    identity = _identity_of_raw_folder(raw)
     walk = _Walk(raw, results)
-    if mount_point := walk.systems.get(raw.stat().st_dev):
+    if mount_point := walk.systems.get(identity[0]):
         raise _no_raw_folder(raw, f"the folder is a part of {mount_point}, the kernel's own tree")
     walk.visit_all()
-    stamps, problems = walk.stamps, walk.problems
-    if not stamps and problems:
+    if _identity_of_raw_folder(raw) != identity:
+        # Folders that the walk had still to look into are those of another disk, or of none.
+        raise _no_raw_folder(raw, "the folder was replaced while it was looked through", NoFolder)
+    if not walk.stamps:
+        raise _error_without_frames(raw, walk.problems)
+    return dict(sorted(walk.stamps.items())), walk.problems
+
+
+def check_presence(raw, results=None):
+    """Raise the error of `find_frames` if a raw folder is away, as in the middle of a run.
+
+    The first raw frame that is found proves that it is there.
+
+    Parameters
+    ----------
+    raw : path-like
+    results : path-like, optional
+        As `find_frames` takes them.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing (`NoFolder`), cannot be read, or holds no raw frame (`NoFrames`),
+        as the empty folder of a disk that is not mounted.
+    """
+    raw = Path(raw)
+    _identity_of_raw_folder(raw)
+    walk = _Walk(raw, results)
+    while walk.pending_folders and not walk.stamps:
+        walk.visit_next()
+    if not walk.stamps:
+        raise _error_without_frames(raw, walk.problems)
+
+
+def why_away(raw, results=None):
+    """Return the reason why a raw folder is away, in words; '' if it is there.
+
+    Parameters
+    ----------
+    raw : path-like
+    results : path-like, optional
+        As `find_frames` takes them.
+
+    Returns
+    -------
+    str
+    """
+    try:
+        check_presence(raw, results)
+    except UserError as error:
+        return error.problem
+    return ""
+
+
+def _identity_of_raw_folder(raw):
+    """Return (device, inode) of the raw folder; raise `UserError` if it is missing or unreadable.
+
+    Parameters
+    ----------
+    raw : pathlib.Path
+    """
+    try:
+        # A path that leads through a file, or to itself, leads to no folder.
+        status = raw.stat() if raw.is_dir() else None
+    except OSError as error:
+        raise _no_raw_folder(raw, f"cannot be read ({os.strerror(error.errno)})") from None
+    if status is None:
+        raise _no_raw_folder(raw, "there is no such folder", NoFolder)
+    return status.st_dev, status.st_ino
+
+
+def _error_without_frames(raw, problems):
+    """Return the error of a raw folder in which no raw frame was found.
+
+    Parameters
+    ----------
+    raw : pathlib.Path
+    problems : dict of str to FolderProblem
+        As `find_frames` returns them.
+    """
+    if problems:
         name = min(problems)
-        raise UserError(
+        return UserError(
             problems[name].text,
-            file=str(raw / name),
+            # The raw folder itself has the name `/`, by which `pathlib` would leave it.
+            file=str(raw / name.removeprefix("/")),
             keyword="raw",
             value=str(raw),
             remedy=problems[name].remedy,
             needs_run=True,
         )
-    if not stamps:
-        raise NoFrames(
-            "the folder holds no raw frame",
-            file=paths.CONFIG_FILE,
-            keyword="raw",
-            value=str(raw),
-            allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
-            remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",
-        )
-    return dict(sorted(stamps.items())), problems
+    return NoFrames(
+        "the folder holds no raw frame",
+        file=paths.CONFIG_FILE,
+        keyword="raw",
+        value=str(raw),
+        allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
+        remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",
+    )
 
 
 def _no_raw_folder(raw, problem, error_class=UserError):
@@ -258,9 +331,12 @@ class _Walk:
     def visit_all(self):
         """Visit each folder."""
         while self.pending_folders:
-            prefix, parents, link = self.pending_folders.pop()
-            if link in self.endless_links:
-                continue
+            self.visit_next()
+
+    def visit_next(self):
+        """Visit the next folder, unless it is behind a link that was given up."""
+        prefix, parents, link = self.pending_folders.pop()
+        if link not in self.endless_links:
             self.visit_folder(prefix, parents, link)
 
     def visit_folder(self, prefix, parents, link):

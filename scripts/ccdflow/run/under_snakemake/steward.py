@@ -327,10 +327,9 @@ class Steward:
             freed_pages.give_back_pages()
 
     def _tick(self, record):
-        """Count a job that is done: a frame, a frame set aside or gone, or another product."""
+        """Count a job that is done."""
         is_frame = record.kind == self.chain.first.name
-        is_set_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
-        self.progress.tick(is_set_aside=is_set_aside, is_other_product=not is_frame)
+        self.progress.add(BatchCount.of_record(record, is_frame=is_frame))
 
     def check_made(self, path):
         """Raise `JobFailed` with the reason if a product that was asked for is missing.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ccdflow.errors import CcdflowError
+from ccdflow.errors import RUN_AGAIN, CcdflowError
 from ccdflow.run import failures, job_records, lock
+from ccdflow.run.lines import raw_away
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import SET_ASIDE
 from ccdflow.wording import count, more_line
@@ -29,12 +30,18 @@ class Complaints:
         Called with each problem, and with '' when all have passed.
     is_last_round : callable
         Takes no argument; returns whether no other round follows.
+
+    Attributes
+    ----------
+    raw_away_line : str
+        The line on a raw folder that went away in the middle of a round; '' while it is there.
     """
 
     def __init__(self, say, show_problem, is_last_round):
         self._say = say
         self._show_problem = show_problem
         self._is_last_round = is_last_round
+        self.raw_away_line = ""
         # The lines of the last calls of `say_if_changed` and `name_failures`.
         self._lines, self._failure_lines = [], []
         # Problems that were named and have not passed, by their subject.
@@ -50,6 +57,38 @@ class Complaints:
         line : str
         """
         self._say(line)
+
+    def line_on_raw_away(self, ended_session):
+        """Return the line on a raw folder that went away in a round; it stays until that is back.
+
+        Parameters
+        ----------
+        ended_session : ccdflow.run.session.Session
+            With `unread_records`.
+
+        Returns
+        -------
+        str
+        """
+        after_remedy = RUN_AGAIN if self._is_last_round() else WATCH_GOES_ON
+        self.raw_away_line = raw_away.line_on_raw_away(ended_session, after_remedy)
+        return self.raw_away_line
+
+    def words_of(self, error, raw):
+        """Return the words for an error whose end the watch waits for.
+
+        Parameters
+        ----------
+        error : Exception
+        raw : path-like
+            The raw folder.
+
+        Returns
+        -------
+        str
+        """
+        is_away = isinstance(error, (rawfolder.NoFolder, rawfolder.NoFrames))
+        return (is_away and self.raw_away_line) or problem_in_words(error, raw)
 
     def word_record(self, record):
         """Return a record with the remedy of a watch, if another round follows.

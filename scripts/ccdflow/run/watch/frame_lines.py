@@ -46,6 +46,8 @@ class FrameLines:
         self._begun_lines = begun_lines
         # Frames of which a product was made before.
         self._frames_made_again = set()
+        # Products that were not made because the raw folder went away.
+        self._unread_products = set()
         # Products still to be made, by frame; nights for whose lists the lines wait.
         self._products_left, self._nights_with_lists = {}, set(nights_put_off)
         for job in jobs:
@@ -71,8 +73,14 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
-        # All products that wait for another one have a line together, after the round.
-        has_report = kind.reports_frames and record.status != job_records.WAITING
+        self._note_unread(record)
+        # All products that wait for another one have a line together, after the round, and so have
+        # all frames that a raw folder took away with it.
+        has_report = (
+            kind.reports_frames
+            and record.status != job_records.WAITING
+            and record.product not in self._unread_products
+        )
         reports = (
             kind.frame_reports(self._context, self._complaints.word_record(record))
             if has_report
@@ -90,6 +98,13 @@ class FrameLines:
                 self._note_product(record.product)
             elif kind.reports_frames:
                 self.say_all()
+
+    def _note_unread(self, record):
+        """Note a product that was not made because the raw folder went away."""
+        source = record.data.get(job_records.MISSING_SOURCE)
+        is_without_source = record.status == job_records.REFUSED and source in self._unread_products
+        if record.data.get(job_records.RAW_AWAY) or is_without_source:
+            self._unread_products.add(record.product)
 
     def _note_product(self, product):
         """Note a product of a frame as made; after the frame's last product, write its line."""

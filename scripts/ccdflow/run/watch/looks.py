@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ccdflow.errors import CcdflowError
 from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.watch import complaints
 from ccdflow.run.watch.timed_calls import NoAnswer
 
 # Seconds after which the folder is looked through even where the kernel reports frames: it may have
@@ -28,8 +27,7 @@ class Looks:
     seen : ccdflow.run.watch.new_frames.SeenFrames
         The files of earlier rounds.
     patience : ccdflow.run.watch.timed_calls.Patience
-    complain : callable
-        Takes a problem, or '' when it has passed, and the name of the call.
+    named_problems : ccdflow.run.watch.complaints.Complaints
     noticing : ccdflow.run.watch.watching.Noticing
         It has the clock, and the pause for which an answer on a file is waited for.
 
@@ -43,10 +41,11 @@ class Looks:
         Files of earlier rounds that are gone.
     """
 
-    def __init__(self, raw, results, *, seen, patience, complain, noticing):
+    def __init__(self, raw, results, *, seen, patience, named_problems, noticing):
         self._clock = noticing.clock
         self._raw, self._results, self.seen = raw, results, seen
-        self._patience, self._complain, self._pause = patience, complain, noticing.pause
+        self._patience, self._pause = patience, noticing.pause
+        self._complain, self._words_of = named_problems.complain, named_problems.words_of
         self.unseen_files, self.lost_files = None, set()
         # The end of the last look, 0 if the next one is due at once, and the seconds that it took.
         self._last_end, self._seconds = 0.0, 0.0
@@ -81,7 +80,7 @@ class Looks:
                 self._complain(complaint, "look")
             return None
         except (CcdflowError, OSError) as error:
-            self._complain(complaints.problem_in_words(error, self._raw), "look")
+            self._complain(self._words_of(error, self._raw), "look")
             return None
         self._complain("", "look")
         self._last_end = self._clock()

@@ -219,7 +219,7 @@ class Watch:
         self.schedule = RoundSchedule(noticing.clock)
         self.looks = looks.Looks(
             settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
-            complain=self._complaints.complain, noticing=noticing,
+            named_problems=self._complaints, noticing=noticing,
         )  # fmt: skip
         self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
@@ -337,7 +337,7 @@ class Watch:
         try:
             self.claim.take()
         except (UserError, OSError) as error:
-            problem = complaints.problem_in_words(error, self.settings["raw"])
+            problem = self._complaints.words_of(error, self.settings["raw"])
             self._complaints.complain(problem)
             self.schedule.note_problem()
         else:
@@ -390,7 +390,7 @@ class Watch:
             _LOG.debug("a short round is not enough: %s", error)
             return None
         except (UserError, OSError) as error:
-            this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
+            this_round.problem = self._complaints.words_of(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(work_result.records.values())
@@ -445,10 +445,11 @@ class Watch:
             self._do_whole_round(this_round)
         except (UserError, OSError) as error:
             self._warm_state = None
-            this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
+            this_round.problem = self._complaints.words_of(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
+            self._complaints.raw_away_line = ""
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.note_whole_round(noticed_files)
             self.looks.lost_files = set()
@@ -567,6 +568,8 @@ class Watch:
             this_round.problem = complaints.problem_of_work(work_result)
         this_round.add_nights({job.night for job in jobs})
         session_end.finish(run_session)
+        if run_session.unread_records:
+            this_round.problem = self._complaints.line_on_raw_away(run_session)
         self._complaints.name_failures(
             failures.lines_on_failures(
                 context.results, [*map(self._complaints.word_record, run_session.failed_records)]
