@@ -145,14 +145,27 @@ def _lines_on_older_headers(plan):
 
 
 def _lines_on_lost_records(context):
-    """Return the line, in a list, on a ledger that cannot be read; [] if it can be read."""
-    if not ledger.has_unreadable_records(context.results, context.ledger):
-        return []
-    return [
-        f"warning: {context.results}/{paths.LEDGER}: the notes on finished products are damaged, or"
-        " of a later version: all products count as new and are made again; end the run and put a"
-        " copy of this file in its place, if you have one"
-    ]
+    """Return a line for each file of notes that is damaged, or cannot be read at all."""
+    results, records = context.results, context.ledger
+    remedy = "end the run and put a copy of this file in its place, if you have one"
+    lines = []
+    if ledger.has_unreadable_records(results, records):
+        lines.append(
+            f"warning: {results}/{paths.LEDGER}: the notes on finished products are damaged, or of"
+            f" a later version: all products count as new and are made again; {remedy}"
+        )
+    for file, n_lost in records.n_lost_by_file.items():
+        lost = "the" if n_lost < 0 else f"{n_lost:,} of the"
+        lines.append(
+            f"warning: {results}/{file}: {lost} notes on finished products are damaged: these"
+            f" products count as new and are made again; {remedy}"
+        )
+    if context.store.n_lost:
+        lines.append(
+            f"warning: {results}/{paths.HEADERS}: {context.store.n_lost:,} of the notes on headers"
+            " are damaged: the headers of these frames are read again"
+        )
+    return lines
 
 
 def _subject_up_to_date(plan):

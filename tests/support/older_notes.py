@@ -1,0 +1,34 @@
+"""Notes as earlier versions wrote them: lines without checksums, and no copy of the first line."""
+
+import json
+
+from ccdflow import paths
+from ccdflow.files.text_files import checked_lines, notes
+
+
+def plain_lines(path):
+    """Return the first line of some notes and the other ones, without their checksums."""
+    first, *lines = notes.read_checked(path)
+    head = json.loads(first)
+    if checked_lines.CHECKSUM in head:
+        del head[checked_lines.CHECKSUM]
+        lines = [_without_checksum(line) for line in lines]
+    return json.dumps(head, separators=(",", ":")), lines
+
+
+def _without_checksum(line):
+    first, tab, rest = line.partition("\t")
+    values, checksum = first[:-9], first[-9:]
+    json.loads(values)
+    int(checksum, 16)
+    return values + tab + rest
+
+
+def write_as_before(results):
+    """Write the notes of a results folder as an earlier version did."""
+    for name in (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES):
+        if (results / name).is_file():
+            first, lines = plain_lines(results / name)
+            notes.write_checked(results / name, [first, *lines])
+        if name in paths.COPIES_OF_FIRST_LINES:
+            (results / paths.COPIES_OF_FIRST_LINES[name]).unlink(missing_ok=True)
