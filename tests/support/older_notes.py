@@ -29,6 +29,10 @@ def write_as_before(results):
     for name in (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES):
         if (results / name).is_file():
             first, lines = plain_lines(results / name)
+            if name == paths.LATE_NOTES:
+                files = {"rows": paths.HEADERS, "records": paths.LEDGER}
+                of = {part: notes.noted_checksum(results / file) for part, file in files.items()}
+                first = json.dumps({**json.loads(first), "of": of}, separators=(",", ":"))
             notes.write_checked(results / name, [first, *lines])
         if name in paths.COPIES_OF_FIRST_LINES:
             (results / paths.COPIES_OF_FIRST_LINES[name]).unlink(missing_ok=True)

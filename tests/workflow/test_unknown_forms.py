@@ -270,7 +270,7 @@ def test_a_batch_of_an_unknown_form_is_one_line(tmp_path, head):
     "change",
     [
         lambda values: {**values, "moon": "full"},
-        lambda values: {"state": values["state"]},
+        lambda values: {"state_hash": values["state_hash"]},
         lambda values: [values],
     ],
 )

@@ -155,10 +155,14 @@ def _lines_on_lost_records(context):
             f" a later version: all products count as new and are made again; {remedy}"
         )
     for file, n_lost in records.n_lost_by_file.items():
-        lost = "the" if n_lost < 0 else f"{n_lost:,} of the"
+        notes = (
+            f"{n_lost:,} of the notes on finished products are damaged"
+            if n_lost > 0
+            else "these notes on finished products are damaged, or of a later version"
+        )
         lines.append(
-            f"warning: {results}/{file}: {lost} notes on finished products are damaged: these"
-            f" products count as new and are made again; {remedy}"
+            f"warning: {results}/{file}: {notes}: their products count as new and are made again;"
+            f" {remedy}"
         )
     if context.store.n_lost:
         lines.append(
