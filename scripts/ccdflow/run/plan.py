@@ -258,6 +258,8 @@ class Planner:
         self.products_to_retire, self.dropped_rows = set(), {}
         self.planned_counts = Counter()
         self.older_headers = defaultdict(list)
+        # By current product: its sources that are made again.
+        self._pending_sources = {}
         self._doubtful_products = doubtful_products
         self._forced = forced
         self._records = (
@@ -315,7 +317,7 @@ class Planner:
         has_late_key = callable(wanted_product.basis) and not wanted_product.key
         if is_new and self._makes_keys_later and has_late_key:
             later_key = partial(_key_of, wanted_product.basis)
-            needs, spare = self._predecessors(wanted_product)
+            needs, spare = self._predecessors(kind, wanted_product)
             context.jobs[product] = UnhashedJob(
                 kind.name, product, later_key, "new", wanted_product.night, needs, 0, spare
             )
@@ -334,9 +336,11 @@ class Planner:
             reason = "its content may change"
         if not reason and not self.is_forced(kind, product):
             self._note_header(kind, product)
+            if context.jobs and kind.reach != OF_A_FRAME:
+                self._note_pending_sources(wanted_product)
             return
         reason = reason or "asked for again"
-        pending, spare = self._predecessors(wanted_product)
+        pending, spare = self._predecessors(kind, wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
             kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
@@ -371,8 +375,36 @@ class Planner:
         if count:
             self.planned_counts[name] += count
 
-    def _predecessors(self, wanted_product):
-        """Return all `Predecessors` of a product: its own, and those that other products share."""
+    def _note_pending_sources(self, wanted_product):
+        """Note the sources of a current product that are made again, with their own sources."""
+        sources = [*wanted_product.needs, *wanted_product.spare]
+        if pending := self._pending_sources_of(sources) | self._pending_behind(sources):
+            self._pending_sources[wanted_product.product] = tuple(pending)
+
+    def _pending_sources_of(self, sources):
+        """Return the products among some sources that are made, as the keys of a dict."""
+        return dict.fromkeys(filter(self.context.jobs.__contains__, sources))
+
+    def _pending_behind(self, sources):
+        """Return the products that are made again and are sources of current ones among these."""
+        noted = self._pending_sources
+        return dict.fromkeys(each for source in sources for each in noted.get(source, ()))
+
+    def _predecessors(self, kind, wanted_product):
+        """Return all `Predecessors` of a product: its own, and those that other products share.
+
+        A page shows the frames of a master or of another page too. If the record of such a frame is
+        lost, the frame is made again although the master stays: the page is made after both.
+        """
+        own = self._own_predecessors(wanted_product)
+        if not (self._pending_sources and kind.is_report):
+            return own
+        behind = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
+        behind = tuple(filterfalse({*own.pending}.__contains__, behind))
+        return Predecessors(own.pending + behind, own.spare + behind)
+
+    def _own_predecessors(self, wanted_product):
+        """Return the `Predecessors` that a product names, and those that other products share."""
         pending, spare = wanted_product.shared_predecessors
         if wanted_product.spare:
             predecessors = self.predecessors_of(wanted_product.needs, wanted_product.spare)
