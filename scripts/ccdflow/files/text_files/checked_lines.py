@@ -200,6 +200,8 @@ def read_lines(path, copy_path=None):
         except (StopIteration, ValueError):
             head = {}
         return FoundLines(head, lines) if head and isinstance(head, dict) else FoundLines({})
+    if not Path(path).is_file():
+        return FoundLines({})
     lines = _readable_lines(path)
     checksum_line, first_line = next(lines, ""), next(lines, "")
     head, used_lines = values_of_first(first_line), lines
