@@ -57,7 +57,7 @@ def sandbox_with_late_notes(sandbox):
     return sandbox
 
 
-def damaged(content, how, rng, first=0):
+def damage_bytes(content, how, rng, first=0):
     """Return bytes with a damage behind a place."""
     start = int(rng.integers(first, len(content)))
     end = min(len(content), start + int(rng.integers(1, 700)))
@@ -128,7 +128,7 @@ def test_damage_to_the_ledger_costs_the_products_of_its_lines(sandbox, how, seed
         # Of all places, of those behind the first line, and of the first 500 bytes.
         first = before.index(b"\n", 9) if place == 1 else 0
         last = 500 if place == 2 else len(before)
-        after = damaged(before[:last], how, rng, first) + before[last:]
+        after = damage_bytes(before[:last], how, rng, first) + before[last:]
         path.write_bytes(after)
         lost = lost_names(before, after)
         path.write_bytes(before)
@@ -148,7 +148,7 @@ def test_damage_to_the_notes_on_headers_makes_no_product_again(sandbox, how, see
     path = sandbox.results / paths.HEADERS
     rng = np.random.default_rng([seed, DAMAGES.index(how)])
     before = path.read_bytes()
-    after = damaged(before, how, rng)
+    after = damage_bytes(before, how, rng)
     path.write_bytes(after)
     lost = lost_names(before, after)
     assert [line.split(": ")[2] for line in warnings(sandbox)] == [
@@ -165,7 +165,7 @@ def test_damage_to_late_notes_costs_the_products_of_their_lines(sandbox_with_lat
     path = sandbox.results / paths.LATE_NOTES
     rng = np.random.default_rng([seed, DAMAGES.index(how)])
     before = path.read_bytes()
-    after = damaged(before, how, rng)
+    after = damage_bytes(before, how, rng)
     path.write_bytes(after)
     first_line = before.split(b"\n")[1]
     kept = after if first_line in after.split(b"\n")[1:2] else b""
@@ -218,7 +218,7 @@ def test_damage_with_unchanged_times_is_seen_where_a_few_nights_are_read(
     """A disk damages a file without new times: lines of opened nights are tested one by one."""
     rng = np.random.default_rng(seed)
     path = sandbox.results / paths.LEDGER
-    path.write_bytes(damaged(path.read_bytes(), "change", rng))
+    path.write_bytes(damage_bytes(path.read_bytes(), "change", rng))
     closed = sandbox.results / paths.CLOSED_NIGHTS
     columns = note_columns.read_columns(closed)
     stamps = [

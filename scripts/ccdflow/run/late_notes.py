@@ -60,14 +60,14 @@ def read_late_notes(results):
     -------
     LateNotes
     """
-    found = checked_lines.read_lines(Path(results) / paths.LATE_NOTES)
-    head = found.head
+    file_lines = checked_lines.read_lines(Path(results) / paths.LATE_NOTES)
+    head = file_lines.head
     # Older results: their notes have "said".
     count, heads = head.get("count"), head.get("heads", head.get("said"))
     if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in head:
         # There are no late notes, or another version wrote them in a form that is unknown here.
         return LateNotes(n_lost=-1 if has_late_notes(results) else 0)
-    lines_by_name, n_lost = _lines_of_late_notes(found)
+    lines_by_name, n_lost = _lines_of_late_notes(file_lines)
     for name, file in _FILES.items():
         if head["of"].get(name) != _checksum_of_notes(results, file):
             # This file was written anew since, with the late lines in it.
@@ -76,12 +76,12 @@ def read_late_notes(results):
     return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"], n_lost)
 
 
-def _lines_of_late_notes(found):
+def _lines_of_late_notes(file_lines):
     """Return the sound lines of late notes without their checksums, and the number of lost lines.
 
     Parameters
     ----------
-    found : ccdflow.files.text_files.checked_lines.FoundLines
+    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
 
     Returns
     -------
@@ -89,14 +89,14 @@ def _lines_of_late_notes(found):
         Of ``"rows"`` and of ``"records"``.
     n_lost : int
     """
-    head = found.head
+    head = file_lines.head
     # Older results: late notes of lines without checksums.
     if checked_lines.CHECKSUM not in head:
-        lines = iter(found.lines)
+        lines = iter(file_lines.lines)
         return {"rows": list(islice(lines, head["count"])), "records": list(lines)}, 0
     seed = int(head[checked_lines.CHECKSUM], 16)
-    lines = [checked_lines.remove_checksum(line, seed) for line in found.lines]
-    if found.is_whole:
+    lines = [checked_lines.remove_checksum(line, seed) for line in file_lines.lines]
+    if file_lines.is_whole:
         return {"rows": lines[: head["count"]], "records": lines[head["count"] :]}, 0
     sound_lines = list(dict.fromkeys(line for line in lines if line is not None))
     # Records have several fields, rows have one.

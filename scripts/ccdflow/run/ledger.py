@@ -2,7 +2,7 @@
 
 Each job leaves a record. The main process folds the records into the ledger, which has the key of
 every product and the size and times of its file. If the times differ, the checksum in the file is
-compared. So no product is made again because an archive was copied or touched, and damage is found.
+compared. So no product is made again because an archive was copied or touched, and damage is file_lines.
 """
 
 from __future__ import annotations
@@ -127,14 +127,14 @@ def load_ledger(results):
 
 def _load_ledger(results):
     """Return the ledger of the notes as they are now."""
-    found = checked_lines.read_lines(
+    file_lines = checked_lines.read_lines(
         Path(results) / paths.LEDGER, Path(results) / paths.COPIES_OF_FIRST_LINES[paths.LEDGER]
     )
-    head = found.head
+    head = file_lines.head
     if not {"fields", "bases"} <= head.keys() or not {*head["fields"]} >= _REQUIRED_FIELDS:
         return Ledger()
     try:
-        return _read_ledger(results, found)
+        return _read_ledger(results, file_lines)
     except (ValueError, TypeError, IndexError):
         # The lines are no records: another version wrote them in a form that is unknown here.
         return Ledger()
@@ -162,31 +162,36 @@ def has_unreadable_records(results, ledger):
     return not head or next(lines, None) is not None
 
 
-def _read_ledger(results, found):
+def _read_ledger(results, file_lines):
     """Return the `Ledger` of the `FoundLines` of notes, with the late notes."""
-    ledger, late, head = Ledger(), late_notes.read_late_notes(results), found.head
+    ledger, late, head = Ledger(), late_notes.read_late_notes(results), file_lines.head
     late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)
     if late_head.get("fields", head["fields"]) != head["fields"]:
         late_reader = RecordReader(head | late_head, ledger)
     n_damaged = 0
-    for line in found.lines:
-        record = reader.record(line) if found.is_whole or reader.is_sound(line) else None
+    for line in file_lines.lines:
+        record = reader.record(line) if file_lines.is_whole or reader.is_sound(line) else None
         if record is None:
             n_damaged += 1
         else:
             ledger[record.product] = record
-    losses = {paths.LEDGER: found.n_lost(len(ledger), n_damaged), paths.LATE_NOTES: late.n_lost}
+    losses = {
+        paths.LEDGER: file_lines.n_lost(len(ledger), n_damaged),
+        paths.LATE_NOTES: late.n_lost,
+    }
     ledger.n_lost_by_file = {file: n_lost for file, n_lost in losses.items() if n_lost}
     for product in late_head.get("removed", ()):
         ledger.pop(product, None)
     for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
-    if late.records or not found.is_whole:
+    if late.records or not file_lines.is_whole:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     # Damaged notes count as not saved: they are written anew.
-    if found.is_whole and not (reader.is_of_another_version or late_reader.is_of_another_version):
+    if file_lines.is_whole and not (
+        reader.is_of_another_version or late_reader.is_of_another_version
+    ):
         ledger.saved_records = dict(ledger)
     ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger
@@ -288,13 +293,13 @@ def _seed_of_lines(fields, shared_text):
     -------
     int
     """
-    return checked_lines.checksum_of(shared_text or "{}", _seed_of_fields(tuple(fields)))
+    return checked_lines.text_checksum(shared_text or "{}", _seed_of_fields(tuple(fields)))
 
 
 @cache
 def _seed_of_fields(fields):
     """Return the CRC-32 of the names of the short fields."""
-    return checked_lines.checksum_of(_compact_json(fields))
+    return checked_lines.text_checksum(_compact_json(fields))
 
 
 def late_line(record, night):

@@ -336,8 +336,7 @@ class Planner:
             reason = "its content may change"
         if not reason and not self.is_forced(kind, product):
             self._note_header(kind, product)
-            if context.jobs and kind.reach != OF_A_FRAME:
-                self._note_pending_sources(wanted_product)
+            self._note_pending_sources(kind, wanted_product)
             return
         reason = reason or "asked for again"
         pending, spare = self._predecessors(kind, wanted_product)
@@ -375,8 +374,10 @@ class Planner:
         if count:
             self.planned_counts[name] += count
 
-    def _note_pending_sources(self, wanted_product):
+    def _note_pending_sources(self, kind, wanted_product):
         """Note the sources of a current product that are made again, with their own sources."""
+        if kind.reach == OF_A_FRAME or not self.context.jobs:
+            return
         sources = [*wanted_product.needs, *wanted_product.spare]
         if pending := self._pending_sources_of(sources) | self._pending_behind(sources):
             self._pending_sources[wanted_product.product] = tuple(pending)
@@ -396,12 +397,12 @@ class Planner:
         A page shows the frames of a master or of another page too. If the record of such a frame is
         lost, the frame is made again although the master stays: the page is made after both.
         """
-        own = self._own_predecessors(wanted_product)
-        if not (self._pending_sources and kind.is_report):
-            return own
-        behind = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
-        behind = tuple(filterfalse({*own.pending}.__contains__, behind))
-        return Predecessors(own.pending + behind, own.spare + behind)
+        pending, spare = self._own_predecessors(wanted_product)
+        if self._pending_sources and kind.is_report:
+            sources = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
+            further_sources = tuple(filterfalse({*pending}.__contains__, sources))
+            pending, spare = pending + further_sources, spare + further_sources
+        return Predecessors(pending, spare)
 
     def _own_predecessors(self, wanted_product):
         """Return the `Predecessors` that a product names, and those that other products share."""

@@ -22,17 +22,17 @@ def write(folder, lines=LINES, seed=7):
     return path, copy
 
 
-def sound(found, seed=7):
+def split_sound(file_lines, seed=7):
     """Return the sound lines, and the number of others."""
-    lines = [checked_lines.remove_checksum(line, seed) for line in found.lines]
+    lines = [checked_lines.remove_checksum(line, seed) for line in file_lines.lines]
     return [line for line in lines if line is not None], lines.count(None)
 
 
 def test_lines_come_back(tmp_path):
     path, copy = write(tmp_path)
-    found = checked_lines.read_lines(path, copy)
-    assert found.head["fields"] == ["name"]
-    assert (found.is_whole, sound(found)) == (True, (LINES, 0))
+    file_lines = checked_lines.read_lines(path, copy)
+    assert file_lines.head["fields"] == ["name"]
+    assert (file_lines.is_whole, split_sound(file_lines)) == (True, (LINES, 0))
     text = path.read_text().splitlines()[2]
     # A reader of one JSON value passes over the checksum.
     assert json.JSONDecoder().raw_decode(text)[0] == ["a", 1]
@@ -43,7 +43,7 @@ def test_the_checksum_of_a_line_is_its_crc_behind_the_first_field():
     # CRC-32 of "123456789" is the check value of its definition.
     assert checked_lines.add_checksum("123456789") == "123456789 cbf43926"
     assert (
-        checked_lines.add_checksum("56789", checked_lines.checksum_of("1234")) == "56789 cbf43926"
+        checked_lines.add_checksum("56789", checked_lines.text_checksum("1234")) == "56789 cbf43926"
     )
     assert checked_lines.remove_checksum("123456789 cbf43926") == "123456789"
 
@@ -88,10 +88,10 @@ def test_lines_that_are_gone_are_counted(tmp_path, removed, n_lost):
     lines = path.read_bytes().splitlines(keepends=True)
     del lines[2 + removed]
     path.write_bytes(b"".join(lines))
-    found = checked_lines.read_lines(path, copy)
-    kept, n_damaged = sound(found)
+    file_lines = checked_lines.read_lines(path, copy)
+    kept, n_damaged = split_sound(file_lines)
     assert kept == [line for line in LINES if line != LINES[removed]]
-    assert (n_damaged, found.n_lost(len(kept), n_damaged)) == (0, n_lost)
+    assert (n_damaged, file_lines.n_lost(len(kept), n_damaged)) == (0, n_lost)
     copy.unlink()
     assert checked_lines.read_lines(path, copy).n_lost(len(kept), 0) == 0
 
@@ -100,12 +100,18 @@ def test_the_copy_of_the_first_line_stands_in_for_it(tmp_path):
     path, copy = write(tmp_path)
     content = path.read_bytes()
     end = content.index(b"\n", 9)
-    for damaged in (bytes(end) + content[end:], content[end:], content[:4], b"x" * 20 + content):
-        path.write_bytes(damaged)
-        found = checked_lines.read_lines(path, copy)
-        assert found.head["fields"] == ["name"]
-        assert sound(found)[0] == (LINES if damaged != content[:4] else [])
+    for content_on_disk in (
+        bytes(end) + content[end:],
+        content[end:],
+        content[:4],
+        b"x" * 20 + content,
+    ):
+        path.write_bytes(content_on_disk)
+        file_lines = checked_lines.read_lines(path, copy)
+        assert file_lines.head["fields"] == ["name"]
+        assert split_sound(file_lines)[0] == (LINES if content_on_disk != content[:4] else [])
     copy.unlink()
+    path.write_bytes(content[end:])
     assert checked_lines.read_lines(path, copy).head == {}
 
 
@@ -138,25 +144,25 @@ def test_blocks_that_the_disk_cannot_read_cost_their_lines(tmp_path, monkeypatch
 
     monkeypatch.setattr(os, "pread", read_around)
     monkeypatch.setattr(notes, "read_checked", lambda p: None if p == path else read_checked(p))
-    found = checked_lines.read_lines(path, copy)
-    kept, n_damaged = sound(found)
+    file_lines = checked_lines.read_lines(path, copy)
+    kept, n_damaged = split_sound(file_lines)
     ends = np.cumsum([len(line) for line in path.read_bytes().splitlines(keepends=True)])
     touched = ((ends[2:] > bad.start) & (ends[1:-1] < bad.stop)).sum()
-    assert found.n_lost(len(kept), n_damaged) == touched > 50
+    assert file_lines.n_lost(len(kept), n_damaged) == touched > 50
     monkeypatch.setattr(checked_lines, "_MOST_UNREADABLE", 1)
-    kept, _ = sound(checked_lines.read_lines(path, copy))
+    kept, _ = split_sound(checked_lines.read_lines(path, copy))
     assert 0 < len(kept) < len(lines) // 2
 
 
 def test_a_file_of_zeros_or_a_folder_has_no_line(tmp_path):
     path, copy = write(tmp_path)
     path.write_bytes(bytes(3 << 20))
-    found = checked_lines.read_lines(path, copy)
-    assert sound(found)[0] == []
+    file_lines = checked_lines.read_lines(path, copy)
+    assert split_sound(file_lines)[0] == []
     path.unlink()
     path.mkdir()
-    assert sound(checked_lines.read_lines(path, copy)) == ([], 1)
-    assert checked_lines.read_lines(tmp_path / "none").head == {}
+    assert checked_lines.read_lines(path, copy).head == {}
+    assert checked_lines.read_lines(tmp_path / "none", copy).head == {}
 
 
 def test_the_checksum_that_notes_were_written_with_is_known_by_the_copy(tmp_path):

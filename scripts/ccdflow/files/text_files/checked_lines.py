@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from isal import isal_zlib
 
@@ -25,22 +26,24 @@ from ccdflow.files.text_files import json_text, notes
 CHECKSUM = "checksum"
 """The value of a first line with its checksum. If it is there, all lines have checksums."""
 
-# The end of a first line with a checksum, and the length of this end.
+# Matches the end of a first line: its last value, which is its checksum.
 _END_OF_FIRST = re.compile(rf',"{CHECKSUM}":"([0-9a-f]{{8}})"}}\Z')
+# The length of this end.
 _LENGTH_OF_END = len(f',"{CHECKSUM}":"01234567"}}')
 # The length of a checksum behind a field, with its blank.
 _LENGTH = 9
 # The lines of a copy: a description of the notes, and their first line.
 _LINES_OF_COPY = 2
-# Bytes that are read at once, and those of a block of a disk, which are read or lost together.
-_PIECE, _SECTOR = 1 << 20, 4096
+# Bytes of a block of a disk, which are read or lost together; and bytes that are read at once.
+_SECTOR = 4096
+_STRETCH = 256 * _SECTOR
 # With more unreadable blocks the rest of a file is given up. Chosen: a disk may try for seconds to
 # read one block.
 _MOST_UNREADABLE = 1000
 _encode = json_text.compact_encoder()
 
 
-def checksum_of(text, seed=0):
+def text_checksum(text, seed=0):
     """Return the CRC-32 of a text.
 
     Parameters
@@ -105,7 +108,7 @@ def first_line_of(values):
     str
     """
     text = _encode({name: value for name, value in values.items() if name != CHECKSUM})
-    return f'{text[:-1]},"{CHECKSUM}":"{checksum_of(text):08x}"}}'
+    return f'{text[:-1]},"{CHECKSUM}":"{text_checksum(text):08x}"}}'
 
 
 def checksum_in_first(line):
@@ -132,8 +135,8 @@ def values_of_first(line):
     if not isinstance(values, dict):
         return {}
     if CHECKSUM in values:
-        found = _END_OF_FIRST.search(line)
-        if not found or int(found[1], 16) != checksum_of(f"{line[:-_LENGTH_OF_END]}}}"):
+        end = _END_OF_FIRST.search(line)
+        if not end or int(end[1], 16) != text_checksum(f"{line[:-_LENGTH_OF_END]}}}"):
             return {}
     return values
 
@@ -273,11 +276,11 @@ def _readable_pieces(file):
     """Yield the bytes of an open file; zeros stand for those that the disk cannot read."""
     descriptor, n_unreadable = file.fileno(), 0
     size = os.fstat(descriptor).st_size
-    for start in range(0, size, _PIECE):
+    for start in range(0, size, _STRETCH):
         try:
-            yield os.pread(descriptor, _PIECE, start)
+            yield os.pread(descriptor, _STRETCH, start)
         except OSError:
-            for sector in range(start, min(start + _PIECE, size), _SECTOR):
+            for sector in range(start, min(start + _STRETCH, size), _SECTOR):
                 try:
                     yield os.pread(descriptor, _SECTOR, sector)
                 except OSError:

@@ -98,7 +98,7 @@ class NoteLines:
             if not reader.has_checksums or all(map(reader.is_sound, lines)):
                 return list(map(read, lines))
         except (ValueError, TypeError, IndexError):
-            # A line without a checksum, which an earlier version wrote.
+            # Older results: lines without checksums.
             pass
         raise NeedsWholePlan(f"{self._path} has damaged lines")
 

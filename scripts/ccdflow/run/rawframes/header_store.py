@@ -60,7 +60,7 @@ class HeaderStore:
     tracebacks : dict of str to str
         Tracebacks of unforeseen errors in the reading of files.
     rewritten_files : set of str
-        Files that keep their earlier rows, because the last reading found them incomplete or
+        Files that keep their earlier rows, because the last reading file_lines them incomplete or
         changing.
     texts : dict of str to str
         The texts of the rows, each by itself: equal texts, which thousands of rows have, are kept
@@ -141,10 +141,10 @@ def load_store(results):
     The loss of the store costs time, never a product: all headers are read again. They are also
     read again if another version of ccdflow read them. Rows of missing raw files are kept.
     """
-    found = checked_lines.read_lines(
+    file_lines = checked_lines.read_lines(
         Path(results) / paths.HEADERS, Path(results) / paths.COPIES_OF_FIRST_LINES[paths.HEADERS]
     )
-    head = found.head
+    head = file_lines.head
     if not {"facts", "shared", "table"} <= head.keys():
         return HeaderStore()
     later = late_notes.read_late_notes(results)
@@ -155,18 +155,18 @@ def load_store(results):
     )
     n_damaged = 0
     try:
-        for line in found.lines:
-            if found.is_whole or reader.is_sound(line):
+        for line in file_lines.lines:
+            if file_lines.is_whole or reader.is_sound(line):
                 store.add(reader.row(line))
             else:
                 n_damaged += 1
-        store.n_lost = found.n_lost(len(store.rows), n_damaged)
+        store.n_lost = file_lines.n_lost(len(store.rows), n_damaged)
         for line in later.rows:
             store.add(late_reader.row(line))
     except (ValueError, TypeError):
         # The lines are no rows: another version wrote them in a form that is unknown here.
         return HeaderStore()
-    if not found.is_whole or reader.is_of_another_version or late_reader.is_of_another_version:
+    if not file_lines.is_whole or reader.is_of_another_version or late_reader.is_of_another_version:
         _drop_unreadable(store)
     else:
         store.saved_rows = dict(store.rows)
@@ -292,7 +292,7 @@ def _form_of_lines():
 
 def _seed_of_rows(head):
     """Return the seed of the checksums of rows, by the first line, which has their form."""
-    return checked_lines.checksum_of(
+    return checked_lines.text_checksum(
         _encode([head.get(name) for name in ("reading", "facts", "fields", "shared_fields")])
     )
 
