@@ -27,7 +27,7 @@ import scale
 
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import note_columns, notes
+from ccdflow.files.text_files import checked_lines, note_columns, notes
 from ccdflow.run import session
 from ccdflow.run.nights import closed_nights, note_lines
 from ccdflow.run.sealing import seal
@@ -156,7 +156,10 @@ def _copy_notes(path, copies, change=lambda first: first, stamps=()):
             values[5] = stamps[values[0]]
             line = json.dumps(values, separators=(",", ":")) + line[end:]
         lines_by_name[values[0]] = line
-    first = json.dumps(change(json.loads(first)), separators=(",", ":"))
+    # The copies have no checksums of their own: lines without them are read as well.
+    head = change(json.loads(first))
+    head.pop(checked_lines.CHECKSUM, None)
+    first = json.dumps(head, separators=(",", ":"))
     texts = (text for _, text in copies.merge_lines(lines_by_name))
     notes.write_checked(path, (text for each in ([first], texts) for text in each))
 
@@ -188,7 +191,7 @@ def _copy_closed(archive, copies):
     values = million.values_of(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     first = closed_real.shared_values | {
-        "files": closed_nights._stamps_of_open_notes(results),
+        "files": closed_nights._stamps_of_noted_files(results),
         "folders": state.folders,
     }
     first["always"] = places["records"][""]

@@ -2,7 +2,7 @@
 
 Each job leaves a record. The main process folds the records into the ledger, which has the key of
 every product and the size and times of its file. If the times differ, the checksum in the file is
-compared. So no product is made again because an archive was copied or touched, and damage is file_lines.
+compared. So no product is made again because an archive was copied or touched, and damage is found.
 """
 
 from __future__ import annotations
@@ -176,11 +176,11 @@ def _read_ledger(results, file_lines):
             n_damaged += 1
         else:
             ledger[record.product] = record
-    losses = {
+    n_lost_by_file = {
         paths.LEDGER: file_lines.n_lost(len(ledger), n_damaged),
         paths.LATE_NOTES: late.n_lost,
     }
-    ledger.n_lost_by_file = {file: n_lost for file, n_lost in losses.items() if n_lost}
+    ledger.n_lost_by_file = {file: n_lost for file, n_lost in n_lost_by_file.items() if n_lost}
     for product in late_head.get("removed", ()):
         ledger.pop(product, None)
     for _, record in map(late_reader.late_record, late.records):
@@ -188,10 +188,9 @@ def _read_ledger(results, file_lines):
     if late.records or not file_lines.is_whole:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
+    was_written_by_another = reader.is_of_another_version or late_reader.is_of_another_version
     # Damaged notes count as not saved: they are written anew.
-    if file_lines.is_whole and not (
-        reader.is_of_another_version or late_reader.is_of_another_version
-    ):
+    if file_lines.is_whole and not was_written_by_another:
         ledger.saved_records = dict(ledger)
     ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger

@@ -7,6 +7,7 @@ long as the files of the notes are the same.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import islice, zip_longest
 
 from ccdflow.files import atomic_write
@@ -94,12 +95,11 @@ class NoteLines:
             If a line is damaged, or `read_ranges` cannot read it.
         """
         lines = self.read_ranges(ranges)
-        try:
-            if not reader.has_checksums or all(map(reader.is_sound, lines)):
+        # Older results: lines without checksums, which can only be tried.
+        is_sound = reader.is_sound if reader.has_checksums else bool
+        if all(map(is_sound, lines)):
+            with suppress(ValueError, TypeError, IndexError):
                 return list(map(read, lines))
-        except (ValueError, TypeError, IndexError):
-            # Older results: lines without checksums.
-            pass
         raise NeedsWholePlan(f"{self._path} has damaged lines")
 
 

@@ -60,7 +60,7 @@ class HeaderStore:
     tracebacks : dict of str to str
         Tracebacks of unforeseen errors in the reading of files.
     rewritten_files : set of str
-        Files that keep their earlier rows, because the last reading file_lines them incomplete or
+        Files that keep their earlier rows, because the last reading found them incomplete or
         changing.
     texts : dict of str to str
         The texts of the rows, each by itself: equal texts, which thousands of rows have, are kept
@@ -153,20 +153,15 @@ def load_store(results):
     store = HeaderStore(
         shared=head["shared"] | late_head["shared"], table_stamp=late_reader.table_stamp
     )
-    n_damaged = 0
     try:
-        for line in file_lines.lines:
-            if file_lines.is_whole or reader.is_sound(line):
-                store.add(reader.row(line))
-            else:
-                n_damaged += 1
-        store.n_lost = file_lines.n_lost(len(store.rows), n_damaged)
-        for line in later.rows:
-            store.add(late_reader.row(line))
+        _add_rows(store, reader, file_lines)
+        for row in map(late_reader.row, later.rows):
+            store.add(row)
     except (ValueError, TypeError):
         # The lines are no rows: another version wrote them in a form that is unknown here.
         return HeaderStore()
-    if not file_lines.is_whole or reader.is_of_another_version or late_reader.is_of_another_version:
+    is_of_another_version = reader.is_of_another_version or late_reader.is_of_another_version
+    if is_of_another_version or not file_lines.is_whole:
         _drop_unreadable(store)
     else:
         store.saved_rows = dict(store.rows)
@@ -174,6 +169,24 @@ def load_store(results):
     rows_set_aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.reason_by_file = {row.file: row.reason for row in rows_set_aside}
     return store
+
+
+def _add_rows(store, reader, file_lines):
+    """Put the rows of sound lines into a store, and count those that are lost.
+
+    Parameters
+    ----------
+    store : HeaderStore
+    reader : RowReader
+    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+    """
+    n_damaged = 0
+    for line in file_lines.lines:
+        if file_lines.is_whole or reader.is_sound(line):
+            store.add(reader.row(line))
+        else:
+            n_damaged += 1
+    store.n_lost = file_lines.n_lost(len(store.rows), n_damaged)
 
 
 def _drop_unreadable(store):
