@@ -19,14 +19,16 @@ from ccdflow.run.lines import plan_description
 
 NIGHTS = tuple(f"2024-03-{day:02}" for day in range(1, 6))
 LATER_NIGHT = "2024-03-08"
+# Frames of a night, for products of all kinds.
+FRAMES_OF_NIGHT = ("BIAS", "BIAS", "DARK", "DARK", "FLAT", "FLAT", "OBJECT", "OBJECT")
 DAMAGES = ("change", "insert", "delete", "cut", "zero", "double", "break")
 
 
-def take(sandbox, night, *kinds):
+def take(sandbox, night, *kinds, light=None):
     for number, kind in enumerate(kinds):
         sandbox.put(
             f"{night}/{number}.fits", 100 * int(night[-2:]) + number, packed=False, kind=kind,
-            night=night, size=SMALL_FRAME,
+            night=night, size=SMALL_FRAME, light=(light or {}).get(kind, 300),
         )  # fmt: skip
 
 
@@ -257,3 +259,29 @@ def test_notes_of_lines_without_checksums_go_on_and_get_them(sandbox_with_late_n
     assert "reduced/2024-03-06/0.fits" in sandbox.run().jobs
     assert (sandbox.results / paths.LEDGER).read_bytes() != older
     assert b'"checksum":' in (sandbox.results / paths.LEDGER).read_bytes().split(b"\n")[1]
+
+
+@pytest.fixture(scope="module")
+def archive_of_all_kinds(tmp_path_factory):
+    config = {kind: {"enabled": True, "minimum": 2} for kind in ("bias", "dark", "flat")}
+    config |= {"detector": {"enabled": True}, "pictures": {"per_type": 1}}
+    made = Sandbox(tmp_path_factory.mktemp("all") / "box", config)
+    for night in NIGHTS[:3]:
+        take(made, night, *FRAMES_OF_NIGHT, light={"OBJECT": 500, "FLAT": 20000})
+    made.run()
+    assert made.run().jobs == []
+    return made
+
+
+@pytest.mark.parametrize("how", ["insert", "cut", "zero"])
+def test_damage_costs_the_products_of_its_lines_whatever_their_kind(archive_of_all_kinds, how):
+    sandbox = archive_of_all_kinds
+    path = sandbox.results / paths.LEDGER
+    rng = np.random.default_rng([77, DAMAGES.index(how)])
+    before = path.read_bytes()
+    after = damage_bytes(before, how, rng, before.index(b"\n", 9))
+    lost = lost_names(before, after)
+    assert lost
+    jobs = jobs_without(sandbox, lost)
+    path.write_bytes(after)
+    check_run(sandbox, jobs)
