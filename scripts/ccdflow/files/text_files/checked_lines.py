@@ -135,7 +135,7 @@ def values_of_first(line):
     if not isinstance(values, dict):
         return {}
     if CHECKSUM in values:
-        end = _END_OF_FIRST.search(line)
+        end = _END_OF_FIRST.search(line, max(0, len(line) - _LENGTH_OF_END))
         if not end or int(end[1], 16) != text_checksum(f"{line[:-_LENGTH_OF_END]}}}"):
             return {}
     return values

@@ -177,8 +177,11 @@ def _add_rows(store, reader, file_lines):
     Parameters
     ----------
     store : HeaderStore
+        Gets the rows.
     reader : RowReader
+        Reader of these notes.
     file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+        The lines behind the first one are used up.
     """
     n_damaged = 0
     for line in file_lines.lines:
