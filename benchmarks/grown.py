@@ -27,9 +27,10 @@ import scale
 
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import note_columns, notes
-from ccdflow.run import session
+from ccdflow.files.text_files import checked_lines, note_columns, notes
+from ccdflow.run import ledger, session
 from ccdflow.run.nights import closed_nights, note_lines
+from ccdflow.run.rawframes import header_store
 from ccdflow.run.sealing import seal
 
 REAL_NIGHTS, COPIED_INDEX, LATE_INDEX = 10, 5, 6
@@ -108,8 +109,8 @@ def grow(archive, night, number):
     table, masters = (
         atomic_write.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS_FILE)
     )
-    _copy_notes(results / paths.HEADERS, copies, lambda first: {**first, "table": table})
-    _copy_notes(results / paths.LEDGER, copies, stamps={paths.ASSOCIATIONS_FILE: masters})
+    _copy_notes(results, paths.HEADERS, copies, lambda first: {**first, "table": table})
+    _copy_notes(results, paths.LEDGER, copies, stamps={paths.ASSOCIATIONS_FILE: masters})
     _copy_closed(archive, copies)
 
 
@@ -143,22 +144,37 @@ def _copy_table(path, copies):
         file.writelines(f"{text}\n" for _, text in copies.merge_lines(lines_by_name))
 
 
-def _copy_notes(path, copies, change=lambda first: first, stamps=()):
+def _copy_notes(results, name, copies, change=lambda first: first, stamps=()):
     """Write notes with copies of the lines of the night; `change` is called with their first line.
 
     `stamps` has the new stamps of products by name.
     """
-    first, *lines = notes.read_checked(path)
+    first, *lines = notes.read_checked(results / name)
+    head = change(json.loads(first))
+    seed = _seed_finder(name, head)
     lines_by_name = {}
-    for line in lines:
+    for line_with_checksum in lines:
+        line = checked_lines.remove_checksum(line_with_checksum, seed(line_with_checksum))
         values, end = json.JSONDecoder().raw_decode(line)
         if values[0] in stamps:
             values[5] = stamps[values[0]]
             line = json.dumps(values, separators=(",", ":")) + line[end:]
         lines_by_name[values[0]] = line
-    first = json.dumps(change(json.loads(first)), separators=(",", ":"))
     texts = (text for _, text in copies.merge_lines(lines_by_name))
-    notes.write_checked(path, (text for each in ([first], texts) for text in each))
+    checked_lines.write_lines(
+        results / name,
+        checked_lines.first_line_of(head),
+        (checked_lines.add_checksum(text, seed(text)) for text in texts),
+        copy_path=results / paths.COPIES_OF_FIRST_LINES[name],
+    )
+
+
+def _seed_finder(name, head):
+    """Return a function that returns the seed of the checksum of a line of some notes."""
+    if name == paths.HEADERS:
+        return lambda _: header_store._seed_of_rows(head)
+    reader = ledger.RecordReader(head)
+    return lambda line: reader._seeds[json.JSONDecoder().raw_decode(line)[0][-1]]
 
 
 def _night_in_name(name):

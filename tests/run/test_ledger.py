@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.io import fits
+from older_notes import plain_lines
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
@@ -196,14 +197,14 @@ def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
     """The version before kept each calibrated frame's basis as a shared one."""
     records = ledger.Ledger({r.product: r for r in map(calibrated_record, range(3))})
     ledger.save_ledger(tmp_path, records)
-    lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]
-    first = json.loads(lines[0])
+    first, lines = plain_lines(tmp_path / paths.LEDGER)
+    first = json.loads(first)
     first["bases"] = [dict(calibrated_record(number).basis) for number in range(3)]
     for number in range(3):
-        short, _, data = lines[number + 1].split("\t")
+        short, _, data = lines[number].split("\t")
         short = json.dumps([*json.loads(short)[:-1], number])
-        lines[number + 1] = "\t".join((short, "{}", data))
-    notes.write_checked(tmp_path / paths.LEDGER, [json.dumps(first), *lines[1:]])
+        lines[number] = "\t".join((short, "{}", data))
+    notes.write_checked(tmp_path / paths.LEDGER, [json.dumps(first), *lines])
     assert ledger.load_ledger(tmp_path) == records
 
 

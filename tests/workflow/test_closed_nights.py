@@ -275,7 +275,7 @@ def test_lines_that_are_lost_are_not_missed(sandbox):
     assert sandbox.run().jobs == []
     take(sandbox, NIGHTS[3], "OBJECT")
     assert nights_opened(sandbox) == [NIGHTS[3], LATER_NIGHT]
-    damage(sandbox.results / paths.LATE_NOTES)
+    (sandbox.results / paths.LATE_NOTES).unlink()
     assert nights_opened(sandbox) is None
     outcome = sandbox.run()
     assert f"reduced/{LATER_NIGHT}/0.fits" in outcome.jobs, "nobody knows of what it was made"

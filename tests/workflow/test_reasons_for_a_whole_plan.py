@@ -11,6 +11,7 @@ from sandbox import SMALL_FRAME, Sandbox, damage
 from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import kinds, paths
+from ccdflow.files import atomic_write
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, session
 from ccdflow.run.ending import retiring, saving
@@ -97,13 +98,22 @@ def keep_late_notes(box):
     assert late_notes.stamp_of_late_notes(box.results)
 
 
-def lose_late_notes(box):
-    """Close a night whose rows stand in the late notes, and damage these."""
+def close_with_late_notes(box):
+    """Close a night whose rows stand in the late notes, and put a late frame."""
     take(box, LATER_NIGHT, "OBJECT")
     box.run()
     box.run()
-    damage(box.results / paths.LATE_NOTES)
     take(box, NIGHTS[1], "OBJECT")
+
+
+def damage_last_record(box):
+    """Change a bit in the last line of the ledger, which a disk does without new times."""
+    path = box.results / paths.LEDGER
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+    stamps = [list(atomic_write.stamp_of(box.results / n)) for n in (paths.HEADERS, paths.LEDGER)]
+    rewrite(box, lambda shared_values: shared_values.update(files=stamps))
 
 
 def leave_record(box):
@@ -162,9 +172,13 @@ REACHED_REASONS = {
     "inventory or ledger are not those that nights were closed with": lambda box, _: rewrite(
         box, lambda shared_values: shared_values.update(files=[])
     ),
-    "the late notes, of frames since nights were closed, are lost": lambda box, _: lose_late_notes(
-        box
+    "the late notes, of frames since nights were closed, are lost": lambda box, _: (
+        close_with_late_notes(box) or (box.results / paths.LATE_NOTES).unlink()
     ),
+    "some late notes are damaged": lambda box, _: (
+        close_with_late_notes(box) or damage(box.results / paths.LATE_NOTES)
+    ),
+    "{} has damaged lines": lambda box, _: damage_last_record(box),
     "there are many late notes": lambda box, patch: (
         keep_late_notes(box)
         or add_late_frame(box)
@@ -212,6 +226,7 @@ NOT_REACHED = {
     "{} has {} lines than it should have": _CLOSING,
     "the first line of {} cannot be read": _CLOSING,
     "the late notes are damaged, or of other notes": _CLOSING,
+    "{} is damaged": _CLOSING,
     "masters are to be made before frames are calibrated with them": _WATCH,
     "another raw file has the same product": _WATCH,
     "reading a frame ended in an error that was not foreseen": _WATCH,

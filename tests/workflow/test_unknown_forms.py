@@ -9,6 +9,7 @@ import json
 from dataclasses import fields
 
 import pytest
+from older_notes import plain_lines
 from sandbox import SMALL_FRAME, Sandbox
 from stand_ins import copy_with_stand_ins, use_stand_ins
 
@@ -49,7 +50,7 @@ def sandbox(original_archive, tmp_path, monkeypatch):
 
 def rewrite(path, change):
     """Write the lines of a file of notes as ``change`` makes them of its head and its lines."""
-    first, *lines = notes.read_checked(path)
+    first, lines = plain_lines(path)
     head, lines = change(json.loads(first), lines)
     notes.write_checked(path, [json.dumps(head), *lines])
 

@@ -11,15 +11,14 @@ these files.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import notes
+from ccdflow.files.text_files import checked_lines
 
 # The notes are read this many times at most if a run writes them meanwhile, as a watch does in each
 # round. Chosen: without a limit a reader could wait for as long as the watch goes on.
@@ -38,12 +37,16 @@ class LateNotes:
         The first lines of the two files of notes, which name the fields of the other lines. The key
         ``"rows"`` has that of the rows, ``"records"`` that of the records.
     rows, records : list of str
-        Lines of rows, as in the file of header values; lines of `ccdflow.run.ledger.late_line`.
+        Lines of `ccdflow.run.rawframes.header_store.line_of_row` and of
+        `ccdflow.run.ledger.late_line`.
+    n_lost : int
+        Number of lines that are lost because the file is damaged; -1 for all of them.
     """
 
     heads: dict[str, object] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
+    n_lost: int = 0
 
 
 def read_late_notes(results):
@@ -57,19 +60,57 @@ def read_late_notes(results):
     -------
     LateNotes
     """
-    head, lines = notes.read_headed(Path(results) / paths.LATE_NOTES)
+    file_lines = checked_lines.read_lines(Path(results) / paths.LATE_NOTES)
+    head = file_lines.head
     # Older results: their notes have "said".
     count, heads = head.get("count"), head.get("heads", head.get("said"))
     if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in head:
         # There are no late notes, or another version wrote them in a form that is unknown here.
-        return LateNotes()
-    lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
+        return LateNotes(n_lost=-1 if has_late_notes(results) else 0)
+    lines_by_name, n_lost = _lines_of_late_notes(file_lines)
     for name, file in _FILES.items():
-        if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
+        if head["of"].get(name) != _checksum_of_notes(results, file):
             # This file was written anew since, and contains the late lines.
             lines_by_name[name] = []
             heads.pop(name, None)
-    return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])
+    return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"], n_lost)
+
+
+def _lines_of_late_notes(file_lines):
+    """Return the sound lines of late notes without their checksums, and the number of lost lines.
+
+    Parameters
+    ----------
+    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+
+    Returns
+    -------
+    lines_by_name : dict of str to list of str
+        Of ``"rows"`` and of ``"records"``.
+    n_lost : int
+    """
+    head = file_lines.head
+    # Older results: late notes of lines without checksums.
+    if checked_lines.CHECKSUM not in head:
+        lines = iter(file_lines.lines)
+        return {"rows": list(islice(lines, head["count"])), "records": list(lines)}, 0
+    seed = int(head[checked_lines.CHECKSUM], 16)
+    lines = [checked_lines.remove_checksum(line, seed) for line in file_lines.lines]
+    if file_lines.is_whole:
+        return {"rows": lines[: head["count"]], "records": lines[head["count"] :]}, 0
+    sound_lines = list(dict.fromkeys(line for line in lines if line is not None))
+    # Records have several fields, rows have one.
+    lines_by_name = {
+        "rows": [line for line in sound_lines if "\t" not in line],
+        "records": [line for line in sound_lines if "\t" in line],
+    }
+    return lines_by_name, max(0, head["count"] + head["records"] - len(sound_lines))
+
+
+def _checksum_of_notes(results, file):
+    """Return the checksum with which a file of notes was written."""
+    copy = paths.COPIES_OF_FIRST_LINES[file]
+    return checked_lines.written_checksum(Path(results) / file, Path(results) / copy)
 
 
 def read_settled(results, read):
@@ -116,13 +157,20 @@ def write_late_notes(results, late):
     OSError
         If it cannot be written.
     """
-    head = {
-        "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
-        "heads": late.heads,
-        "count": len(late.rows),
-    }
-    lines = [json.dumps(head, separators=(",", ":")), *late.rows, *late.records]
-    notes.write_checked(Path(results) / paths.LATE_NOTES, lines)
+    first_line = checked_lines.first_line_of(
+        {
+            "of": {name: _checksum_of_notes(results, file) for name, file in _FILES.items()},
+            "heads": late.heads,
+            "count": len(late.rows),
+            "records": len(late.records),
+        }
+    )
+    seed = checked_lines.checksum_in_first(first_line)
+    checked_lines.write_lines(
+        Path(results) / paths.LATE_NOTES,
+        first_line,
+        (checked_lines.add_checksum(line, seed) for line in chain(late.rows, late.records)),
+    )
 
 
 def has_late_notes(results):

@@ -13,12 +13,12 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
+from functools import cache, cached_property
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import json_text, notes
+from ccdflow.files.text_files import checked_lines, json_text, notes
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
 from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_shared
@@ -64,10 +64,13 @@ class Ledger(dict):
         The records as they are on the disk, by product.
     has_late_notes : bool
         Whether some of the records are in the late notes.
+    n_lost_by_file : dict of str to int
+        Number of lost lines of each damaged file of notes, by its path in the results folder.
     """
 
     def __init__(self, records=()):
         super().__init__()
+        self.n_lost_by_file = {}
         self.saved_records = {}
         self.has_late_notes = False
         self._shared_texts = {}
@@ -124,11 +127,14 @@ def load_ledger(results):
 
 def _load_ledger(results):
     """Return the ledger of the notes as they are now."""
-    head, lines = notes.read_headed(Path(results) / paths.LEDGER)
+    file_lines = checked_lines.read_lines(
+        Path(results) / paths.LEDGER, Path(results) / paths.COPIES_OF_FIRST_LINES[paths.LEDGER]
+    )
+    head = file_lines.head
     if not {"fields", "bases"} <= head.keys() or not {*head["fields"]} >= _REQUIRED_FIELDS:
         return Ledger()
     try:
-        return _read_ledger(results, head, lines)
+        return _read_ledger(results, file_lines)
     except (ValueError, TypeError, IndexError):
         # The lines are no records: another version wrote them in a form that is unknown here.
         return Ledger()
@@ -156,24 +162,35 @@ def has_unreadable_records(results, ledger):
     return not head or next(lines, None) is not None
 
 
-def _read_ledger(results, head, lines):
-    """Return the `Ledger` of the lines of notes after the first one, with the late notes."""
-    ledger, late = Ledger(), late_notes.read_late_notes(results)
+def _read_ledger(results, file_lines):
+    """Return the `Ledger` of the `FoundLines` of notes, with the late notes."""
+    ledger, late, head = Ledger(), late_notes.read_late_notes(results), file_lines.head
     late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)
     if late_head.get("fields", head["fields"]) != head["fields"]:
         late_reader = RecordReader(head | late_head, ledger)
-    for line in lines:
-        record = reader.record(line)
-        ledger[record.product] = record
+    n_damaged = 0
+    for line in file_lines.lines:
+        record = reader.record(line) if file_lines.is_whole or reader.is_sound(line) else None
+        if record is None:
+            n_damaged += 1
+        else:
+            ledger[record.product] = record
+    n_lost_by_file = {
+        paths.LEDGER: file_lines.n_lost(len(ledger), n_damaged),
+        paths.LATE_NOTES: late.n_lost,
+    }
+    ledger.n_lost_by_file = {file: n_lost for file, n_lost in n_lost_by_file.items() if n_lost}
     for product in late_head.get("removed", ()):
         ledger.pop(product, None)
     for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
-    if late.records:
+    if late.records or not file_lines.is_whole:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
-    if not (reader.is_of_another_version or late_reader.is_of_another_version):
+    was_written_by_another = reader.is_of_another_version or late_reader.is_of_another_version
+    # Damaged notes count as not saved: they are written anew.
+    if file_lines.is_whole and not was_written_by_another:
         ledger.saved_records = dict(ledger)
     ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger
@@ -198,6 +215,8 @@ class RecordReader:
     ----------
     is_of_another_version : bool
         Whether another version of ccdflow wrote the notes.
+    has_checksums : bool
+        Whether each line has a checksum.
     """
 
     def __init__(self, head, ledger=None):
@@ -205,7 +224,22 @@ class RecordReader:
         self._fields = head["fields"]
         self.is_of_another_version = is_of_another_version(head)
         self._basis_texts = [self._ledger.text_of_shared(basis) for basis in head["bases"]]
+        self.has_checksums = checked_lines.CHECKSUM in head
         self._texts = {}
+
+    @cached_property
+    def _seeds(self):
+        """The seed of the checksums of lines with each basis."""
+        return [_seed_of_lines(self._fields, text) for text in self._basis_texts]
+
+    def is_sound(self, line):
+        """Return whether the line of a record, which has a checksum, is as it was written."""
+        try:
+            *_, basis_index = decode(line)[0]
+            seed = self._seeds[basis_index]
+        except (ValueError, TypeError, IndexError):
+            return False
+        return checked_lines.remove_checksum(line, seed) is not None
 
     def record(self, line):
         """Return the record of a line."""
@@ -244,6 +278,29 @@ class RecordReader:
         )
 
 
+def _seed_of_lines(fields, shared_text):
+    """Return the seed of the checksums of some lines: a line is of use only with these values.
+
+    Parameters
+    ----------
+    fields : sequence of str
+        The names of the short fields.
+    shared_text : str
+        The basis that the records of the lines share, as JSON; '' for none.
+
+    Returns
+    -------
+    int
+    """
+    return checked_lines.text_checksum(shared_text or "{}", _seed_of_fields(tuple(fields)))
+
+
+@cache
+def _seed_of_fields(fields):
+    """Return the CRC-32 of the names of the short fields."""
+    return checked_lines.text_checksum(_compact_json(fields))
+
+
 def late_line(record, night):
     """Return the line of a record in the late notes, with the whole basis of the record.
 
@@ -262,7 +319,7 @@ def late_line(record, night):
     return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.shared_text))
 
 
-def line_of_late_line(line, basis_index_of):
+def line_of_late_line(line, basis_index_of, *, has_checksums=True):
     """Return the line of the ledger's file for a line of the late notes.
 
     Parameters
@@ -272,6 +329,8 @@ def line_of_late_line(line, basis_index_of):
     basis_index_of : callable
         Called with the JSON of the part of the basis that records share. Returns the index of this
         text in the first line of the ledger's file.
+    has_checksums : bool, optional
+        Whether the lines of the ledger's file have checksums.
 
     Returns
     -------
@@ -280,7 +339,11 @@ def line_of_late_line(line, basis_index_of):
     short, unshared, data, shared_text = line.split(_SEPARATOR)
     *short_values, night = decode(short)[0]
     short = _compact_json([*short_values, basis_index_of(shared_text or "{}")])
-    return short_values[0], _SEPARATOR.join((short, unshared, data)), night
+    new_line = _SEPARATOR.join((short, unshared, data))
+    if has_checksums:
+        seed = _seed_of_lines(SHORT_FIELDS, shared_text)
+        new_line = checked_lines.add_checksum(new_line, seed)
+    return short_values[0], new_line, night
 
 
 def save_ledger(results, ledger):
@@ -299,34 +362,42 @@ def save_ledger(results, ledger):
     if ledger.is_saved:
         return False
     basis_texts = dict.fromkeys(record.basis.shared_text for record in ledger.values())
-    basis_index_by_text = {text: index for index, text in enumerate(basis_texts)}
+    index_and_seed_by_text = {
+        text: (index, _seed_of_lines(SHORT_FIELDS, text)) for index, text in enumerate(basis_texts)
+    }
     head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in basis_texts]}
-    lines = (_line_of_record(ledger[product], basis_index_by_text) for product in sorted(ledger))
-    was_written = notes.write_checked(
-        Path(results) / paths.LEDGER, chain([_compact_json(head)], lines)
+    lines = (_line_of_record(ledger[product], index_and_seed_by_text) for product in sorted(ledger))
+    was_written = checked_lines.write_lines(
+        Path(results) / paths.LEDGER,
+        checked_lines.first_line_of(head),
+        lines,
+        copy_path=Path(results) / paths.COPIES_OF_FIRST_LINES[paths.LEDGER],
     )
     ledger.saved_records = dict(ledger)
     ledger.has_late_notes = False
     return was_written
 
 
-def _line_of_record(record, basis_index_by_text):
+def _line_of_record(record, index_and_seed_by_text):
     """Return the line of a record in the ledger's file.
 
     Parameters
     ----------
     record : Record
         Record of a `Ledger`.
-    basis_index_by_text : dict of str to int
-        The index, in the first line of the file, of each basis that records share, by its JSON.
+    index_and_seed_by_text : dict of str to (int, int)
+        The index, in the first line of the file, of each basis that records share, by its JSON; and
+        the seed of the checksums of its lines.
 
     Returns
     -------
     str
     """
     values = [getattr(record, name) for name in SHORT_FIELDS]
-    short = _compact_json([*values, basis_index_by_text[record.basis.shared_text]])
-    return _SEPARATOR.join((short, record.basis.text, record.data.text))
+    basis_index, seed = index_and_seed_by_text[record.basis.shared_text]
+    short = _compact_json([*values, basis_index])
+    line = _SEPARATOR.join((short, record.basis.text, record.data.text))
+    return checked_lines.add_checksum(line, seed)
 
 
 def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provisional_records=None):

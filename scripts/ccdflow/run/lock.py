@@ -209,7 +209,7 @@ def check_places(results):
     """
     folders = (paths.STATE, paths.DONE_FOLDER, paths.LOGS, paths.BATCHES)
     files = (paths.LOCK, paths.WATCH_LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
-    files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS)
+    files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS, *paths.COPIES_OF_FIRST_LINES.values())
     for name in (*folders, *files):
         path = results / name
         has_right_type = path.is_dir() if name in folders else path.is_file()

@@ -259,6 +259,8 @@ class Planner:
         self.products_to_retire, self.dropped_rows = set(), {}
         self.planned_counts = Counter()
         self.older_headers = defaultdict(list)
+        # By current product: its sources that are made again.
+        self._pending_sources = {}
         self._doubtful_products = doubtful_products
         self._forced = forced
         self._records = (
@@ -316,7 +318,7 @@ class Planner:
         has_late_key = callable(wanted_product.basis) and not wanted_product.key
         if is_new and self._makes_keys_later and has_late_key:
             later_key = partial(_key_of, wanted_product.basis)
-            needs, spare = self._predecessors(wanted_product)
+            needs, spare = self._predecessors(kind, wanted_product)
             context.jobs[product] = UnhashedJob(
                 kind.name, product, later_key, "new", wanted_product.night, needs, 0, spare
             )
@@ -331,8 +333,9 @@ class Planner:
             reason, may_stand = self._why_again(kind, wanted_product, key, basis)
         if not reason:
             self._note_header(kind, product)
+            self._note_pending_sources(kind, wanted_product)
             return
-        pending, spare = self._predecessors(wanted_product)
+        pending, spare = self._predecessors(kind, wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
             kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
@@ -394,8 +397,38 @@ class Planner:
         if count:
             self.planned_counts[name] += count
 
-    def _predecessors(self, wanted_product):
-        """Return all `Predecessors` of a product: its own, and those that other products share."""
+    def _note_pending_sources(self, kind, wanted_product):
+        """Note the sources of a current product that are made again, with their own sources."""
+        if kind.reach == OF_A_FRAME or not self.context.jobs:
+            return
+        sources = [*wanted_product.needs, *wanted_product.spare]
+        if pending := self._pending_sources_of(sources) | self._pending_behind(sources):
+            self._pending_sources[wanted_product.product] = tuple(pending)
+
+    def _pending_sources_of(self, sources):
+        """Return the products among some sources that are made, as the keys of a dict."""
+        return dict.fromkeys(filter(self.context.jobs.__contains__, sources))
+
+    def _pending_behind(self, sources):
+        """Return the products that are made again and are sources of current ones among these."""
+        noted = self._pending_sources
+        return dict.fromkeys(each for source in sources for each in noted.get(source, ()))
+
+    def _predecessors(self, kind, wanted_product):
+        """Return all `Predecessors` of a product: its own, and those that other products share.
+
+        A page shows the frames of a master or of another page too. If the record of such a frame is
+        lost, the frame is made again although the master stays: the page is made after both.
+        """
+        pending, spare = self._own_predecessors(wanted_product)
+        if self._pending_sources and kind.is_report:
+            sources = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
+            further_sources = tuple(filterfalse({*pending}.__contains__, sources))
+            pending, spare = pending + further_sources, spare + further_sources
+        return Predecessors(pending, spare)
+
+    def _own_predecessors(self, wanted_product):
+        """Return the `Predecessors` that a product names, and those that other products share."""
         pending, spare = wanted_product.shared_predecessors
         if wanted_product.spare:
             predecessors = self.predecessors_of(wanted_product.needs, wanted_product.spare)

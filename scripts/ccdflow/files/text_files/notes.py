@@ -208,6 +208,10 @@ def _is_same(part, path):
     """Return whether a file exists and has the content of a part."""
     if not path.is_file() or path.stat().st_size != part.stat().st_size:
         return False
-    with part.open("rb") as first, path.open("rb") as second:
-        chunks = iter(lambda: (first.read(_CHUNK), second.read(_CHUNK)), (b"", b""))
-        return all(new == old for new, old in chunks)
+    try:
+        with part.open("rb") as first, path.open("rb") as second:
+            chunks = iter(lambda: (first.read(_CHUNK), second.read(_CHUNK)), (b"", b""))
+            return all(new == old for new, old in chunks)
+    except OSError:
+        # The disk cannot read one of them: the file is replaced.
+        return False

@@ -148,14 +148,31 @@ def _lines_on_older_headers(plan):
 
 
 def _lines_on_lost_records(context):
-    """Return the line, in a list, on a ledger that cannot be read; [] if it can be read."""
-    if not ledger.has_unreadable_records(context.results, context.ledger):
-        return []
-    return [
-        f"warning: {context.results}/{paths.LEDGER}: the notes on finished products are damaged, or"
-        " of a later version: all products count as new and are made again; end the run and put a"
-        " copy of this file in its place, if you have one"
-    ]
+    """Return a line for each file of notes that is damaged, or cannot be read at all."""
+    results, records = context.results, context.ledger
+    remedy = "end the run and put a copy of this file in its place, if you have one"
+    lines = []
+    if ledger.has_unreadable_records(results, records):
+        lines.append(
+            f"warning: {results}/{paths.LEDGER}: the notes on finished products are damaged, or of"
+            f" a later version: all products count as new and are made again; {remedy}"
+        )
+    for file, n_lost in records.n_lost_by_file.items():
+        notes = (
+            f"{n_lost:,} of the notes on finished products are damaged"
+            if n_lost > 0
+            else "these notes on finished products are damaged, or of a later version"
+        )
+        lines.append(
+            f"warning: {results}/{file}: {notes}: their products count as new and are made again;"
+            f" {remedy}"
+        )
+    if context.store.n_lost:
+        lines.append(
+            f"warning: {results}/{paths.HEADERS}: {context.store.n_lost:,} of the notes on headers"
+            " are damaged: the headers of these frames are read again"
+        )
+    return lines
 
 
 def _subject_up_to_date(plan):

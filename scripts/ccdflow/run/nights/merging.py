@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import json_text, notes
+from ccdflow.files.text_files import checked_lines, json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights.closed_nights import (
     note_new_ranges,
@@ -69,23 +69,37 @@ def merge_late_notes(results):
 def _merge_all(results, closed_nights):
     """Merge rows and records, remove the late notes, and note the new ranges of the nights."""
     late = late_notes.read_late_notes(results)
-    if late.heads.keys() != {"rows", "records"}:
+    if late.heads.keys() != {"rows", "records"} or late.n_lost:
         raise NeedsWholePlan("the late notes are damaged, or of other notes")
+    for name in (paths.HEADERS, paths.LEDGER):
+        _check_whole(results / name)
     head = first_values(results / paths.HEADERS)
     reader = header_store.RowReader(head)
     late_head = late.heads["rows"]
     head["shared"] = dict(sorted({**head["shared"], **late_head["shared"]}.items()))
     head["table"] = late_head["table"]
-    late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
+    complete = header_store.add_checksum_of_row if reader.has_checksums else str
+    late_rows = {_name_of(line): (complete(line), reader.row(line).night) for line in late.rows}
     homes = _homes_of_ranges(closed_nights, "rows", [])
-    ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(head), late_rows, homes)}
+    ranges = {"rows": _merge_lines(results, paths.HEADERS, head, late_rows, homes)}
     homes = _homes_of_ranges(closed_nights, "records", closed_nights.head["always"])
-    ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
+    ranges["records"] = _merge_records(results, late, homes)
     late_notes.remove_late_notes(results)
     note_new_ranges(results, closed_nights, ranges)
 
 
-def _merge_records(path, late, homes):
+def _check_whole(path):
+    """Raise `NeedsWholePlan` unless a file of notes is as it was written: its lines are copied."""
+    try:
+        with path.open("rb") as file:
+            is_whole = notes.is_as_written(file)
+    except OSError:
+        is_whole = False
+    if not is_whole:
+        raise NeedsWholePlan(f"{path} is damaged")
+
+
+def _merge_records(results, late, homes):
     """Merge the records into the ledger; return their ranges in the file.
 
     Records share the common parts of their bases, which the first line of the ledger has once each.
@@ -93,13 +107,13 @@ def _merge_records(path, late, homes):
 
     Parameters
     ----------
-    path : pathlib.Path
-        Path of the ledger.
+    results : pathlib.Path
     late : ccdflow.run.late_notes.LateNotes
     homes : list of (int, int, str)
         See `_merge_lines`.
     """
-    head = first_values(path)
+    head = first_values(results / paths.LEDGER)
+    has_checksums = checked_lines.CHECKSUM in head
     bases = head["bases"]
     index_by_basis = {ledger.canonical_json(basis): index for index, basis in enumerate(bases)}
 
@@ -112,10 +126,10 @@ def _merge_records(path, late, homes):
 
     new_lines = {}
     for line in late.records:
-        name, *fields = ledger.line_of_late_line(line, index_of_common)
+        name, *fields = ledger.line_of_late_line(line, index_of_common, has_checksums=has_checksums)
         new_lines[name] = tuple(fields)
     removed_lines = dict.fromkeys(late.heads["records"]["removed"], (None, ""))
-    return _merge_lines(path, _encode(head), removed_lines | new_lines, homes)
+    return _merge_lines(results, paths.LEDGER, head, removed_lines | new_lines, homes)
 
 
 def _name_of(line):
@@ -161,13 +175,16 @@ class _PositionedLines:
         return line
 
 
-def _merge_lines(path, first_line, late_lines, homes):
+def _merge_lines(results, name, head, late_lines, homes):
     """Write a file of notes with late lines, in place of earlier lines of the same name.
 
     Parameters
     ----------
-    path : pathlib.Path
-    first_line : str
+    results : pathlib.Path
+    name : str
+        Path of the file in the results folder.
+    head : dict of str to object
+        The values of the first line.
     late_lines : dict of str to (str or None, str)
         Line and home by name; None for a line that is removed.
     homes : list of (int, int, str)
@@ -185,23 +202,23 @@ def _merge_lines(path, first_line, late_lines, homes):
     OSError
         If the file cannot be read or written.
     """
+    # Older results: notes of lines without checksums stay so until they are written as a whole.
+    has_checksums = checked_lines.CHECKSUM in head
+    first_line = checked_lines.first_line_of(head) if has_checksums else _encode(head)
     positioned = _PositionedLines(notes.START + len(first_line.encode()) + 1)
     earlier_lines = (
-        (name, line, home)
-        for name, line, home in _named_lines(path, homes)
-        if name not in late_lines
+        (subject, line, home)
+        for subject, line, home in _named_lines(results / name, homes)
+        if subject not in late_lines
     )
     new_lines = (
-        (name, *late_lines[name]) for name in sorted(late_lines) if late_lines[name][0] is not None
+        (subject, *late_lines[subject])
+        for subject in sorted(late_lines)
+        if late_lines[subject][0] is not None
     )
-
-    def lines():
-        """Yield all lines of the new file, and note their ranges."""
-        yield first_line
-        for _, line, home in merge(earlier_lines, new_lines):
-            yield positioned.put(line, home)
-
-    notes.write_checked(path, lines())
+    lines = (positioned.put(line, home) for _, line, home in merge(earlier_lines, new_lines))
+    copy_path = results / paths.COPIES_OF_FIRST_LINES[name] if has_checksums else None
+    checked_lines.write_lines(results / name, first_line, lines, copy_path=copy_path)
     return positioned.ranges
 
 

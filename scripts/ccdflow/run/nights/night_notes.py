@@ -57,6 +57,8 @@ class NightNotes:
             for name, stamp in closed_nights.stamps_of_notes.items()
         }
         late_lines = late_notes.read_late_notes(results)
+        if late_lines.n_lost:
+            raise NeedsWholePlan("some late notes are damaged")
         if len(late_lines.rows) + len(late_lines.records) > _MOST_LATE_LINES:
             raise NeedsWholePlan("there are many late notes")
         head_of_rows = first_values(results / paths.HEADERS)
@@ -102,7 +104,8 @@ class NightNotes:
         """
         if night not in self._rows:
             ranges = self.closed_nights.value("rows", night) or []
-            rows = map(self._row_reader.row, self._lines[paths.HEADERS].read_ranges(ranges))
+            reader = self._row_reader
+            rows = self._lines[paths.HEADERS].read_values(ranges, reader, reader.row)
             rows_by_file = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in rows_by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
@@ -123,7 +126,8 @@ class NightNotes:
         if night not in self._records:
             always = self.closed_nights.head["always"]
             ranges = always if not night else self.closed_nights.value("records", night) or []
-            records = map(self._record_reader.record, self._lines[paths.LEDGER].read_ranges(ranges))
+            reader = self._record_reader
+            records = self._lines[paths.LEDGER].read_values(ranges, reader, reader.record)
             records_by_product = {
                 record.product: record
                 for record in records

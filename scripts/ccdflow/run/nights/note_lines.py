@@ -6,12 +6,12 @@ long as the files of the notes are the same.
 
 from __future__ import annotations
 
-import json
 import os
+from contextlib import suppress
 from itertools import islice, zip_longest
 
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import notes
+from ccdflow.files.text_files import checked_lines, notes
 
 
 class NeedsWholePlan(Exception):
@@ -71,7 +71,36 @@ class NoteLines:
             raise NeedsWholePlan(str(error)) from None
         if any(len(text) != length for text, (_, length) in zip(texts, ranges, strict=True)):
             raise NeedsWholePlan(f"{self._path} is shorter than its lines were noted")
-        return b"".join(texts).decode().split("\n")[:-1]
+        return b"".join(texts).decode("utf-8", "replace").split("\n")[:-1]
+
+    def read_values(self, ranges, reader, read):
+        """Return the values of the lines in some ranges.
+
+        Parameters
+        ----------
+        ranges : list of (int, int)
+            As for `read_ranges`.
+        reader : ccdflow.run.ledger.RecordReader or ccdflow.run.rawframes.header_store.RowReader
+            Tests the lines if they have checksums.
+        read : callable
+            The method of the reader that takes a line and returns its value.
+
+        Returns
+        -------
+        list of object
+
+        Raises
+        ------
+        NeedsWholePlan
+            If a line is damaged, or `read_ranges` cannot read it.
+        """
+        lines = self.read_ranges(ranges)
+        # Older results: lines without checksums, which can only be tried.
+        is_sound = reader.is_sound if reader.has_checksums else bool
+        if all(map(is_sound, lines)):
+            with suppress(ValueError, TypeError, IndexError):
+                return list(map(read, lines))
+        raise NeedsWholePlan(f"{self._path} has damaged lines")
 
 
 def first_values(path):
@@ -91,9 +120,12 @@ def first_values(path):
         If they cannot be read.
     """
     try:
-        return json.loads(notes.first_line(path))
-    except ValueError:
-        raise NeedsWholePlan(f"the first line of {path} cannot be read") from None
+        values = checked_lines.values_of_first(notes.first_line(path))
+    except UnicodeDecodeError:
+        values = {}
+    if not values:
+        raise NeedsWholePlan(f"the first line of {path} cannot be read")
+    return values
 
 
 def ranges_of(path, names, home_of):

@@ -7,7 +7,6 @@ import pickle
 from collections import deque
 from dataclasses import dataclass, field, fields
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
@@ -15,7 +14,7 @@ from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import json_text, notes
+from ccdflow.files.text_files import checked_lines, json_text
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes import older_rows
 from ccdflow.run.rawframes.inventory_table import COLUMNS, TABLE_VERSION, write_inventory
@@ -56,6 +55,8 @@ class HeaderStore:
         Why files were set aside when the store was loaded, or by a job since.
     has_late_notes : bool
         Whether some of the rows are in the late notes; the next writing puts them among the others.
+    n_lost : int
+        Number of rows that are lost because the file of notes is damaged.
     tracebacks : dict of str to str
         Tracebacks of unforeseen errors in the reading of files.
     rewritten_files : set of str
@@ -72,6 +73,7 @@ class HeaderStore:
     saved_rows: dict[str, Row] = field(default_factory=dict, compare=False)
     reason_by_file: dict[str, str] = field(default_factory=dict, compare=False)
     has_late_notes: bool = field(default=False, compare=False)
+    n_lost: int = field(default=0, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
     rewritten_files: set[str] = field(default_factory=set, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
@@ -141,7 +143,10 @@ def load_store(results):
     The loss of the store costs time, never a product: all headers are read again. They are also
     read again if another version of ccdflow read them. Rows of missing raw files are kept.
     """
-    head, lines = notes.read_headed(Path(results) / paths.HEADERS)
+    file_lines = checked_lines.read_lines(
+        Path(results) / paths.HEADERS, Path(results) / paths.COPIES_OF_FIRST_LINES[paths.HEADERS]
+    )
+    head = file_lines.head
     if not {"facts", "shared", "table"} <= head.keys():
         return HeaderStore()
     later = late_notes.read_late_notes(results)
@@ -151,12 +156,14 @@ def load_store(results):
         shared=head["shared"] | late_head["shared"], table_stamp=late_reader.table_stamp
     )
     try:
-        for row in chain(map(reader.row, lines), map(late_reader.row, later.rows)):
+        _add_rows(store, reader, file_lines)
+        for row in map(late_reader.row, later.rows):
             store.add(row)
     except (ValueError, TypeError):
         # The lines are no rows: another version wrote them in a form that is unknown here.
         return HeaderStore()
-    if reader.is_of_another_version or late_reader.is_of_another_version:
+    is_of_another_version = reader.is_of_another_version or late_reader.is_of_another_version
+    if is_of_another_version or not file_lines.is_whole:
         _drop_unreadable(store)
     else:
         store.saved_rows = dict(store.rows)
@@ -164,6 +171,27 @@ def load_store(results):
     rows_set_aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
     store.reason_by_file = {row.file: row.reason for row in rows_set_aside}
     return store
+
+
+def _add_rows(store, reader, file_lines):
+    """Put the rows of sound lines into a store, and count those that are lost.
+
+    Parameters
+    ----------
+    store : HeaderStore
+        Gets the rows.
+    reader : RowReader
+        Reader of these notes.
+    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+        The lines behind the first one are used up.
+    """
+    n_damaged = 0
+    for line in file_lines.lines:
+        if file_lines.is_whole or reader.is_sound(line):
+            store.add(reader.row(line))
+        else:
+            n_damaged += 1
+    store.n_lost = file_lines.n_lost(len(store.rows), n_damaged)
 
 
 def _drop_unreadable(store):
@@ -208,6 +236,8 @@ class RowReader:
         Whether another version of ccdflow wrote the notes.
     table_stamp : tuple of int
         The stamp of the inventory's table as noted; () where its form has changed.
+    has_checksums : bool
+        Whether each line has a checksum.
     """
 
     def __init__(self, head):
@@ -222,6 +252,12 @@ class RowReader:
         )
         has_present_form = all(head.get(n, form[n]) == form[n] for n in ("form", "columns"))
         self.table_stamp = tuple(head["table"]) if has_present_form else ()
+        self.has_checksums = checked_lines.CHECKSUM in head
+        self._seed = _seed_of_rows(head)
+
+    def is_sound(self, line):
+        """Return whether a line, which has a checksum, is as it was written."""
+        return checked_lines.remove_checksum(line, self._seed) is not None
 
     def row(self, line):
         """Return the row of a line.
@@ -272,13 +308,31 @@ def _form_of_lines():
     }
 
 
+def _seed_of_rows(head):
+    """Return the seed of the checksums of rows, by the first line, which has their form."""
+    return checked_lines.text_checksum(
+        _encode([head.get(name) for name in ("reading", "facts", "fields", "shared_fields")])
+    )
+
+
+@cache
+def _present_seed_of_rows():
+    """Return the seed of the checksums of rows that this version writes."""
+    return _seed_of_rows(_form_of_lines())
+
+
+def add_checksum_of_row(line):
+    """Return a line of `line_of_row` with its checksum, as the notes on rows have it."""
+    return checked_lines.add_checksum(line, _present_seed_of_rows())
+
+
 def first_line_of_rows(store):
     """Return the values of the first line of the notes on rows, with the stamp of the table."""
     return {**_form_of_lines(), "table": store.table_stamp, "shared": store.shared}
 
 
 def line_of_row(row):
-    """Return the line of a row in the notes."""
+    """Return the line of a row, without its checksum."""
     return _encode(plain_row(row))
 
 
@@ -306,10 +360,16 @@ def save_store(results, store):
     if has_saved_rows and store.table_stamp == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
-    rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
+    sorted_rows = sorted(store.rows.values(), key=lambda row: row.file)
+    lines = (add_checksum_of_row(line_of_row(row)) for row in sorted_rows)
     shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
     head = {**first_line_of_rows(store), "shared": shared}
-    notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(head)], rows))
+    checked_lines.write_lines(
+        Path(results) / paths.HEADERS,
+        checked_lines.first_line_of(head),
+        lines,
+        copy_path=Path(results) / paths.COPIES_OF_FIRST_LINES[paths.HEADERS],
+    )
     store.has_late_notes = False
     store.saved_rows = dict(store.rows)
 

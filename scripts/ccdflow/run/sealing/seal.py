@@ -341,6 +341,9 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     context = plan.context
     if state_before is None or context.unreadable_folders:
         return
+    if context.store.n_lost or context.ledger.n_lost_by_file:
+        # The lines of this run have a warning on damaged notes, which are written anew by now.
+        return
     if any(map(is_read_again, context.store.rows.values())):
         return
     records = context.ledger.values()
