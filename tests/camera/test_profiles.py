@@ -222,7 +222,9 @@ def test_the_documented_profile_is_valid_and_complete(tmp_path):
     assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
     schema = json.loads((SCHEMA_FOLDER / CAMERA_SCHEMA).read_text(encoding="utf-8"))["properties"]
     for properties in (schema, schema["amplifiers"]["items"]["properties"]):
+        assert properties
         assert not [key for key in properties if f"{key}:" not in text]
+    assert schema["keywords"]["properties"]
     assert not [key for key in schema["keywords"]["properties"] if key not in text]
 
 

@@ -70,7 +70,8 @@ def test_size_and_error_of_a_step_are_those_injected():
         assert (event.first, event.last_before) == (first, first - 1)
     # Errors are a little too large rather than too small: nights that resemble one another by
     # chance count for less.
-    assert 0.6 < np.std(pulls) < 1.25
+    print("PULLS", np.std(pulls))
+    assert 0.6 < np.std(pulls) < 0.1
     assert abs(np.mean(pulls)) < 0.4
 
 
@@ -104,6 +105,7 @@ def test_units_change_no_night(change):
     for _ in range(10):
         days, values, _ = steady_cameras.archive_with_step(rng)
         nights = [(event.first, event.last_before) for event in find_steps(days, values)]
+        assert len(nights) == 1
         assert [(e.first, e.last_before) for e in find_steps(days, change(values))] == nights
 
 
@@ -113,8 +115,8 @@ def test_a_step_waits_for_five_nights():
     values[20:] += 2
     days = np.arange(40.0)
     seen = {n: [e.first for e in find_steps(days[:n], values[:n])] for n in range(10, 41)}
-    assert {n for n, steps in seen.items() if steps} == set(range(20 + FEWEST_NIGHTS_A_SIDE, 41))
-    assert all(steps == [20] for n, steps in seen.items() if steps)
+    fewest = 20 + FEWEST_NIGHTS_A_SIDE
+    assert seen == {n: [20] if n >= fewest else [] for n in range(10, 41)}
 
 
 def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_the_step():
@@ -392,6 +394,7 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     again = make(folder, run.results, accepted)
     assert lines_on_trends(again) == []
     assert pd.read_csv(run.results / "events.csv").empty
+    assert before
     assert {path: path.read_bytes() for path in before} == before
     make(folder, run.results)
 

@@ -372,6 +372,7 @@ def test_the_page_of_a_night_without_biases_has_a_sentence():
 def test_biases_that_were_not_combined_are_not_called_missing():
     text = Reader(night_page_html(assemble_content("n", frames(2)))).text
     assert "No biases were combined." in text
+    assert "The night has no biases to combine." not in text
 
 
 def test_one_camera_is_not_repeated_in_every_row():

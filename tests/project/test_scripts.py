@@ -53,6 +53,7 @@ def test_help_has_the_purpose_and_the_example_in_the_width_of_the_terminal(
     assert " ".join(script.__doc__.split()) in " ".join(output.split())
     # A command is pasted as it is.
     long_lines = [line for line in output.splitlines() if len(line) > 80]
+    assert long_lines
     assert [line for line in long_lines if not line.startswith("python ")] == []
     if name not in ("batch", "daily"):
         # The words of a call, which argparse would leave out of the usage.
@@ -366,6 +367,7 @@ def test_no_product_takes_the_place_of_a_file(frames, monkeypatch, capsys, name,
     message = capsys.readouterr().err
     assert problem in message
     assert message.count("\n") == 1
+    assert before
     assert {path.name: path.read_bytes() for path in frames.iterdir()} == before
 
 
@@ -442,6 +444,7 @@ def test_a_full_disk_is_one_line(frames, monkeypatch, capsys, name):
     assert message.startswith("ccdflow: new: No space left on device; ")
     assert message.endswith("; this concerns 2 frames\n") == (name == "calibrate")
     assert message.count("\n") == 1
+    assert any(frames.rglob("*"))
     assert not any(path.name.startswith(".") for path in frames.rglob("*"))
 
 
@@ -546,4 +549,5 @@ def test_each_option_of_a_script_has_a_help():
     ]
     assert len(options) > 40
     helps = [(name, {each.arg: each.value for each in node.keywords}) for name, node in options]
+    assert helps
     assert [name for name, keywords in helps if "help" not in keywords] == []

@@ -164,6 +164,7 @@ def test_a_second_run_finds_nothing_to_do_and_touches_nothing(guide_night, run_w
     assert "Nothing to be done" in again.output
     after = snapshot(guide_night.results)
     state = ".ccdflow/"
+    assert len(after) == len(guide_night.results_after) > 20
     assert {k: v for k, v in after.items() if not k.startswith(state)} == {
         k: v for k, v in guide_night.results_after.items() if not k.startswith(state)
     }

@@ -131,6 +131,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
         more = measured_hdus["PIXELS"].data[measured_hdus["PIXELS"].data["LEVELS"] != 0]
     own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
     assert own < both
+    assert len(detector.dead_columns)
     assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
     low = [done.records[measured].data["quality"], again.records[measured].data["quality"]]
     low = [sum(each["low"] for each in amplifiers) for amplifiers in low]
@@ -208,6 +209,7 @@ def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
             type(DETECTOR), "night_groups", lambda *_, each=groups_of_night: each, raising=False
         )
         section = DETECTOR.section(context, "2024-03-01")
+        assert len(section.rows) == len(groups_of_night)
         assert [row[0] for row in section.rows] == [f"{name} A" for name in names_of_rows]
         assert list(section.summary) == sentences
 
@@ -412,6 +414,7 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
     assert 15 < off < 35
     pattern = f"is.{cards['SKYRMS']:.3g}.e\u207b.a pixel,.{off:.0f}.%.above the"
     assert re.search(pattern, page)
+    assert done.lines
     assert not [line for line in done.lines if "UNCERT predicts" in line]
     table = pd.read_csv(tmp_path / "results/detector.csv").set_index("amplifier")
     places = {
