@@ -308,7 +308,7 @@ def test_of_more_nights_than_are_shown_the_last_ones_are(tmp_path):
     )
     matrix = coverage.coverage_of(look(archive, tmp_path / "none"))
     assert (len(matrix.nights), matrix.n_earlier) == (30, 3)
-    assert (matrix.nights[0], matrix.nights[-1]) == ("X", "Y")
+    assert (matrix.nights[0], matrix.nights[-1]) == ("2020-01-03", "2020-02-01")
 
 
 # -- the scripts -----------------------------------------------------------------------------------
