@@ -386,8 +386,10 @@ def test_figures_that_are_not_known_are_a_dash():
     known = AmplifierFigures("lfc", "B", n_biases=5, level=1140.25, read_noise=4.5)
     text = night_page_html(assemble_content("n", frames(1), amplifiers=(unknown, known)))
     assert "nan" not in Reader(text).text.lower()
-    print(text)
-    assert "X" == "Y"
+    assert re.findall(r'<th scope="row">(lfc .)</th>(.*?)</tr>', text) == [
+        ("lfc A", '<td class="number">1</td>' + '<td class="number">–</td>' * 2),
+        ("lfc B", "".join(f'<td class="number">{each}</td>' for each in (5, "1140.25", "4.500"))),
+    ]
 
 
 def test_a_picture_that_is_none_is_refused():

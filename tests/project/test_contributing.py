@@ -150,7 +150,7 @@ def test_only_kinds_and_run_read_the_settings_of_a_context():
         for path in library.rglob("*.py")
         if re.search(r"context\.settings|self\.settings\[", path.read_text("utf-8"))
     }
-    assert readers <= {"kinds", "run"}
+    assert readers == {"kinds", "run"}
 
 
 def test_the_test_files_that_begin_first_exist():
