@@ -36,7 +36,6 @@ def test_make_alone_gives_the_help():
 def test_links_of_documents_lead_to_files(document):
     text = document.read_text("utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)", text)
-    assert links
     assert [link for link in links if not (document.parent / link).exists()] == []
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= verbs()
 
