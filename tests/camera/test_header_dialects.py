@@ -464,7 +464,7 @@ def test_a_section_that_is_there_and_unreadable_sets_the_frame_aside(rows_of):
 _LEFT_IN = (
     "ok",
     "no card names an overscan: trimmed to [1:32,1:24] only; warning: columns 33 to 40 beside the"
-    " data are in no overscan: if they hold the bias level, it stays in the image",
+    " data are in no overscan strip: if they hold the bias level, it stays in the image",
 )
 
 

@@ -113,7 +113,6 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
                 6000 * (seed % 2)
             )
             texts = warnings_of(frame, turned=turned, **given)[0]
-            assert texts
             assert [text for text in texts if HOLDS_DATA in text] == []
 
 
