@@ -254,6 +254,8 @@ def sources_of_relation(left, relation, right, comprehensions):
     -------
     list of ast.expr
     """
+    if isinstance(relation, ast.LtE) and is_filled(left, set()):
+        return []
     if isinstance(relation, ast.LtE):
         is_set = isinstance(right, ast.Set | ast.SetComp) or _SET.search(ast.unparse(right))
         return [source_of(left)] if is_set or isinstance(left, _COMPREHENSION) else []
@@ -426,6 +428,7 @@ def test_an_assertion_that_holds_without_a_value_is_seen():
         "assert mask.any()\n    assert (x[mask] == 1).all()": False,
         "assert x.any()\n    assert not x.ravel()[y[:50]].any()": False,
         "assert all(x for x in (1, 2))": False,
+        "assert {1} <= x.keys()\n    assert all(a for a in x.items())": False,
         "assert [a for a in x] == []": False,
         "assert (x[:, 5] == 1).all()": False,
         "assert {a: a.b for a in x} == {a: 1 for a in ROWS}": False,
