@@ -72,7 +72,7 @@ def test_median_of_many_values_is_that_of_numpy(values, dtype, size):
 def test_percentile_of_many_values_is_that_of_numpy(values, percent, dtype):
     values = values[:MANY_VALUES].astype(dtype)
     result, expected = percentile(values, percent), np.percentile(values, percent)
-    assert result == expected or (np.isnan(result) and np.isnan(expected))
+    np.testing.assert_array_equal(result, expected)
     assert result.dtype == expected.dtype
 
 

@@ -96,7 +96,8 @@ def test_the_folder_of_the_tables_is_there_before_anything_is_measured(script, t
     command = [sys.executable, "-c", code, *needed, "--out", out / "table"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert out.is_dir()
-    assert str(out / "table") in result.stdout or script == "compressing.py"
+    if script != "compressing.py":
+        assert str(out / "table") in result.stdout
 
 
 def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path, capsys):

@@ -152,4 +152,5 @@ def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
 def test_a_frame_without_a_pixel_shows_no_effect():
     frame, masters = sample(np.random.default_rng(1), bias=3.0)
     measured = effects_on_rows(np.full_like(frame, np.nan), masters)
+    assert measured.keys() == masters.keys()
     assert np.isnan([each.noise_variance for each in measured.values()]).all()

@@ -143,7 +143,7 @@ def test_a_window_is_placed_by_its_origin_cards_alone(tmp_path):
         ("not within the master's", {"CCDSEC": "[81:150,21:70]"}, {}),
         ("was read by several amplifiers, the window by one", {}, {"GAIN01": 1.5, "GAIN02": 1.6}),
         ("the bias level is still in the frame", {"OVERSCAN": None}, {}),
-        ("end", {"CCDSEC": "[31:"}, {}),
+        ("CCDSEC: not a FITS section (found '[31:')", {"CCDSEC": "[31:"}, {}),
     ],
 )
 def test_a_master_that_cannot_be_cut_is_refused_in_one_line(
@@ -154,7 +154,7 @@ def test_a_master_that_cannot_be_cut_is_refused_in_one_line(
     path = frame(tmp_path, data, **of_frame)
     assert calibrate.main([f"out={tmp_path / 'out'}", path, *given]) == 1
     message = capsys.readouterr().err
-    assert words in message or words == "end"
+    assert words in message
     assert "s.fits" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out/s.fits").exists()

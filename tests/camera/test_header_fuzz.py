@@ -120,6 +120,7 @@ def _random_runs(tmp_path, count, first=0):
             (raw / f"sound{number:02d}.fits").write_bytes(frame(image, cards))
             sound[f"sound{number:02d}.fits"] = image
         records, _, context = whole_run(raw, results, cost)
+        assert records
         assert not [record for record in records.values() if record.status == job_records.FAILED]
         for name, image in sound.items():
             assert np.array_equal(

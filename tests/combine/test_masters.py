@@ -137,6 +137,7 @@ def test_the_glow_of_darks_tells_an_unknown_gain(tmp_path):
     charge = t.rate * DARK_SECONDS / t.gain
     unknown = amplifiers(gains=(None, None))
     result = combine_darks(members, bias=master(t.bias), amplifiers=unknown)
+    assert len(list(parts(charge))) == 2
     assert all(np.median(part) < 100 for part in parts(charge))
     glowing, faint = result.noise.amplifiers
     assert glowing.gain / glowing.factor**2 == pytest.approx(GAINS[0], rel=0.05)

@@ -167,4 +167,5 @@ def test_a_dark_with_glow_and_hot_pixels_is_kept(tmp_path):
     chain = take(tmp_path, biases=9, darks=((60.0, 7),), **LIGHT)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert "DARKIM" in done.open(SCIENCE)[0].header
+    assert done.lines
     assert not [line for line in done.lines if line.startswith("dark does harm")]

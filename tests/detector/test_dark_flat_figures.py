@@ -162,6 +162,7 @@ def test_levels_that_scatter_are_no_drift(number):
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]
     sets = rng.normal(0.1, 0.2, (1000, number))
+    assert len(sets) == 1000
     assert not any(drifts(each, 0.2) for each in sets)
     # Of levels that scatter by ten times their noise, few are on a line by chance.
     drifting = sum(drifts(each, 0.02) for each in sets)
@@ -276,7 +277,9 @@ def test_figures_of_a_flat(tmp_path):
         amplifiers=amplifiers(),
     )
     measured = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
-    assert np.isnan([figures.lamp_drift.value for figures in measure_flat(flat)]).all()
+    without_hours = [figures.lamp_drift.value for figures in measure_flat(flat)]
+    assert len(without_hours) == 2
+    assert np.isnan(without_hours).all()
     for figures, part, gain in zip(measured, parts(t.flat), (1.3, 2.1), strict=True):
         light = 4 * 21_500 * part.mean() * gain
         assert figures.signal_to_noise == pytest.approx(np.sqrt(light), rel=0.02)

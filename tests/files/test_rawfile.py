@@ -49,16 +49,12 @@ def read_fits(path, layout, *, memory, name="a"):
 
 
 def _hdu(hdu):
-    import io
-
     file = io.BytesIO()
     hdu.writeto(file)
     return [file.getvalue()]
 
 
 def extensions(*shapes):
-    import io
-
     hdus = [fits.PrimaryHDU()]
     for number, shape in enumerate(shapes):
         pixels = np.random.default_rng(number).integers(0, 9, shape).astype(np.int16)
@@ -209,7 +205,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
         else:
             # Only gzip's own time, level and system, and bits that fill the last byte.
             assert result == right
-            assert bit // 8 < 10 or bit // 8 == len(written) - 9
+            assert bit // 8 in (*range(10), len(written) - 9)
             harmless += 1
     assert refused + harmless == len(written) * 8
     assert 40 < harmless <= 64
@@ -300,6 +296,9 @@ def test_an_unreadable_file_and_a_bad_one_have_different_reasons(tmp_path):
     (tmp_path / "folder.fits").mkdir()
     with pytest.raises(file_errors.UnreadableRawFile, match=r"cannot be read \(Is a directory\)"):
         read_layout(tmp_path / "folder.fits", name="a")
+    with pytest.raises(FrameError, match="the file is empty") as bad:
+        read_layout(put(tmp_path, b""), name="a")
+    assert not isinstance(bad.value, file_errors.UnreadableRawFile)
 
 
 # -- lying headers and bombs -----------------------------------------------------------------------

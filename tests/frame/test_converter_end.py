@@ -214,6 +214,7 @@ def test_very_many_lines_make_no_very_long_card():
     ):
         runs = runs_of_lines(np.unique(lines))
         assert fewest <= len(runs) <= 100
+        assert len(lines) >= 1000
         assert all(any(low <= line < high for low, high in runs) for line in lines)
 
 

@@ -278,9 +278,9 @@ def test_compressed_tiles_become_the_product_of_the_plain_frame(tmp_path):
     np.testing.assert_array_equal(got[0].data, wanted[0].data)
     assert got[0].header["AMPHDU"] == 1
     other = {"RAWFILE", "RAWFP", "CCDFKEY", "AMPHDU", *SUMS}
-    assert {k: v for k, v in values(got[0].header) if k not in other} == {
-        k: v for k, v in values(wanted[0].header) if k not in other
-    }
+    plain_cards = {k: v for k, v in values(wanted[0].header) if k not in other}
+    assert {"INSTRUME", "FILTER"} <= plain_cards.keys()
+    assert {k: v for k, v in values(got[0].header) if k not in other} == plain_cards
 
 
 def test_compressed_tiles_that_stay_an_extension_lose_the_tables_name(tmp_path):
@@ -293,6 +293,7 @@ def test_compressed_tiles_that_stay_an_extension_lose_the_tables_name(tmp_path):
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, reduction={"layout": "extensions"})
     with run.open("reduced/raw.fits") as product:
         assert [hdu.name for hdu in product] == ["PRIMARY", "", ""]
+        assert product[1].header
         assert not [k for k in product[1].header if re.match(r"Z[A-Z]|T(TYPE|FORM|FIELDS)", k)]
         np.testing.assert_array_equal(product[2].data, frame[:, :64])
 
@@ -559,6 +560,7 @@ def test_a_doubled_quote_is_not_cut_in_two(length):
     cards = [text[start : start + 80] for start in range(0, len(text), 80)]
     pieces = [re.fullmatch(r"'((?:[^']|'')*)' *", card[10:])[1] for card in cards]
     assert {card[:8].strip() for card in cards[1:]} == {"CONTINUE"}
+    assert len(pieces) > 1
     assert all(piece.endswith("&") for piece in pieces[:-1])
     whole = "".join(piece[:-1] for piece in pieces[:-1]) + pieces[-1]
     assert whole.replace("''", "'") == value

@@ -208,7 +208,7 @@ def test_a_damaged_stream_is_set_aside_and_leaves_no_file(at, tmp_path, streamed
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
     record = run.records["reduced/b2.fits"]
     assert record.status == job_records.SET_ASIDE
-    assert "damaged" in record.reason or "checksum" in record.reason
+    assert record.reason.startswith("gzip stream is damaged (CRC check failed ")
     assert sorted(products(run)) == ["b0.fits", "b1.fits", "b3.fits"]
     assert not list(run.results.rglob("*.part"))
     assert run.records["combined/2020-02-29/bias_test_64x1200.fits"].data["members"] == [

@@ -77,6 +77,7 @@ class RebuiltChain:
         before = self.snapshot()
         assert self.run() == expected
         after = self.snapshot()
+        assert before
         assert {name for name in before if before[name] != after.get(name)} <= expected
         assert self.products_to_make() == set()
 

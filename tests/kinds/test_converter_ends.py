@@ -57,6 +57,7 @@ def night(tmp_path_factory):
     session = begin(chain.raw, folder / "results", profiles, **counted)
     left = [job.product for job in session.plan.jobs.values() if job.kind in KINDS]
     session.lock.close()
+    assert session.plan.jobs
     assert left == []
     return chain, done
 

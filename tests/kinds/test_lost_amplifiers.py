@@ -44,6 +44,7 @@ def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
         assert (verdict.verdict, verdict.reason) == ("verified", ""), product
     lost = np.zeros(chain.detector.shape, bool)
     lost[:, slice(52, None) if name == "B" else slice(52)] = True
+    assert lost.mean() == pytest.approx(0.5, abs=0.01)
     flat = done.open(f"{NIGHT}/flat_simcam_103x101_1x1_g.fits")
     assert (flat["MASK"].data[lost] == bit | UNLIT).all()
     good = ~lost & (flat["MASK"].data == 0)

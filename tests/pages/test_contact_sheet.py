@@ -405,9 +405,11 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_every_column_has_a_text_on_hovering(tmp_path):
-    assert all(Reader(page_of_night(tmp_path, 3).read_text()).titles)
     (tmp_path / "o").mkdir()
-    assert all(Reader(overview(tmp_path / "o", 3).read_text()).titles)
+    for page in (page_of_night(tmp_path, 3), overview(tmp_path / "o", 3)):
+        titles = Reader(page.read_text()).titles
+        assert len(titles) > 3
+        assert all(titles)
 
 
 def test_frames_of_one_folder_are_named_alike():

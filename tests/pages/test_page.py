@@ -372,6 +372,7 @@ def test_the_page_of_a_night_without_biases_has_a_sentence():
 def test_biases_that_were_not_combined_are_not_called_missing():
     text = Reader(night_page_html(assemble_content("n", frames(2)))).text
     assert "No biases were combined." in text
+    assert "The night has no biases to combine." not in text
 
 
 def test_one_camera_is_not_repeated_in_every_row():
@@ -381,10 +382,14 @@ def test_one_camera_is_not_repeated_in_every_row():
 
 
 def test_figures_that_are_not_known_are_a_dash():
-    text = night_page_html(
-        assemble_content("n", frames(1), amplifiers=(AmplifierFigures("lfc", n_biases=1),))
-    )
+    unknown = AmplifierFigures("lfc", "A", n_biases=1)
+    known = AmplifierFigures("lfc", "B", n_biases=5, level=1140.25, read_noise=4.5)
+    text = night_page_html(assemble_content("n", frames(1), amplifiers=(unknown, known)))
     assert "nan" not in Reader(text).text.lower()
+    assert re.findall(r'<th scope="row">(lfc .)</th>(.*?)</tr>', text) == [
+        ("lfc A", '<td class="number">1</td>' + '<td class="number">–</td>' * 2),
+        ("lfc B", "".join(f'<td class="number">{each}</td>' for each in (5, "1140.25", "4.500"))),
+    ]
 
 
 def test_a_picture_that_is_none_is_refused():

@@ -79,6 +79,7 @@ def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
     assert {"darks-and-flats", "calibrated", "choices", "detector"} <= sections
     lacking = [(section, name) for section, hint, name in headings if not hint or not name]
     # A kind says it in `Section.hints`, or `ccdflow.pages.glossary` does.
+    assert headings
     assert lacking == []
 
 
@@ -163,7 +164,9 @@ def test_no_two_parts_of_a_page_have_one_name(pages):
     assert len(pages) > 1
     for page in pages:
         seen = Headings(page.read_text("utf-8"))
+        assert seen.ids
         assert [name for name, count in Counter(seen.ids).items() if count > 1] == []
+        assert seen.labels
         assert [name for name, count in Counter(seen.labels).items() if count > 1] == []
         assert set(seen.labels) <= set(seen.ids)
 

@@ -58,7 +58,7 @@ def test_the_tests_of_each_row_exist(name):
     assert len(tests_by_row) >= TABLES[name][1]
     for event, text in tests_by_row.items():
         tests = re.findall(r"`(test_\w+)`", text)
-        assert tests or "test_" in text, event
+        assert "test_" in text, event
         files = re.findall(r"`(tests/[\w/]+\.py)`", text)
         missing = set(tests) - set().union(*(DEFINED_TESTS[file] for file in [*files, *workflow]))
         others = [file for file, names in DEFINED_TESTS.items() if missing & names]

@@ -69,6 +69,7 @@ def test_constraints_hold_all_that_the_requirements_bring():
     # Other packages installed here are nobody's dependencies, and venv brings its own tools.
     foreign = set(installed) - _dependencies_of(all_pins())
     dependencies = {name: version for name, version in installed.items() if name not in foreign}
+    assert len(dependencies) > 50
     assert dependencies == {
         name: version for name, version in constraints.items() if name in dependencies
     }
@@ -105,7 +106,8 @@ def test_the_profile_of_slurm_names_the_remedy_where_its_plugin_is_absent(
     # As Snakemake reads a profile.
     assert yte.process_yaml(profile, require_use_yte=True)["executor"] == executor
     document = " ".join((ROOT / "docs" / "slurm.md").read_text().split())
-    assert f"invalid choice: '{executor}'" in document or spec
+    if spec is None:
+        assert f"invalid choice: '{executor}'" in document
 
 
 def test_every_import_of_the_library_is_a_direct_dependency():

@@ -71,6 +71,7 @@ def test_no_helper_stands_in_two_files():
             text = body_of(function)
             if len(text) >= _LEAST_LETTERS:
                 places.setdefault(text, []).append(f"{name}: {function.name}")
+    assert places
     assert [each for each in places.values() if len(each) > 1] == []
 
 

@@ -145,6 +145,7 @@ def test_no_name_tells_only_how_its_value_came_about(folder, least):
         for name in names_given(tree)
         if name in EMPTY
     }
+    assert candidates
     assert empty == set()
     assert len(modules(folder)) > least
 
@@ -803,6 +804,7 @@ def test_a_number_with_a_public_name_is_defined_once():
         if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
             for constant in numbers(tree):
                 places[constant].append(path.name)
+    assert places
     assert {constant: files for constant, files in places.items() if len(files) > 1} == {}
 
 

@@ -94,6 +94,7 @@ def test_a_comment_on_an_older_version_begins_with_the_mark(comments):
         for comment, _ in each
         if OLDER_VERSION.search(comment) and not comment.startswith(MARK)
     ]
+    assert comments
     assert without == []
 
 
@@ -106,6 +107,7 @@ def test_each_mark_is_followed_by_a_sentence(comments):
         if comment.startswith(MARK)
         and not re.match(r"(?:\S+ ){3,}\S+.*[.:]$", comment.removeprefix(MARK))
     ]
+    assert comments
     assert short == []
 
 

@@ -62,6 +62,12 @@ def test_a_check_changes_nothing(root):
     assert git(root, "rev-parse", "HEAD") == before
 
 
+def files_of(root):
+    """Return {path: bytes} of the files of a checkout, without those of git."""
+    paths = (path for path in root.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {path: path.read_bytes() for path in paths}
+
+
 @pytest.mark.parametrize(
     ("version", "before", "message"),
     [
@@ -83,12 +89,12 @@ def test_a_check_changes_nothing(root):
 def test_a_disagreement_is_one_line_and_changes_nothing(root, version, before, message):
     if before is not None:
         before(root)
-    state = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    state = files_of(root)
+    assert len(state) > 2
     with pytest.raises(UserError, match=message) as caught:
         make(root, version)
     assert "\n" not in str(caught.value)
-    state = {path: data for path, data in state.items() if ".git/" not in str(path)}
-    assert all(path.read_bytes() == data for path, data in state.items())
+    assert files_of(root) == state
 
 
 def test_the_version_of_the_project_is_that_of_its_citation():

@@ -380,6 +380,7 @@ def test_no_product_takes_the_place_of_a_file(frames, monkeypatch, capsys, name,
     message = capsys.readouterr().err
     assert problem in message
     assert message.count("\n") == 1
+    assert before
     assert {path.name: path.read_bytes() for path in frames.iterdir()} == before
 
 
@@ -456,6 +457,7 @@ def test_a_full_disk_is_one_line(frames, monkeypatch, capsys, name):
     assert message.startswith("ccdflow: new: No space left on device; ")
     assert message.endswith("; this concerns 2 frames\n") == (name == "calibrate")
     assert message.count("\n") == 1
+    assert any(frames.rglob("*"))
     assert not any(path.name.startswith(".") for path in frames.rglob("*"))
 
 
@@ -560,4 +562,5 @@ def test_each_option_of_a_script_has_a_help():
     ]
     assert len(options) > 40
     helps = [(name, {each.arg: each.value for each in node.keywords}) for name, node in options]
+    assert helps
     assert [name for name, keywords in helps if "help" not in keywords] == []

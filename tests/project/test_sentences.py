@@ -228,31 +228,57 @@ def absent_texts(tree):
             for each in ast.walk(outer)
         }
         for each in ast.walk(node.test):
-            if not isinstance(each, ast.Compare) or not isinstance(each.left, ast.Constant):
+            if not isinstance(each, ast.Compare):
                 continue
             is_absent = isinstance(each.ops[0], ast.NotIn) or (
                 isinstance(each.ops[0], ast.In) and id(each) in negated
             )
-            if is_absent and isinstance(each.left.value, str):
+            is_text = isinstance(each.left, ast.JoinedStr) or (
+                isinstance(each.left, ast.Constant) and isinstance(each.left.value, str)
+            )
+            if is_absent and is_text:
                 yield each.left
 
 
-def unsaid_texts(module, code):
-    """Yield texts that a test says to be absent and that neither code nor the same file has.
+def parts_of_text(tree):
+    """Return the parts of a text, or of an f-string, that a program writes as they stand.
 
-    Numbers are left out: code that writes " nights before" writes "6 nights before" as well.
+    Numbers are left out: code that writes " nights before" writes "6 nights before" as well. Where
+    an f-string has a value, the code has one: the part ends or begins with the bracket.
     """
+    if isinstance(tree, ast.Constant):
+        return [part for part in re.split(r"\d+", tree.value) if part.strip()]
+    whole = "".join(
+        re.sub(r"\d+", "\0", each.value) if isinstance(each, ast.Constant) else "{\0}"
+        for each in tree.values
+    )
+    return [part for part in whole.split("\0") if part.strip(" {}")]
+
+
+def text_of(tree):
+    """Return a text as it is, an f-string with its brackets; "" for another constant."""
+    if isinstance(tree, ast.JoinedStr):
+        return "".join(
+            each.value if isinstance(each, ast.Constant) else f"{{{ast.unparse(each.value)}}}"
+            for each in tree.values
+        )
+    return tree.value if isinstance(tree.value, str) else ""
+
+
+def unsaid_texts(module, code):
+    """Yield texts that a test says to be absent and that neither code nor the same file has."""
     absent = list(absent_texts(module.tree))
     places = {id(each) for each in absent}
+    places |= {id(part) for each in absent for part in ast.walk(each)}
     other_texts = [
-        each.value
+        text_of(each)
         for each in (nodes(module.tree) if absent else ())
-        if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in places
+        if isinstance(each, ast.Constant | ast.JoinedStr) and id(each) not in places
     ]
     for each in absent:
-        parts = [part for part in re.split(r"\d+", each.value) if part.strip()]
+        parts = parts_of_text(each)
         if not all(part in code or any(part in text for text in other_texts) for part in parts):
-            yield each.value
+            yield text_of(each)
 
 
 def test_a_text_that_a_test_says_to_be_absent_is_one_that_ccdflow_says():
@@ -277,3 +303,6 @@ def test_a_text_that_nothing_says_is_seen():
     module = SimpleNamespace(tree=ast.parse(text))
     assert sorted(unsaid_texts(module, "seven moons")) == ["7 skies", "a dome"]
     assert list(unsaid_texts(module, "10 skies over a dome")) == []
+    module = SimpleNamespace(tree=ast.parse('assert f"before {x}" not in y'))
+    assert list(unsaid_texts(module, 'f"second {y}, the night before it"')) == ["before {x}"]
+    assert list(unsaid_texts(module, 'f"before {y}"')) == []

@@ -80,6 +80,7 @@ def test_the_jobs_of_a_dry_run_are_those_of_the_run(contents, share_made):
     assert not any(isinstance(job, UnhashedJob) for job in wet.jobs.values())
     # The name of a record that nobody writes is there before the key, and the same behind it.
     names = {product: job.record_path for product, job in dry.jobs.items()}
+    assert names
     assert all(re.search(r"\.[0-9a-f]{16}\.json$", name) for name in names.values())
     assert values_of(dry.jobs) == values_of(wet.jobs)
     assert {product: job.record_path for product, job in dry.jobs.items()} == names

@@ -47,6 +47,7 @@ def test_each_job_is_made_once_and_after_its_needs(context, threads):
 
     result = worker.work(context, jobs, threads=threads, make=make)
     assert result.records.keys() == {each.product for each in jobs}
+    assert max(len(each.needs) for each in jobs) == 20
     for each in jobs:
         assert all(ended[need] <= began[each.product] for need in each.needs)
         assert job_records.read_record(context.results / each.record_path) == record(each)

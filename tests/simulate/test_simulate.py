@@ -400,6 +400,7 @@ def test_existing_files_are_left_alone_and_missing_ones_come_back(simulated_nigh
     shutil.copytree(simulated_night, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     simulate.simulate_night(folder, scale=SCALE)
+    assert before
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
     lost = folder / "darks/ccd.014.0.fits.gz"

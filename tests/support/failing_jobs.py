@@ -70,6 +70,7 @@ def whole_night(top):
                              science=(("g", 60.0, 2),))  # fmt: skip
     (top / "whole").mkdir()
     records, _, jobs = run_all_jobs(chain, top / "raw", top / "whole" / "results")
+    assert records
     assert {record.status for record in records.values()} <= {job_records.MADE, job_records.REFUSED}
     assert {job.kind for job in jobs.values()} == set(KINDS)
     return chain, top / "raw", records, jobs

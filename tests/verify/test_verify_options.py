@@ -39,6 +39,7 @@ def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
     products = selection.files_of(untrimmed_night[1])
     outcomes = {product: verify_all_rows(product, untrimmed_night) for product in products}
+    assert outcomes
     assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
     assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds

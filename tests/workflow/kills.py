@@ -90,10 +90,10 @@ def check(sandbox, before, known, wanted):
     """Assert that no product is cut or lost; return their number."""
     contents = snapshot(sandbox.results).contents
     whole = {name: content for name, content in contents.items() if not name.endswith(".part")}
-    for name, content in whole.items():
-        assert name == "inventory.csv" or content == wanted[name], f"{name} is not whole"
-    for name in before.keys() & wanted.keys():
-        assert name == "inventory.csv" or contents.get(name) == before[name], f"{name} is lost"
+    for name in whole.keys() - {"inventory.csv"}:
+        assert whole[name] == wanted[name], f"{name} is not whole"
+    for name in (before.keys() & wanted.keys()) - {"inventory.csv"}:
+        assert contents.get(name) == before[name], f"{name} is lost"
     later = recorded_keys(sandbox.results)
     for product, key in known.items():
         assert later.get(product) == key, f"{product} was finished, and is not known to be"

@@ -168,7 +168,9 @@ def test_a_frame_that_is_set_aside_late_stands_in_all_tables(sandbox):
     assert any("set aside" in line for line in sandbox.run().lines)
     assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS_FILE).read_text()
     sandbox.run()
-    assert nights_opened(sandbox) is None or sandbox.run().jobs == []
+    # The frame is tried again in each run: one that plans all nights.
+    assert nights_opened(sandbox) is None
+    assert sandbox.run().jobs == []
 
 
 CHANGES_OF_ALL_NIGHTS = {
@@ -265,7 +267,7 @@ def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeyp
     )
     assert nights_opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
     of_masters = {path.split("/combined/")[1][:10] for path in looks if "/combined/" in path}
-    assert of_masters <= {NIGHTS[1], NIGHTS[-1]}
+    assert of_masters == {NIGHTS[1], NIGHTS[-1]}
 
 
 def test_lines_that_are_lost_are_not_missed(sandbox):

@@ -88,7 +88,10 @@ def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, sandbox)
     wanted = raw[1]
     lost = {name for name in wanted if name.startswith("reduced/")} - made.keys()
     assert lost == {*faults, blocked}
-    assert all(made[name] == wanted[name] for name in made if name.startswith("reduced/"))
+    whole = {name: data for name, data in wanted.items() if name.startswith("reduced/")}
+    assert {name: data for name, data in made.items() if name.startswith("reduced/")} == {
+        name: data for name, data in whole.items() if name not in lost
+    }
     kinds = Counter(name.partition("/")[0] for name in made if "/frames/" not in name)
     assert (kinds["combined"], kinds["nights"]) == (12, 6 * 4)
     small = sum("/frames/" in name for name in made)
@@ -146,6 +149,7 @@ def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, sandbox):
 
     again = sandbox.snakemake()
     assert again.status == 0, again.output
+    assert len(again.jobs) >= len(names)
     assert set(names) <= set(again.jobs)
     assert not [name for name in again.jobs if name.startswith("reduced/")]
     assert products(sandbox.results) == wanted
@@ -211,8 +215,7 @@ def test_a_frame_of_the_sky_that_is_set_aside_has_one_line_in_this_run_and_the_n
     lines, has_record = seen[0]
     assert not has_record
     assert not (sandbox.results / product).exists()
-    assert [line for line in lines if "3.fits" in line] == [
-        line for line in lines if line.startswith(f"set aside: {night}/3.fits.gz: gzip stream")
-    ]
+    (line,) = [line for line in lines if "3.fits" in line]
+    assert line.startswith(f"set aside: {night}/3.fits.gz: gzip stream")
     # The other frame of the sky is told as before.
     assert f"calibrated/{night}/2.fits" in ledger.load_ledger(sandbox.results)

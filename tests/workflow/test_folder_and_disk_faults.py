@@ -310,7 +310,9 @@ def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
     again = sandbox.run()
     assert again.jobs == []
     (sandbox.results / "reduced/n/a1.fits").unlink()
-    assert not [line for line in sandbox.run().lines if "no raw file is known" in line]
+    lines = sandbox.run().lines
+    assert lines
+    assert not [line for line in lines if "no raw file is known" in line]
     clean = sandbox.clean()
     clean.run()
     assert products(clean.results) == products(sandbox.results)

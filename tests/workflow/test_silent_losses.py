@@ -441,6 +441,7 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
     assert "reduced/d.fits" in outcome.jobs
     assert not any(product.startswith(f"{folder}/") for product in outcome.jobs)
     now = products(sandbox.results)
+    assert any(name.startswith(folder) for name in before)
     assert {name: now.get(name) for name in before if name.startswith(folder)} == {
         name: content for name, content in before.items() if name.startswith(folder)
     }

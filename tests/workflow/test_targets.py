@@ -155,6 +155,7 @@ def test_forced_products_are_made_again_to_the_same_bytes(
     run = run_workflow(raw, whole_results, *option)
     assert run.status == 0, run.output
     after = snapshot(whole_results)
+    assert len(after) == len(before) > 20
     assert {n: c[0] for n, c in after.items() if not n.startswith(".ccdflow/")} == {
         n: c[0] for n, c in before.items() if not n.startswith(".ccdflow/")
     }

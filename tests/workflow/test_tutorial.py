@@ -28,7 +28,10 @@ def commands(block):
 
 
 def differences(shown, printed):
-    """Return the shown lines that were not said, in their order; ``...`` leaves any number out."""
+    """Return the pairs (shown, printed) that differ: None or "" where one has no line.
+
+    A shown ``...`` stands for any number of printed lines.
+    """
     printed, missing, is_free = iter(printed), [], False
     for line in shown:
         if line == ELLIPSIS:

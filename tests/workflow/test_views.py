@@ -100,6 +100,7 @@ def test_a_dry_run_lists_products_with_their_sources(sandbox):
     assert line in all_
     assert f"  night {NIGHT} -> nights/{NIGHT}/report.html (asked for again)" in few
     assert any(re.fullmatch(rf"  5 frames -> combined/{NIGHT}/\S+ \(.*\)", each) for each in few)
+    assert few + all_
     assert not [each for each in few + all_ if ".ccdflow/done" in each]
 
 

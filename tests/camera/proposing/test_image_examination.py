@@ -94,6 +94,7 @@ def test_the_strip_of_a_single_amplifier_is_found_by_light_not_by_the_header():
     seen = examine_flat(flat, amplifier("A", (0, 140, 0, 80), (0, 140, 90, 100)))
     ((_, data, strips),) = seen.amplifiers
     assert (data, strips) == (Region(0, 140, 0, 80), (Region(0, 140, 80, 100),))
+    assert seen.findings
     assert [text for text in seen.findings if "amplifiers are used" in text] == []
 
 

@@ -526,6 +526,7 @@ def test_a_frame_that_is_bright_all_over_is_not_called_dark():
     assert not any("There is no light" in one for one in findings)
     plain = propose([header_of(frame, IMAGETYP="object")], [frame], file="a.fits")
     assert "overscan: none" in plain.yaml
+    assert plain.findings
     assert not any("no light" in one for one in plain.findings)
 
 

@@ -155,7 +155,7 @@ LEVELS = (60_000, 45_000, 32_000, 15_000, 8_000, 3_800, 2_000, 900)
 def test_flats_of_a_fading_twilight_tell_the_gain():
     """Scaled to one level, faint flats scatter by more than bright ones: the gain was 10 % off."""
     pulls = []
-    for seed in range(12):
+    for seed in range(24):
         rng = np.random.default_rng(seed)
         frames = flats(rng, gain=1.2, read_noise=5.0, electrons=LEVELS).astype(np.float32)
         transfer = measure_transfer([([4.0] * len(LEVELS), frames)], 5.0 / 1.2)
@@ -163,8 +163,8 @@ def test_flats_of_a_fading_twilight_tell_the_gain():
         assert transfer.frames == len(LEVELS) - 1
         assert 0.006 < transfer.gain_error < 0.0075
         pulls.append((transfer.gain - 1.2) / transfer.gain_error)
-    assert abs(np.mean(pulls)) < 1
-    assert 0.6 < np.std(pulls) < 1.6
+    assert abs(np.mean(pulls)) < 0.6
+    assert np.std(pulls) == pytest.approx(1, abs=0.25)
 
 
 def test_flats_are_split_into_sets_of_like_levels():
@@ -287,14 +287,14 @@ def test_dark_pixels_below_zero_do_not_count_to_the_gain():
 def test_faint_flats_tell_the_gain_as_well_as_their_photons_can(level):
     """The read noise sorted the pixels into bins: the gain of flats of 3 adu was 4.2, not 1.7."""
     pulls = []
-    for seed in range(12):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         frames = rng.poisson(1.7 * level, (4, 160, 256)) / 1.7
         measured = measure_gain(frames + rng.normal(0, 4.0, frames.shape), 4.0)
         assert measured.pixels > 0.99 * frames[0].size
         pulls.append((measured.gain - 1.7) / measured.error)
-    assert abs(np.mean(pulls)) < 1
-    assert 0.5 < np.sqrt(np.mean(np.square(pulls))) < 1.7
+    assert abs(np.mean(pulls)) < 0.5
+    assert np.std(pulls) == pytest.approx(1, abs=0.25)
 
 
 def test_an_amplifier_without_light_has_no_gain_and_stops_nothing():

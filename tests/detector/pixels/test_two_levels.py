@@ -156,6 +156,7 @@ def test_a_flat_without_a_level_does_not_count():
         known = [
             np.delete(np.arange(len(LEVELS) + 1), place)[part] for part in split_levels(LEVELS)
         ]
+        assert len(known) == 2
         assert [part.tolist() for part in groups] == [part.tolist() for part in known]
     assert split_levels([np.nan, 4000.0, 20_000.0, 20_000.0]) is None
     assert split_levels([np.nan] * 4) is None

@@ -429,7 +429,8 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
         for kind in (BIAS, DARK, FLAT):
             before, after = first_use(known, kind, asked), first_use(grown, kind, asked)
             changed += before != after
-            assert before is None or after == before
+            if before is not None:
+                assert after == before
     # The added nights do serve frames that had nothing.
     assert changed > 20
 

@@ -98,7 +98,7 @@ def test_a_line_goes_through_its_points_and_ends_at_its_box():
     assert (pixels[29:31, 12:45] == 0).all()
     assert (pixels[:, :10] == 255).all()
     assert (pixels[:5] == 255).all()
-    assert pixels[9, 80] < 60 or pixels[8, 80] < 60  # half of the way up to (150, -40)
+    assert pixels[8, 80] == 0  # half of the way up to (150, -40)
 
 
 def test_the_same_picture_is_the_same_bytes_without_further_text():
@@ -140,7 +140,7 @@ def test_ticks_are_few_and_inside_whatever_the_range():
         high = low + 10.0 ** rng.uniform(-4, 5)
         most = int(rng.integers(2, 9))
         ticks = nice_ticks(low, high, most)
-        assert 1 <= len(ticks) <= most or most == 2
+        assert 1 <= len(ticks) <= most
         assert low - 1e-6 * (high - low) <= min(ticks, default=low)
         assert max(ticks, default=high) <= high + 1e-6 * (high - low)
         assert len(set(tick_labels(ticks))) == len(ticks)
@@ -252,6 +252,7 @@ def test_the_pictures_of_a_night_do_not_load_matplotlib():
                 continue
             module = getattr(node, "module", None)
             of_it = [f"{module}.{each.name}" if module else each.name for each in node.names]
+            assert of_it
             assert not any(each.startswith("matplotlib") for each in of_it), name
             below = [each.partition("ccdflow.pages.pictures.")[2] for each in of_it]
             wanted |= {each.partition(".")[0] for each in below if each} - done
@@ -283,6 +284,7 @@ def test_text_in_a_panel_stands_between_the_lines_of_its_scale():
     for start in range(panel.corners[1] + 20, panel.corners[3] - 60):
         place = panel.between_lines(start, 28)
         assert start <= place <= start + 32
+        assert len(faint[place - 2 : place + 28]) == 30
         assert not faint[place - 2 : place + 28].any()
     # No room: the place that was asked for.
     assert panel.between_lines(panel.corners[3] - 10, 28) == panel.corners[3] - 10

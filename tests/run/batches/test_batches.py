@@ -212,6 +212,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
+    assert bool(parts) == (most < 9)
     assert not any(batch.earlier_records for batch in parts)
 
 
@@ -398,7 +399,7 @@ def test_the_size_is_read_from_the_first_line_alone(make_session):
     assert batch_files.size_of(path) == batch.size
 
 
-def test_a_dry_run_writes_no_order(make_session):
+def test_a_dry_run_writes_no_batch(make_session):
     session = make_session({"2024-03-01": 4})
     batch_splitting.split(session, is_split_by_night=True, writes_files=False)
     assert not session.context.results.exists()
@@ -441,6 +442,7 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     lines = []
     assert batch_work.make_all(path, chain=CHAIN, threads=1, say=lines.append) == 1
     assert [line.partition(": ")[0] for line in lines] == [str(path)]
+    assert session.plan.jobs
     assert not any(
         (session.context.results / job.record_path).exists() for job in session.plan.jobs.values()
     )

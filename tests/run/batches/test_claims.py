@@ -294,6 +294,7 @@ def test_a_reporter_that_has_ended_writes_nothing(tmp_path):
     reporter.end()
     assert threading.active_count() == threads
     assert is_last.is_set()
+    assert overtaken
     assert not any(overtaken)
 
 

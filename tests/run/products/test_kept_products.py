@@ -186,7 +186,7 @@ def test_a_folder_in_the_place_of_a_master_costs_no_calibrated_frame_its_flat(ni
     assert records[FLAT].status == job_records.FAILED
     assert records[OLD_FRAME].status == job_records.WAITING
     assert products(night.results)[OLD_FRAME] == night.before[OLD_FRAME]
-    assert [line for line in lines if line.startswith(f"failed: {FLAT}: Is a directory")]
+    assert any(line.startswith(f"failed: {FLAT}: Is a directory") for line in lines)
     shutil.rmtree(night.results / FLAT)
     night.check_repaired()
 
@@ -198,6 +198,7 @@ def test_an_error_that_may_come_in_each_run_holds_nothing_up(night):
     header = fits.getheader(night.results / OLD_FRAME)
     assert header["BIASKEY"] == records[BIAS].key != night.records[BIAS].key
     assert header["FLATKEY"] == night.records[FLAT].key
+    assert lines
     assert not [line for line in lines if "earlier version" in line]
     night.check_repaired()
 

@@ -77,6 +77,7 @@ def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
     monkeypatch.setattr(header_reading, "ask", kill)
     together = rows(sandbox, cores=2)
     assert len(asked) == 14
+    assert len(together.rows) == len(alone.rows) > 13
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()
     }
@@ -140,6 +141,7 @@ def test_a_file_that_cannot_be_closed_costs_no_other_its_row(sandbox, monkeypatc
     read = reader.read_rows([(file, at, None) for file, at in list_raw(sandbox.raw).items()])
     statuses = {each.row.file: each.row.status for each in read}
     assert statuses.pop(odd) == "set aside"
+    assert len(statuses) == len(alone.rows) - 1 > 0
     assert statuses == {file: row.status for file, row in alone.rows.items() if file != odd}
 
 

@@ -75,6 +75,7 @@ def test_rows_are_kept_from_run_to_run(sandbox, tmp_path):
     header_store.save_store(tmp_path, store)
     loaded = load_store(tmp_path)
     assert loaded == store
+    assert len(loaded.rows) == len(ALL_FILES)
     assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
     assert update(sandbox, loaded) == ([], [])
 
@@ -273,13 +274,14 @@ def test_damage_behind_an_old_fingerprint_is_found(sandbox):
 
 
 def test_raw_folder_without_frames(sandbox):
-    for folder in ("none", "empty"):
-        with pytest.raises(
-            UserError, match=r"raw: (there is no such folder|the folder holds no raw)"
-        ):
+    (sandbox.root / "empty").mkdir()
+    (sandbox.root / "empty" / "notes.txt").touch()
+    for folder, problem in (
+        ("none", "there is no such folder"),
+        ("empty", "the folder holds no raw"),
+    ):
+        with pytest.raises(UserError, match=f"raw: {problem} "):
             rawfolder.list_raw(sandbox.root / folder)
-        (sandbox.root / "empty").mkdir(exist_ok=True)
-        (sandbox.root / "empty" / "notes.txt").touch()
 
 
 def test_links_are_followed_but_not_in_circles(sandbox):
@@ -322,7 +324,8 @@ def test_any_header_becomes_a_row(sandbox, cards):
     update(sandbox, store)
     row = store.rows["n1/any.fits"]
     assert (row.status == "ok") == bool(row.geometry)
-    assert row.status == "ok" or row.reason
+    if row.status != "ok":
+        assert row.reason
     assert row.night
     assert len(inventory_table.cells(row)) == len(inventory_table.COLUMNS)
 

@@ -61,6 +61,7 @@ def test_frames_whose_target_alone_tells_the_type_get_their_rules(tmp_path):
     }
     second = run_jobs(raw, tmp_path / "second", {name: profile}, kinds=("frame",))
     assert list(types_of(second).values()) == ["bias", "flat", "flat", "science", "science"]
+    assert second.lines
     assert not [each for each in second.lines if "image type unknown" in each]
 
 
@@ -134,6 +135,7 @@ def test_darks_without_biases_serve_by_the_rule_of_the_line(tmp_path):
     ]
     second = run_jobs(raw, tmp_path / "second", {name: profile}, kinds=kinds)
     assert level(second) == pytest.approx(200, abs=3)
+    assert second.lines
     assert not [each for each in second.lines if "no bias: testcam" in each]
 
 

@@ -282,6 +282,7 @@ def test_nothing_is_made_after_the_last_line(begin):
     # The records are in the ledger now, so that each job looks as if it had not run.
     run.make_remaining()
     assert (run.stream.getvalue(), run.progress.count) == (output, done)
+    assert run.session.plan.jobs
     assert not any((run.session.context.results / job.record_path).exists()
                    for job in run.session.plan.jobs.values())  # fmt: skip
 

@@ -62,6 +62,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
         "science_g1.fits",
         "science_g2.fits",
     ]
+    assert output.lines
     assert not any("traceback" in line.lower() for line in output.lines)
 
 

@@ -90,6 +90,7 @@ def test_a_watch_killed_at_ten_random_moments_and_then_snakemake(tmp_path):
         after = products(results) if results.is_dir() else {}
         lost += [name for name in before.keys() - after.keys() if not name.endswith(".part")]
     assert not lost
+    assert lines
     assert not any("Traceback" in text for text in lines)
     run = snakemake(raw, results, cameras)
     assert run.returncode == 0, run.stderr

@@ -30,6 +30,7 @@ def night(tmp_path_factory):
     results = top / "results"
     run = run_jobs(chain.raw, results, {"simcam": chain.profile}, kinds=MADE_KINDS, **settings)
     failures = {name: str(r)[:600] for name, r in run.records.items() if r.status == "failed"}
+    assert run.records
     assert failures == {}
     return chain.raw, results
 
