@@ -225,12 +225,12 @@ def test_the_documented_profile_is_valid_and_complete(tmp_path):
     absent = [
         key
         for properties in (schema, schema["amplifiers"]["items"]["properties"])
-        assert properties
-        assert not [key for key in properties
+        for key in properties
         if f"{key}:" not in text
     ]
-    absent schema["keywords"]["properties"]
-    assert not [key for key in schema["keywords"]["properties"] if key not in text]
+    absent += [key for key in schema["keywords"]["properties"] if key not in text]
+    assert len(schema) > 15
+    assert len(schema["keywords"]["properties"]) > 10
     assert absent == [], f"the example in docs/cameras.md lacks keys of the schema: {absent}"
 
 

@@ -81,8 +81,7 @@ def test_each_card_is_documented_and_known_to_the_verification(writer):
     cards = cards_of(ast.parse((ROOT / "scripts" / "ccdflow" / writer).read_text("utf-8")))
     assert len(cards) > 10
     incomplete = {card: missing_parts(card, writer) for card in cards}
-    incomplete = incomplete
-    assert {card: parts for card, parts in incomplete.items() if parts}
+    incomplete = {card: parts for card, parts in incomplete.items() if parts}
     assert incomplete == {}, f"these cards lack parts: {incomplete}"
 
 
