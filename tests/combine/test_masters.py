@@ -642,6 +642,17 @@ def test_exposure_times_are_as_many_as_flats(tmp_path):
         combine_flats(members, FlatSubtraction(master(t.bias), dark), amplifiers=amplifiers())
 
 
+@pytest.mark.parametrize("scale", [(20_000.0,), (20_000.0, 20_000.0), (20_000.0,) * 4])
+def test_levels_are_as_many_as_flats(tmp_path, scale):
+    t = truth()
+    members = write(tmp_path, flats(t, [20_000] * 3))
+    text = rf"^scale: {len(scale)} levels for 3 flats .found {len(scale)}.; allowed: 3; give one"
+    with pytest.raises(UserError, match=text):
+        combine_image_of_flats(
+            members, FlatSubtraction(master(t.bias)), amplifiers=amplifiers(), scale=scale
+        )
+
+
 @pytest.mark.parametrize("light", [0.0, float("nan"), -50.0])
 def test_a_flat_without_light_is_named(tmp_path, light):
     t = truth()

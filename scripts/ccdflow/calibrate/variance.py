@@ -186,8 +186,8 @@ class PixelVariance:
 
         Medians of tiles without light scatter about 0. If medians below 0 counted as 0, the mean of
         all medians would be above 0, and the variance too large: by 2 % with a read noise of 2.5
-        electrons. A signal is at most `signal.MOST_BELOW_ZERO` below 0, so that the variance stays
-        above 0.
+        electrons. A signal is at most `signal.MOST_BELOW_ZERO` standard deviations below 0, so that
+        the variance stays above 0.
 
         Parameters
         ----------

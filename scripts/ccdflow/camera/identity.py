@@ -415,7 +415,11 @@ def value_of_card_text(text):
 
 
 def _values_of_two_sides(first_side, second_side):
-    """Return the values of two sides in words: (str, str), or None if they overlap."""
+    """Return the unequal values of two sides in words: (str, str); None if they are not distinct.
+
+    Values are distinct if each side has a single one and these two differ. They are also distinct
+    if all are numbers, and the gap between the two ranges is wider than the ranges.
+    """
     if len(set(first_side)) == len(set(second_side)) == 1:
         pair = tuple(
             str(side[0]) if side[0] != "" else "absent" for side in (first_side, second_side)

@@ -216,12 +216,21 @@ def combine_image_of_flats(
     Raises
     ------
     UserError
-        If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
+        If a master is unsuitable, a dark holds its bias or would be scaled up too far, or ``scale``
+        has another number of levels than flats.
     FrameError
         If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
     """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
+    if scale is not None and len(scale) != len(members):
+        raise UserError(
+            f"{len(scale)} levels for {len(members)} flats",
+            keyword="scale",
+            value=len(scale),
+            allowed=f"{len(members)}",
+            remedy="give one for each flat",
+        )
     subtract = subtraction.terms(len(members))
     sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
     levels = (
@@ -273,7 +282,7 @@ def flat_levels(members, subtraction, *, masks=None):
 
 def _check_levels(levels, members):
     """Raise `FrameError` for a flat without light."""
-    for level, member in zip(levels, members, strict=False):
+    for level, member in zip(levels, members, strict=True):
         if not (np.isfinite(level) and level > 0):
             raise FrameError(
                 "a flat without light cannot be combined",

@@ -325,13 +325,13 @@ def _combine_job(job, threads, memory, *, allows_empty):
     )
 
 
-def _checked_noise(noise, shape, uncertainty):
+def _checked_noise(noise, shape, uncertainty_source):
     """Return the noise model; raise where it is missing or of another shape."""
-    if noise is None and uncertainty == "noise":
+    if noise is None and uncertainty_source == "noise":
         raise UserError(
             "the uncertainty by noise needs gain and read noise",
-            keyword="uncertainty",
-            value=uncertainty,
+            keyword="uncertainty_source",
+            value=uncertainty_source,
             allowed="'scatter' where they are not known",
             remedy="give gain and read noise, or take 'scatter'",
         )

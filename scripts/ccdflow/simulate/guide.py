@@ -246,7 +246,7 @@ def _add_star(image, y, x, electrons, *, sigma):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx), float64
+    image : numpy.ndarray of shape (ny, nx), float32
         Electrons; changed in place.
     y, x : float
         The centre, pixels from 0.

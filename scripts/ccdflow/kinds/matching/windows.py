@@ -161,7 +161,7 @@ def _sections_by_origin(row, origin, image, shape):
         header["CCDSUM"] = row.facts["ccdsum"]
     header.update(zip(ORIGIN_CARDS, origin, strict=True))
     (shifts,) = shifts_of_amplifiers
-    header.update({f"LTV{axis}": each.shift for axis, each in enumerate(shifts, start=1)})
+    header.update({f"LTV{axis}": each.offset for axis, each in enumerate(shifts, start=1)})
     text = section_by_origin(header, image.shape)
     return {ORIGIN_CARDS[0]: text} if text else {}
 

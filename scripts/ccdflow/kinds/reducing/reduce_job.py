@@ -422,8 +422,11 @@ def _figures_of_frame(frame, written_frame):
 def _row_figures(reduced):
     """Return the scatter of rows before and after subtraction, and of pixels, by amplifier."""
     return {
-        name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel_noise)]
-        for name, rows in reduced.row_noises.items()
+        name: [
+            float(f"{value:.4g}")
+            for value in (row_noise.before, row_noise.after, row_noise.pixel_noise)
+        ]
+        for name, row_noise in reduced.row_noises.items()
     }
 
 
@@ -434,7 +437,7 @@ def _figures_of_strips(frame, reduced):
     """
     if not _has_unconfirmed_overscan(frame):
         return None
-    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.row_noises.values()]
+    is_dark_by_amplifier = [row_noise.is_strip_dark for row_noise in reduced.row_noises.values()]
     is_dark = bool(is_dark_by_amplifier) and all(is_dark_by_amplifier)
     return {"axis": _axis_of_strips(frame), "dark": is_dark}
 
