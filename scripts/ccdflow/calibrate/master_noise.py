@@ -171,7 +171,7 @@ def predicted_variance(image, master, readouts, rows):
     variances = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
         pixels = _slices_within(readout, rows)
-        frame_variance = readout.read_noise**2 + readout.rounding + readout.level_variance
+        frame_variance = readout.read_noise**2 + readout.rounding_variance + readout.level_variance
         if master.kind == BIAS:
             variances[pixels] = frame_variance / frames
             continue

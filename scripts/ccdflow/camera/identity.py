@@ -377,7 +377,7 @@ _RUNNING_VALUE_CARD = re.compile(
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
 # Cards that a sentence names at most.
-_MOST_CARDS = 4
+_MOST_CARDS_IN_SENTENCE = 4
 
 
 def differing_cards_in_words(one, other):
@@ -403,7 +403,7 @@ def differing_cards_in_words(one, other):
         values = _values_of_two_sides(*sides)
         if values:
             texts.append(f"{keyword} ({values[0]} and {values[1]})")
-    return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
+    return texts[:_MOST_CARDS_IN_SENTENCE] + ["..."] * (len(texts) > _MOST_CARDS_IN_SENTENCE)
 
 
 def value_of_card_text(text):

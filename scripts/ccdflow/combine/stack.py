@@ -28,7 +28,7 @@ _MOST_MEMBERS = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True)
-class CombineLimits:
+class CombineOptions:
     """Threads and memory of a combination, and the arrays that it returns.
 
     Attributes
@@ -51,7 +51,7 @@ class CombineLimits:
 
     @property
     def with_noise_model(self):
-        """The limits, with an uncertainty by the noise model if one is computed at all."""
+        """The options, with an uncertainty by the noise model if one is computed at all."""
         return replace(self, uncertainty_source=self.uncertainty_source and "noise")
 
 
@@ -118,7 +118,7 @@ def combine(
     scale=None,
     masks=None,
     noise=None,
-    limits=None,
+    options=None,
     allows_empty=False,
     n_sample_rows=128,
 ):
@@ -143,7 +143,7 @@ def combine(
         values, with count 0.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
-    limits : CombineLimits, optional
+    options : CombineOptions, optional
         Threads, memory, type of the image, and the uncertainty.
     allows_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
@@ -183,24 +183,24 @@ def combine(
     """
     members = list(members)
     check_members(members)
-    limits = limits or CombineLimits()
-    if limits.threads < 1:
+    options = options or CombineOptions()
+    if options.threads < 1:
         raise UserError(
             "the number of threads is too small",
             keyword="threads",
-            value=limits.threads,
+            value=options.threads,
             allowed="1 or more",
             remedy="give 1 or more",
         )
     first, n = members[0], len(members)
     source = np.dtype(first.dtype)
-    with ExitStack() as stack:
+    with ExitStack() as exit_stack:
         job = CombineJob(
-            read=file_reader(members, stack),
+            read=file_reader(members, exit_stack),
             n=n,
             shape=tuple(first.shape),
             source=source,
-            dtype=np.dtype(limits.dtype),
+            dtype=np.dtype(options.dtype),
             recipe=(recipe or CombineRecipe()).resolve(n, noise),
             preparation=prepare_members(
                 n,
@@ -210,13 +210,13 @@ def combine(
                 scale=scale,
                 masks=masks,
             ),
-            noise=_checked_noise(noise, first.shape, limits.uncertainty_source),
+            noise=_checked_noise(noise, first.shape, options.uncertainty_source),
             uncertainty_source="scatter"
-            if limits.uncertainty_source is True
-            else limits.uncertainty_source or None,
+            if options.uncertainty_source is True
+            else options.uncertainty_source or None,
             n_sample_rows=n_sample_rows,
         )
-        return _combine_job(job, limits.threads, limits.memory, allows_empty=allows_empty)
+        return _combine_job(job, options.threads, options.memory, allows_empty=allows_empty)
 
 
 def combine_arrays(

@@ -97,7 +97,7 @@ def realise(camera, frame, *, seed):
         camera.leak_ratio ** np.arange(camera.n_leaked)
     )
     cosmics = draw_cosmics(
-        generator(*frame_seed, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
+        generator(*frame_seed, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_ray_rate
     )
     return Realisation(
         seed=frame_seed,

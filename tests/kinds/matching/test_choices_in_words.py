@@ -212,13 +212,13 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     full = (("camera", "cami"), ("size", "64x64"), ("binning", "2x2"))
     masters = MasterChoice([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
     wanted = frame(setup=own)
-    missing = missing_words(masters.choose("bias", wanted).missing)
+    missing = missing_words(masters.choose("bias", wanted).missing_master)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
     assert [m.observation.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [
         full
     ]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
-    missing = missing_words(alone.choose("bias", wanted).missing)
+    missing = missing_words(alone.choose("bias", wanted).missing_master)
     assert missing == "no bias of cami 32x32: there is none of this camera"
 
 

@@ -180,8 +180,8 @@ def test_biases_that_are_compared_once_pair_as_those_of_each_exposure_alone():
                 least = min(
                     variance_of_biases(one, each, of_dark, ageing) for one in competing.values()
                 )
-                assert each.bias_left == least
-                lefts.add(each.bias_left)
+                assert each.bias_variance_left == least
+                lefts.add(each.bias_variance_left)
             orders.add((seconds, tuple(each.product for each in taken.uses)))
     # The draws have darks in several orders, and thousands of variances.
     assert len({order for _, order in orders}) >= 3

@@ -404,9 +404,11 @@ def _traits_of_darks(noise, block, small_group):
     # To three digits: the exposure of an exact dark may differ from the frame's by a thousandth.
     time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Frames take only darks of their own temperature.
-    has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)
-    names_degrees = noise.degrees and has_several_temperatures
-    return f" of {time}" + (f" at {noise.degrees}" if names_degrees else "")
+    has_several_temperatures = any(
+        each.temperature_in_words != noise.temperature_in_words for each in block.noises
+    )
+    names_temperature = noise.temperature_in_words and has_several_temperatures
+    return f" of {time}" + (f" at {noise.temperature_in_words}" if names_temperature else "")
 
 
 def _traits_of_flats(noise, block, *, joins_frames):

@@ -106,7 +106,7 @@ class BiasesOfDarks:
             _, best_bias = pairs[0]
             bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
         uses = tuple([use for use, _ in pairs])
-        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing, dark.pairs)
+        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing_master, dark.pairs)
 
     def _pair_of(self, number, use):
         """Return a dark and its best bias, as `_with_best_bias` does.
@@ -134,7 +134,7 @@ class BiasesOfDarks:
         Returns
         -------
         (ccdflow.run.master_choices.Use, ccdflow.run.master_choices.Use)
-            The dark has that variance as its ``bias_left``.
+            The dark has that variance as its ``bias_variance_left``.
         """
         bias_in_dark, variances = self._biases_of_darks[number], self._variances
         if bias_in_dark is not None:
@@ -146,7 +146,11 @@ class BiasesOfDarks:
                     self._biases[index], use, bias_in_dark, self._ageing
                 )
         least_variance = min(variances)
-        dark = use if use.bias_left == least_variance else use.with_bias_left(least_variance)
+        dark = (
+            use
+            if use.bias_variance_left == least_variance
+            else use.with_bias_variance_left(least_variance)
+        )
         return dark, self._biases[variances.index(least_variance)]
 
 
@@ -179,7 +183,7 @@ def _order_of_darks(darks, ranks):
     other_indices = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # The sorting is stable: darks of equal variance keep their order.
     return (
-        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_left)
+        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_variance_left)
         + other_indices
     )
 
@@ -209,7 +213,7 @@ def _with_pairs(bias, best_bias, pairs):
         candidate_pairs = ()
     if (uses, candidate_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.is_needed, bias.missing, candidate_pairs)
+    return Step(bias.kind, uses, bias.is_needed, bias.missing_master, candidate_pairs)
 
 
 def bias_alone_first(step, rules):
@@ -235,7 +239,7 @@ def bias_alone_first(step, rules):
     uses = (*competing_uses, *other_uses)
     if uses == step.uses and not step.pairs:
         return step
-    return Step(step.kind, uses, step.is_needed, step.missing)
+    return Step(step.kind, uses, step.is_needed, step.missing_master)
 
 
 def rank_of(use, rules):

@@ -185,7 +185,7 @@ def _is_readable(store, geometry, recipe):
         return False
 
 
-ANOTHER_VERSION = (-1,)
+STAMP_OF_OTHER_VERSION = (-1,)
 """The stamp of a row that another version read."""
 
 _decode = json.JSONDecoder().raw_decode
@@ -240,7 +240,7 @@ class RowReader:
         else:
             text_by_field = _values_by_name(self._fields, texts)
             texts = [text_by_field.get(name, "") for name in OWN_TEXTS]
-        stamp = ANOTHER_VERSION if self.is_of_another_version else tuple(stamp)
+        stamp = STAMP_OF_OTHER_VERSION if self.is_of_another_version else tuple(stamp)
         return Row(file, stamp, facts, *texts)
 
 

@@ -22,7 +22,7 @@ from ccdflow.verify.reading.restated_numbers import (
 from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
 # Bits that say why a master has no value there. A frame's mask gets UNCALIBRATED instead of them.
-_BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+_NO_VALUE_BITS = SATURATED | NOT_FINITE | NO_DATA
 # Standard errors by which a pixel's own light stands out: calibrate/master_noise.py.
 _OWN_SIGNAL_SIGMA = 4.0
 # Rows whose light is computed at once: their arrays in double precision stay small.
@@ -162,8 +162,8 @@ def _fill_master(data, kind, mask):
     """
     flags = np.zeros(data.shape, np.int16)
     if mask is not None:
-        flags |= mask & ~np.int16(_BITS_OF_FRAMES)
-        flags[mask & _BITS_OF_FRAMES != 0] |= UNCALIBRATED
+        flags |= mask & ~np.int16(_NO_VALUE_BITS)
+        flags[mask & _NO_VALUE_BITS != 0] |= UNCALIBRATED
     is_absent = ~np.isfinite(data)
     flags[is_absent] |= UNCALIBRATED
     if kind == "flat":

@@ -116,7 +116,7 @@ class DarkMaker(ExposedMasterMaker):
                 bias=members.master("bias", image),
                 amplifiers=members.noises(image, work.reduction),
                 recipe=self.recipe(work),
-                limits=work.limits(),
+                options=work.combine_options(),
                 masks=members.masks(image, work.reduction),
             )
             mask = dark_figures.hot_mask(
