@@ -167,7 +167,7 @@ def masters_for(hdu, path, options, store):
             exposure = card_value(hdu.header, "EXPTIME")
             scale = dark_scale(as_number(exposure), image, file=path, card_value=exposure)
             masters[kind] = AppliedMaster(
-                image, scale, degrees=temperature_difference(hdu.header, file), cut=cut
+                image, scale, degrees_warmer=temperature_difference(hdu.header, file), cut=cut
             )
     return FrameMasters(**masters), cuts
 

@@ -30,7 +30,7 @@ def archive(tmp_path):
 
 def plan_lines(archive, night):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = night_forecast.blocks_of(archive.plan(), night, foretells=True)
+    blocks = night_forecast.forecasts_of_setups(archive.plan(), night, foretells=True)
     return [
         " ".join(line.split()) for block in blocks for line in forecast_sentences.paragraph(block)
     ]
@@ -82,7 +82,7 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     )
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed_kinds=("flat",))
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, is_sky_measured=True)
-    block = night_forecast.Block(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
+    block = night_forecast.SetupForecast(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
     assert noise.wishes == [
         Wish(
             "flat",

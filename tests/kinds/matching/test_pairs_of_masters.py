@@ -232,7 +232,7 @@ def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path
     stated = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
     assert stated == pytest.approx(variance, rel=0.1)
     assert (header["MBNOISE"] > 0) == same_night
-    (block,) = night_forecast.blocks_of(done.context, "2024-03-10")
+    (block,) = night_forecast.forecasts_of_setups(done.context, "2024-03-10")
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
     outcome = verdicts.verify(

@@ -247,11 +247,11 @@ def _jointly_low(nights, share, n_nights):
         entries["looked"] += entries["first"] <= number
     # The limit is always `LOW_SIGMA`, also where users chose another limit for one night: pixels
     # that no night shows are bad only where the nights together leave no doubt.
-    noise_share = (
-        float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
+    noise_fraction = (
+        float(np.mean([weak.noise_fraction for _, weak in weak_by_night])) if weak_by_night else 1.0
     )
     n = entries["looked"]
-    is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
+    is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_fraction))
     # A single night is judged by `Response`.
     is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _NIGHTS_BY_ROUNDING), 2)
     entries["bits"][is_low] = DEAD

@@ -521,7 +521,7 @@ def _amplifier_statistics(frame, image, sample, levels):
         pixels = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
         if min(pixels.shape) >= COARSE_BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []
-            yield {"amplifier": amplifier.name, **vars(frame_statistics(pixels, level))}
+            yield {"amplifier": amplifier.name, **frame_statistics(pixels, level).to_record()}
 
 
 def _native_values(image):

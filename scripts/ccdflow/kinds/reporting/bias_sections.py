@@ -216,7 +216,7 @@ def _draw_combined(context, group, data, name):
         pictures.CombinedBiasValues(
             name,
             image,
-            members=len(data["members"]),
+            n_members=len(data["members"]),
             noises=tuple(each["combined_noise"] for each in data["quality"]),
             predicted=tuple(each["predicted_noise"] for each in data["quality"]),
             rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
