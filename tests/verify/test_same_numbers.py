@@ -42,7 +42,7 @@ REPEATED_NUMBERS = (
      "_TILE_SIDE _SAMPLED_ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE_COLUMNS _SIGNIFICANT_SIGMA"
      " _SHARP_SIGMA"
      " _OWN_ELECTRONS _ROW_STEP"),
-    ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_DARK_TILE_SIDE"),
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",

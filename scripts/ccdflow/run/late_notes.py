@@ -25,7 +25,7 @@ from ccdflow.files.text_files import notes
 # round. Chosen.
 _MOST_READINGS = 5
 # The two files of notes. The keys are those of their checksums in the file of late notes.
-_FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
+_FILE_BY_NAME = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 
 @dataclass
@@ -64,7 +64,7 @@ def read_late_notes(results):
         # There are no late notes, or another version wrote them in a form that is unknown here.
         return LateNotes()
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
-    for name, file in _FILES.items():
+    for name, file in _FILE_BY_NAME.items():
         if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
             # This file was written anew since, with the late lines in it.
             lines_by_name[name] = []
@@ -99,7 +99,7 @@ def read_settled(results, read):
 
 def _stamps_of_notes(results):
     """Return size and times of the two files of notes, and of the late notes."""
-    names = (*_FILES.values(), paths.LATE_NOTES)
+    names = (*_FILE_BY_NAME.values(), paths.LATE_NOTES)
     return [atomic_write.stamp_of(Path(results) / name) for name in names]
 
 
@@ -117,7 +117,9 @@ def write_late_notes(results, late):
         If it cannot be written.
     """
     head = {
-        "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
+        "of": {
+            name: notes.noted_checksum(Path(results) / file) for name, file in _FILE_BY_NAME.items()
+        },
         "heads": late.heads,
         "count": len(late.rows),
     }

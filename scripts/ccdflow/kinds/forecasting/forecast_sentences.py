@@ -78,8 +78,8 @@ def paragraph(forecast):
     lines = [f"night {forecast.night}  {forecast.setup}", f"  {types}  {_frames_of(forecast)}"]
     if forecast.n_refused:
         lines.append(
-            f"  not calibrated: {forecast.n_refused} of {len(forecast.groups)}, as `calibrate: missing:"
-            " refuse` wants whole frames only"
+            f"  not calibrated: {forecast.n_refused} of {len(forecast.groups)}, as `calibrate:"
+            " missing: refuse` wants whole frames only"
         )
     if forecast.n_without_scale:
         lines.append(f"  {unlike_words(forecast)}   grade C")

@@ -28,7 +28,7 @@ _OWN_SIGNAL_SIGMA = 4.0
 # Rows whose light is computed at once: their arrays in double precision stay small.
 _LIGHT_ROWS = 64
 # Rows and columns of the tiles of a dark.
-_TILE_SIDE = 24
+_DARK_TILE_SIDE = 24
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ def expected_dark_light(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first_header.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        sampled_rows = np.concatenate(edges_of_tiles(len(values), _TILE_SIDE)[1])
-        surroundings = SmoothLight(values[sampled_rows], len(values), _TILE_SIDE)
+        sampled_rows = np.concatenate(edges_of_tiles(len(values), _DARK_TILE_SIDE)[1])
+        surroundings = SmoothLight(values[sampled_rows], len(values), _DARK_TILE_SIDE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), _LIGHT_ROWS):
             rows = slice(low, min(low + _LIGHT_ROWS, len(values)))

@@ -44,7 +44,7 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 # Standard errors by which a hot pixel is above its surroundings: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
 # Matches the comment of NHOT that combine/combined_header.py writes: the group is the rate.
-_HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
+_HOT_RATE_COMMENT = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
 # Pixels of a dark with a standard error above this many times the median have few members: they are
 # left out of the noise of the dark.
 _MOST_ERROR_RATIO = 3
@@ -369,7 +369,7 @@ def _hot_rate(header):
     Only the comment of NHOT has the rate: raise `CannotRemake` if it has none.
     """
     comment = header.comments["NHOT"]
-    match = _HOT_RATE.match(comment)
+    match = _HOT_RATE_COMMENT.match(comment)
     if match is None:
         raise CannotRemake(
             f"the comment of NHOT should begin 'pixels over those around by <rate>', and is"
