@@ -114,7 +114,7 @@ class FrameMasters:
     flat: AppliedMaster | None = None
 
     @property
-    def applied(self):
+    def applied_masters(self):
         """The masters that the frame has, in the order in which they are applied."""
         return tuple(each for each in (self.bias, self.dark, self.flat) if each is not None)
 
@@ -223,7 +223,7 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
         _check_bias_of_dark(masters, name)
     if masters.flat is not None:
         _check_flat(masters, readouts, name)
-    for applied in masters.applied:
+    for applied in masters.applied_masters:
         _check_origin(applied.master, readouts, camera, unit, name)
 
 

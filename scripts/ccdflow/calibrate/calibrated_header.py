@@ -113,7 +113,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     cards.set("CCDFKEY", provenance.key, "hash of everything the product depends on")
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
-    for applied in masters.applied:
+    for applied in masters.applied_masters:
         _write_master_cards(cards, applied)
     for keyword, value, comment in () if corrections is None else corrections.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
@@ -192,7 +192,7 @@ def write_calibrated_cards(cards, calibration, figures):
     """
     unit = calibration.unit
     _rename_camera_cards(cards, calibration.is_converted)
-    for applied in calibration.masters.applied:
+    for applied in calibration.masters.applied_masters:
         cards.set(_STEP_CARDS[applied.master.kind], printable_text(applied.master.name))
     cards.set("BUNIT", unit, "unit of the pixels")
     for keyword, name, comment in (

@@ -57,7 +57,7 @@ class ImageMasters:
         self.is_in_electrons = is_in_electrons
         self._images = {
             applied.master.kind: self._image_of_applied(applied, index, name)
-            for applied in self.masters.applied
+            for applied in self.masters.applied_masters
         }
 
     @property

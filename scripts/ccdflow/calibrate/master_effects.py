@@ -121,7 +121,7 @@ def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
     rows = pairs.rows
     images = {
         applied.master.kind: (_rows_of_master(applied.master.images[index], rows), applied.scale)
-        for applied in masters.applied
+        for applied in masters.applied_masters
     }
     net_factors = {"bias": masters.bias_factor}
     factors = np.ones(pairs.values.shape, np.float32)

@@ -136,7 +136,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     dict of str to list of float
         By kind of master: the values of an `Effect`, averaged over the images.
     """
-    if not calibration.masters.applied:
+    if not calibration.masters.applied_masters:
         return {}
     stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)

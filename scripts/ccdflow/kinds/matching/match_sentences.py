@@ -185,9 +185,9 @@ def parts_on_missing(missing_master):
     if kind != DARK:
         return MissingWords(f"no {kind}{end}")
     temperature_in_words = missing_master.temperature_in_words
-    at_temperature = f" at {temperature_in_words}" if temperature_in_words else ""
+    temperature_phrase = f" at {temperature_in_words}" if temperature_in_words else ""
     return MissingWords(
-        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{at_temperature}", end
+        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{temperature_phrase}", end
     )
 
 
