@@ -231,7 +231,7 @@ def readout_of(hdu, options):
     if gain is None:
         gain = positive_electrons_of_cards([hdu.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
     noise = as_number(card_value(hdu.header, "RDNOISE")) if noise is None else noise
-    is_known = gain and noise is not None
+    is_known = bool(gain) and noise is not None
     ny, nx = hdu.shape
     return Readout(
         Region(0, ny, 0, nx),

@@ -234,10 +234,10 @@ def _plain_value(keyword, value):
     if not _WRITTEN_KEYWORD.fullmatch(keyword) or keyword in _WITHOUT_VALUE:
         return ""
     if isinstance(value, str):
-        is_plain = value and _PLAIN_TEXT.fullmatch(value)
+        is_plain = bool(value and _PLAIN_TEXT.fullmatch(value))
         return "'{:8}'".format(value.replace("'", "''")) if is_plain else ""
     text = str(value) if type(value) in (int, float) else ""
-    is_plain = type(value) is int or _PLAIN_FLOAT.fullmatch(text)
+    is_plain = type(value) is int or _PLAIN_FLOAT.fullmatch(text) is not None
     return f"{text:>{_WIDEST_NUMBER}}" if is_plain and 0 < len(text) <= _WIDEST_NUMBER else ""
 
 

@@ -125,7 +125,7 @@ def split_by_level(members, levels):
         return [members]
     sets = []
     for index in sorted(members, key=lambda index: -levels[index]):
-        is_like = sets and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
+        is_like = bool(sets) and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
         if is_like or (sets and len(sets[-1]) == 1):
             sets[-1].append(index)
         else:

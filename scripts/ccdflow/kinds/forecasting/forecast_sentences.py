@@ -163,18 +163,20 @@ def _rival_words(line):
     if line.rival_master is None:
         return _name_and_night(line.rival.product)
     words = _words_of(line.rival_master, line.rival, len(line.rival_master.files))
-    is_first = line.master and words == _words_of(line.master, line.use, len(line.master.files))
-    return _name_and_night(line.rival.product) if is_first else words
+    needs_name = line.master is not None and words == _words_of(
+        line.master, line.use, len(line.master.files)
+    )
+    return _name_and_night(line.rival.product) if needs_name else words
 
 
-def _words_of(group, use, frames, level=""):
+def _words_of(group, use, n_frames, level=""):
     """Return a used master in words: its number of frames, traits and date.
 
     Parameters
     ----------
     group : ccdflow.run.job.Group
     use : ccdflow.run.master_choices.Use
-    frames : int
+    n_frames : int
         Number of frames combined.
     level : str
         Level of a flat, in words.
@@ -183,13 +185,13 @@ def _words_of(group, use, frames, level=""):
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
     if group.kind == DARK:
-        return f"{frames} x {float(shared_values['exptime']):g} s of {date}"
+        return f"{n_frames} x {float(shared_values['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared_values.get("filter"), shared_values.get("grism"))
         # The light distinguishes flats of the sky from those of a lamp.
         light = f"{light_words(names)} {shared_values.get('light', '')}".strip()
-        return f"{light} {frames}{level} of {date}".strip()
-    return f"{frames} of {date}"
+        return f"{light} {n_frames}{level} of {date}".strip()
+    return f"{n_frames} of {date}"
 
 
 def application_words(line, forecast=None):

@@ -144,7 +144,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     # A measured read noise contains the rounding of pixels.
     rounding_variance = 0.0 if read_noise else ROUNDING_VARIANCE
     read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding_variance
-    has_level = recipe.subtract and amplifier.overscan
+    has_level = recipe.subtract and bool(amplifier.overscan)
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,

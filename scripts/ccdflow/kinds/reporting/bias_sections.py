@@ -128,8 +128,9 @@ def _figures_of_group(context, group, name):
 
 def _words_on_kept(record):
     """Return [the reason] of a combined bias that is an earlier version; [] of others."""
-    is_kept = record is not None and record.status == job_records.MADE and record.reason
-    return [record.reason] if is_kept else []
+    if record is None or record.status != job_records.MADE or not record.reason:
+        return []
+    return [record.reason]
 
 
 def _shared_words(name, value):

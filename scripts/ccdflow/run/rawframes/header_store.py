@@ -297,7 +297,7 @@ def save_store(results, store):
     earlier_stamp = store.table_stamp
     path = Path(results) / paths.INVENTORY
     has_saved_rows = _are_saved_rows(store.rows, store.saved_rows)
-    has_saved_table = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
+    has_saved_table = bool(earlier_stamp) and atomic_write.stamp_of(path) == earlier_stamp
     if not has_saved_rows or not has_saved_table:
         write_inventory(results, store, earlier_rows=store.saved_rows if has_saved_table else None)
         store.table_stamp = atomic_write.stamp_of(path)

@@ -293,7 +293,7 @@ class Watch:
         ready_frames = self._frames.waiting_stamps()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
-        is_needed = ready_frames or self.needs_whole_round() or self.pace.is_page_due()
+        is_needed = bool(ready_frames) or self.needs_whole_round() or self.pace.is_page_due()
         if is_needed and self.schedule.may_begin():
             self._wait_for(lambda: self.claim_and_do_round(ready_frames))
         return stamps
