@@ -32,7 +32,7 @@ from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.camera.gains import card_number
+from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError, action_of
 from ccdflow.files import atomic_write
@@ -166,7 +166,7 @@ def masters_for(hdu, path, options, store):
             exposure = card_value(hdu.header, "EXPTIME")
             scale = dark_scale(as_number(exposure), image, file=path, card_value=exposure)
             masters[kind] = AppliedMaster(
-                image, scale, degrees=temperature_difference(hdu.header, file), cut=cut
+                image, scale, degrees_warmer=temperature_difference(hdu.header, file), cut=cut
             )
     return FrameMasters(**masters), cuts
 
@@ -228,9 +228,9 @@ def readout_of(hdu, options):
     """
     gain, noise = options.gain, options.read_noise
     if gain is None:
-        gain = card_number([hdu.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
+        gain = positive_electrons_of_cards([hdu.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
     noise = as_number(card_value(hdu.header, "RDNOISE")) if noise is None else noise
-    is_known = gain and noise is not None
+    is_known = bool(gain) and noise is not None
     ny, nx = hdu.shape
     return Readout(
         Region(0, ny, 0, nx),

@@ -20,7 +20,7 @@ from ccdflow.combine.combined_header import is_electrons
 from ccdflow.combine.combined_image import write_combined_image
 from ccdflow.combine.member_reader import member_of_file, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
+from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineOptions, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.wording import count
@@ -101,7 +101,7 @@ def run(options):
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty_source=None),
+        options=CombineOptions(options.cores, int(options.memory * 1e6), uncertainty_source=None),
     )
     write_combined_image(product, result, options.words, unit=unit)
     for line in empty_members(options.words, result):

@@ -24,7 +24,7 @@ from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import FlatSubtraction, ScaledDark, combine_flats
 from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.stack import CombineLimits
+from ccdflow.combine.stack import CombineOptions
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products.hdus import array_hdu
@@ -75,7 +75,7 @@ def main():
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
-                limits=CombineLimits(
+                options=CombineOptions(
                     options.threads, uncertainty_source="scatter" if options.errors else None
                 ),
                 **options_of_kind,

@@ -40,7 +40,7 @@ _FEW_LINES = 8
 # of the sample that are this far below and above the expected place of a quantile enclose the
 # quantile of all values. The distance is 5 sigma of the place of the median, and more for other
 # quantiles. 4 % of all values lie between the two.
-_SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
+_SAMPLE_VALUES, _PLACES_FROM_EXPECTED = 1 << 14, 320
 # With fewer values than this, a sample does not make the median faster.
 _MANY_VALUES = 1 << 18
 # Values that are compared at once: they stay in the processor's cache.
@@ -142,7 +142,9 @@ def _select_candidates(values, index):
     # An even step would sample every other column of most images. If the sampled columns are unlike
     # all others, the sample does not enclose the value, and all values are returned below.
     sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
-    places = index * len(sample) // values.size + np.array([-_PLACES_APART, _PLACES_APART])
+    places = index * len(sample) // values.size + np.array(
+        [-_PLACES_FROM_EXPECTED, _PLACES_FROM_EXPECTED]
+    )
     low, high = sample[places.clip(0, len(sample) - 1)]
     n_up_to_low, between = _values_between(values, low, high)
     candidates = np.concatenate([[low, low], between, [high, high]])

@@ -16,7 +16,9 @@ from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
 
 SHAPE = (200, 300)
 SKY, READ_NOISE = 400.0, 5.0
-READOUT = Readout(Region(0, 200, 0, 300), "A", gain=1.0, read_noise=READ_NOISE, rounding=0.0)
+READOUT = Readout(
+    Region(0, 200, 0, 300), "A", gain=1.0, read_noise=READ_NOISE, rounding_variance=0.0
+)
 COLUMNS = [40, 41, 120, 200]
 
 
@@ -120,7 +122,9 @@ def test_a_dark_without_charge_has_the_variance_of_its_read_noise():
     rng = np.random.default_rng(6)
     data = rng.normal(0, read_noise / frames**0.5, SHAPE).astype(np.float32)
     image = master_image_of(data, "dark")
-    readout = Readout(Region(0, 200, 0, 300), gain=1.0, read_noise=read_noise, rounding=0.0)
+    readout = Readout(
+        Region(0, 200, 0, 300), gain=1.0, read_noise=read_noise, rounding_variance=0.0
+    )
     dark = Master("dark", (image,), frames=frames, bias_key="b", exptime=300.0)
     variance = predicted_variance(image, dark, (readout,), slice(0, 200))
     assert np.mean(variance) == pytest.approx(read_noise**2 / frames, rel=0.004)

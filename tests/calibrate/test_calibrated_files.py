@@ -202,7 +202,8 @@ def test_a_master_without_a_key_is_named_without_one(frame_and_masters):
     _, path, paths, *_ = frame_and_masters
     applied = masters_of(paths, MasterStore())
     keyless = {
-        use.master.kind: replace(use, master=replace(use.master, key="")) for use in applied.uses
+        use.master.kind: replace(use, master=replace(use.master, key=""))
+        for use in applied.applied_masters
     }
     hdu = multi_image_products.read_stored_hdus(path)[0]
     keys = {"BIASKEY": "bias-key", "DARKKEY": "dark-key", "FLATKEY": "flat-key"}
@@ -220,7 +221,7 @@ def test_every_card_is_documented(frame_and_masters, tmp_path):
     names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
     _, path, paths, *_ = frame_and_masters
     used = masters_of(paths, MasterStore(), k=0.4)
-    used = FrameMasters(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
+    used = FrameMasters(*(replace(use, lag=3, degrees_warmer=0.1) for use in used.applied_masters))
     known = [readouts(level=1000.0, saturation=65535.0)]
     calibrate_file(
         path,
@@ -632,7 +633,7 @@ def test_planes_of_masters_are_shared_by_frames_of_other_levels(
         target = tmp_path / f"{level}.fits"
         calibration = FrameCalibration(used, [readouts(level=level, saturation=65535.0)])
         calibrate_file(frame_and_masters[1], target, calibration)
-        sizes.append(sum(use.master.nbytes for use in used.uses))
+        sizes.append(sum(use.master.nbytes for use in used.applied_masters))
         counts.append(len(names))
     assert len(set(sizes)) == 1
     # The middle of bias and dark and the top of the flat, of two amplifiers; the noise of masters.
@@ -651,7 +652,7 @@ def test_few_exposures_keep_planes_of_a_master(frame_and_masters, tmp_path):
         used = masters_of(frame_and_masters[2], store, k=k)
         calibration = FrameCalibration(used, [readouts()])
         calibrate_file(frame_and_masters[1], tmp_path / f"{number}.fits", calibration)
-        sizes.append(sum(use.master.nbytes for use in used.uses))
+        sizes.append(sum(use.master.nbytes for use in used.applied_masters))
     assert sizes[1] == sizes[2] == sizes[4]
     assert (tmp_path / "0.fits").read_bytes() == (tmp_path / "4.fits").read_bytes()
 

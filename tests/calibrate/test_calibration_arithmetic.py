@@ -214,7 +214,7 @@ def test_steep_wings_scatter_by_their_errors(level, peak):
             star = peak * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * 0.85**2))
             scene[row : row + step, column : column + step] += star
     values = (random.poisson(scene) + random.normal(0, noise, scene.shape)).astype(np.float32)
-    known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding=0.0)
+    known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding_variance=0.0)
     data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
     pulls = (data - scene) / error
     # An earlier estimate gave up to 41 in the wings of the brightest, and a scatter of 6.
@@ -312,8 +312,8 @@ def test_measured_read_noise_holds_the_rounding():
     values = np.rint(random.normal(1000, noise, shape)).astype(np.float32) - 1000
     whole = Region(0, shape[0], 0, shape[1])
     measured = float(values.std())
-    for read_noise, rounding in ((noise, 1 / 12), (measured, 0.0)):
-        known = Readout(whole, gain=2.0, read_noise=read_noise, rounding=rounding)
+    for read_noise, rounding_variance in ((noise, 1 / 12), (measured, 0.0)):
+        known = Readout(whole, gain=2.0, read_noise=read_noise, rounding_variance=rounding_variance)
         data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
         assert (data / error).std() == pytest.approx(1, abs=0.01)
 
@@ -337,7 +337,7 @@ def test_the_level_of_a_camera_quieter_than_one_adu_has_all_its_rounding(count, 
     # Without the rounding of the strip: 9 % too small for six pixels and a noise of 0.02 adu.
     assert made.level_variance**0.5 == pytest.approx(truth, rel=0.05)
     header = Header({"OVERSCAN": strip.to_fits(), "OSCAXIS": "rows", "OSCSTAT": "median"})
-    own = level_noise(header, "", measured, made.rounding)
+    own = level_noise(header, "", measured, made.rounding_variance)
     assert made.level_variance**0.5 == pytest.approx(own, rel=0.02)
     # MODLN of darks and flats. Without the rounding of the strip: 0.260 for 0.288 adu.
     member = amplifier_noise(amplifier, recipe, measured)
@@ -547,7 +547,11 @@ def interlocks():
     yield "scaled up beyond the limit", FrameMasters(bias, AppliedMaster(plain, 2.6)), {}
     yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, float("nan"))), {}
     yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, 0.0)), {}
-    yield "another temperature", FrameMasters(bias, AppliedMaster(plain, 1.0, degrees=-3.0)), {}
+    yield (
+        "another temperature",
+        FrameMasters(bias, AppliedMaster(plain, 1.0, degrees_warmer=-3.0)),
+        {},
+    )
     pedestal = replace(lit, bias_key="", is_level_subtracted=False)
     yield "flat still holds its bias level", FrameMasters(bias, flat=AppliedMaster(pedestal)), {}
     yield (
@@ -626,7 +630,7 @@ def test_nothing_handed_in_is_changed():
 def test_a_dark_of_another_bias_adds_the_variance_of_that_bias():
     """k = 2, 1.5 adu a pixel of the bias in the dark, 9 + 1 adu^2 a pixel, 2 adu^2 a row."""
     reduced = np.full((6, 8), 500, np.float32)
-    known = one_readout(rounding=1.0, level_variance=2.0)
+    known = one_readout(rounding_variance=1.0, level_variance=2.0)
     bias = AppliedMaster(any_master("bias", np.zeros((6, 8)), key="bias-key"))
     variances = []
     for key in ("bias-key", "another"):
@@ -644,9 +648,9 @@ def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
     measured_gain, width, is_upper_first
 ):
     """Seam and edges included, in whichever way rows are named; columns of no amplifier have 0."""
-    lower = Readout(Region(0, 24, 0, width), gain=2.0, read_noise=3.0, rounding=0.25)
+    lower = Readout(Region(0, 24, 0, width), gain=2.0, read_noise=3.0, rounding_variance=0.25)
     upper = Readout(
-        Region(24, 48, 0, width), "B", gain=1.25, read_noise=5.0, rounding=0.0,
+        Region(24, 48, 0, width), "B", gain=1.25, read_noise=5.0, rounding_variance=0.0,
         measured_gain=measured_gain,
     )  # fmt: skip
     amplifiers = lower, upper
@@ -667,7 +671,7 @@ def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
 def test_frames_in_other_units_share_no_variance_of_their_masters():
     """Pixels in Jy are not multiplied by the gain; the variance of a frame in adu was kept."""
     bias = AppliedMaster(any_master("bias", np.zeros((6, 8))))
-    calibration = FrameCalibration(FrameMasters(bias), [one_readout(rounding=0.0)])
+    calibration = FrameCalibration(FrameMasters(bias), [one_readout(rounding_variance=0.0)])
     planes = {
         unit: PixelVariance(ImageMasters((6, 8), calibration, unit=unit)).variance_without_light
         for unit in ("adu", "Jy")

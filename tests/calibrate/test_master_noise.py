@@ -12,9 +12,11 @@ from ccdflow.frame.readout import Readout
 SHAPE = (48, 60)
 # Two amplifiers side by side; the last five columns belong to none.
 LEFT_AMP = Readout(
-    Region(0, 48, 0, 30), gain=2.0, read_noise=3.0, rounding=0.25, level_variance=0.75
+    Region(0, 48, 0, 30), gain=2.0, read_noise=3.0, rounding_variance=0.25, level_variance=0.75
 )
-RIGHT_AMP = Readout(Region(0, 48, 30, 55), name="B", gain=1.25, read_noise=5.0, rounding=0.0)
+RIGHT_AMP = Readout(
+    Region(0, 48, 30, 55), name="B", gain=1.25, read_noise=5.0, rounding_variance=0.0
+)
 READOUTS = (LEFT_AMP, RIGHT_AMP)
 FRAME_VARIANCE = {LEFT_AMP: 9 + 0.25 + 0.75, RIGHT_AMP: 25.0}
 

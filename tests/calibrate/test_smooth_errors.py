@@ -112,7 +112,9 @@ def test_frames_and_darks_without_light_have_the_variance_of_reading():
     """Medians of tiles scatter about 0; by those above 0 alone the variance was 3 % too large."""
     random, read_noise, shape = np.random.default_rng(9), 2.5, (512, 512)
     single = read_noise**2
-    readout = Readout(Region(0, 512, 0, 512), gain=1.0, read_noise=read_noise, rounding=0.0)
+    readout = Readout(
+        Region(0, 512, 0, 512), gain=1.0, read_noise=read_noise, rounding_variance=0.0
+    )
     error = np.full(shape, read_noise / 3**0.5, np.float32)
     image = master_image_of(
         error * random.normal(size=shape), "dark", error=error, is_error_measured=False
@@ -134,7 +136,7 @@ def test_frames_and_darks_without_light_have_the_variance_of_reading():
 @pytest.mark.parametrize("read_noise", [0.05, 0.3, 1.2])
 def test_noise_below_an_electron_keeps_half_of_its_variance(read_noise):
     """A median as low as noise makes it, and lower than that may be: by 0.4 standard deviations."""
-    readout = Readout(Region(0, 99, 0, 99), gain=1.0, read_noise=read_noise, rounding=0.0)
+    readout = Readout(Region(0, 99, 0, 99), gain=1.0, read_noise=read_noise, rounding_variance=0.0)
     reduced = np.full((99, 99), -0.4 * read_noise, np.float32)
     _, errors, _ = calibrate_arrays(reduced, (readout,), FrameMasters())
     expected = read_noise**2 - min(0.4 * read_noise, 0.5 * read_noise**2)

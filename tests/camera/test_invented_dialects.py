@@ -9,7 +9,7 @@ from small_frames import run_jobs
 from ccdflow.calibrate.combined_master import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
-from ccdflow.camera.gains import card_number
+from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import light_around
 from ccdflow.errors import FrameError
@@ -211,7 +211,7 @@ def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
         ]
     )
     # The reduction uses the same number as the table.
-    assert card_number([header_of(*cards)], default_cards()["gain"], 0) == gain
+    assert positive_electrons_of_cards([header_of(*cards)], default_cards()["gain"], 0) == gain
 
 
 @pytest.mark.parametrize(
@@ -369,8 +369,8 @@ def test_the_light_of_an_amplifier_narrower_than_a_box():
 def test_numbers_that_no_detector_has_are_unknown(value):
     """The squares of these numbers would overflow, and the plan of all nights would fail."""
     headers, cards = [header_of(("GAIN", value), ("RDNOISE", value))], default_cards()
-    assert card_number(headers, cards["gain"], 0) is None
-    assert card_number(headers, cards["read_noise"], 0) is None
+    assert positive_electrons_of_cards(headers, cards["gain"], 0) is None
+    assert positive_electrons_of_cards(headers, cards["read_noise"], 0) is None
 
 
 @pytest.mark.parametrize(
@@ -388,4 +388,4 @@ def test_nothing_is_exposed_for_longer_than_squares_can_hold(value, comment, sec
 @pytest.mark.parametrize(("value", "saturation"), [(4294967295, 4294967295.0), (1e300, None)])
 def test_a_saturation_may_be_one_of_integers_of_32_bits(value, saturation):
     headers, cards = [header_of(("SATURATE", value))], default_cards()["saturation"]
-    assert card_number(headers, cards, 0, largest=MOST_SATURATION) == saturation
+    assert positive_electrons_of_cards(headers, cards, 0, largest=MOST_SATURATION) == saturation

@@ -576,7 +576,7 @@ def test_frames_of_one_night_in_the_configuration_may_come_from_two(tmp_path):
 def statistics(image, name, level=3.0):
     """Return the statistics of an image as they are in records."""
     figures = frame_figures.frame_statistics(image, [level])
-    return {"amplifier": name, **json.loads(json.dumps(figures.__dict__))}
+    return {"amplifier": name, **json.loads(json.dumps(figures.to_record()))}
 
 
 def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():

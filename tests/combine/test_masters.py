@@ -40,7 +40,7 @@ from ccdflow.combine.flats import (
 )
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
-from ccdflow.combine.stack import CombineLimits, combine
+from ccdflow.combine.stack import CombineOptions, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.combine.tiling import combine_job
 from ccdflow.detector.dark_figures import hot_mask
@@ -346,7 +346,7 @@ def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     given = {"subtraction": FlatSubtraction(master(t.bias)), "amplifiers": amplifiers()}
     whole, bare = (
         combine_flats(members, **given),
-        combine_flats(members, **given, limits=CombineLimits(uncertainty_source=None)),
+        combine_flats(members, **given, options=CombineOptions(uncertainty_source=None)),
     )
     assert bare.uncertainty is None
     assert np.array_equal(bare.image, whole.image)
@@ -643,6 +643,17 @@ def test_exposure_times_are_as_many_as_flats(tmp_path):
         combine_flats(members, FlatSubtraction(master(t.bias), dark), amplifiers=amplifiers())
 
 
+@pytest.mark.parametrize("scale", [(20_000.0,), (20_000.0, 20_000.0), (20_000.0,) * 4])
+def test_levels_are_as_many_as_flats(tmp_path, scale):
+    t = truth()
+    members = write(tmp_path, flats(t, [20_000] * 3))
+    text = rf"^scale: {len(scale)} levels for 3 flats .found {len(scale)}.; allowed: 3; give one"
+    with pytest.raises(UserError, match=text):
+        combine_image_of_flats(
+            members, FlatSubtraction(master(t.bias)), amplifiers=amplifiers(), scale=scale
+        )
+
+
 @pytest.mark.parametrize("light", [0.0, float("nan"), -50.0])
 def test_a_flat_without_light_is_named(tmp_path, light):
     t = truth()
@@ -681,10 +692,10 @@ def test_bits_of_a_dark_do_not_depend_on_threads_or_tiles(tmp_path, monkeypatch,
     members = write(tmp_path, darks(t, 5))
     given = {"bias": master(t.bias), "amplifiers": amplifiers()}
     recipe = CombineRecipe(grow=grow)
-    whole = combine_darks(members, recipe=recipe, limits=CombineLimits(1), **given)
+    whole = combine_darks(members, recipe=recipe, options=CombineOptions(1), **given)
     for threads, tile in [(1, 1), (2, 5000 * 3 * 5 * 4)]:
         monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
-        part = combine_darks(members, recipe=recipe, limits=CombineLimits(threads), **given)
+        part = combine_darks(members, recipe=recipe, options=CombineOptions(threads), **given)
         for name in ("image", "count", "uncertainty", "mask", "sample", "n_clipped"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
@@ -706,7 +717,10 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     recipe = CombineRecipe(clip_by="noise", grow=1)
     tracemalloc.start()
     combine(
-        members, recipe, limits=CombineLimits(memory=ceiling, uncertainty_source="noise"), **options
+        members,
+        recipe,
+        options=CombineOptions(memory=ceiling, uncertainty_source="noise"),
+        **options,
     )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

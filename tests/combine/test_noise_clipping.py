@@ -17,7 +17,7 @@ from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
-from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
+from ccdflow.combine.stack import CombineOptions, combine, combine_arrays
 from ccdflow.combine.tiling import combine_job
 from ccdflow.errors import UserError
 
@@ -244,12 +244,14 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     }
     recipe = CombineRecipe(method, clip_by="noise", grow=grow)
     members = write(stack)
-    whole = combine(members, recipe, limits=CombineLimits(1, uncertainty_source="noise"), **options)
+    whole = combine(
+        members, recipe, options=CombineOptions(1, uncertainty_source="noise"), **options
+    )
     assert whole.n_clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
         monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine(
-            members, recipe, limits=CombineLimits(threads, uncertainty_source="noise"), **options
+            members, recipe, options=CombineOptions(threads, uncertainty_source="noise"), **options
         )
         for name in ("image", "count", "uncertainty", "n_clipped", "n_invalid", "mask", "sample"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
@@ -355,8 +357,8 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
     [
         ({"recipe": NOISE}, "clip_by: clipping by noise needs gain and read noise"),
         (
-            {"limits": CombineLimits(uncertainty_source="noise")},
-            "uncertainty: .* needs gain and read noise",
+            {"options": CombineOptions(uncertainty_source="noise")},
+            "uncertainty_source: .* needs gain and read noise",
         ),
         ({"noise": model((5, 5))}, r"noise model is of another shape .*\(37, 61\)"),
         ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames .found 2.; allowed: 3; give one"),

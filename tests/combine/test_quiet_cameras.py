@@ -24,7 +24,7 @@ def test_moments_do_not_depend_on_the_unit_of_the_values(noise, unit):
     random = np.random.default_rng(1)
     values = np.rint(random.normal(size=20_000) * noise + random.random(20_000) * 0.6)
     adu = clipped_moments(values)
-    other = clipped_moments(values * unit, rounding=DIGITAL_NOISE * unit)
+    other = clipped_moments(values * unit, rounding_noise=DIGITAL_NOISE * unit)
     assert other.count == adu.count == values.size
     assert other.sigma == pytest.approx(adu.sigma * unit)
 

@@ -10,7 +10,7 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.flats import normalise_flat
 from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.preparation import SubtractedTerm
-from ccdflow.combine.stack import CombineLimits, check_members, combine
+from ccdflow.combine.stack import CombineOptions, check_members, combine
 from ccdflow.errors import DamagedProduct, FrameError, UserError
 from ccdflow.maskbits import SATURATED
 
@@ -66,7 +66,7 @@ def test_members_that_differ_are_refused(other, line):
 
 
 def test_no_thread_is_refused(members):
-    assert refusal_of(combine, members, limits=CombineLimits(0)) == (
+    assert refusal_of(combine, members, options=CombineOptions(0)) == (
         UserError,
         "threads: the number of threads is too small (found 0); allowed: 1 or more;"
         " give the number of cores to use",

@@ -19,7 +19,7 @@ from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import prepare_members
 from ccdflow.combine.row_sample import sampled_rows
-from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
+from ccdflow.combine.stack import CombineOptions, combine, combine_arrays
 from ccdflow.combine.tiling import combine_job, tile_workers
 from ccdflow.errors import FrameError, UserError
 from ccdflow.robust import MAD_TO_SIGMA
@@ -269,7 +269,7 @@ def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
     whole = combine_arrays(stack, recipe)
     for threads, tile in [(1, 1), (2, 1), (3, 70 * 3 * n * 4), (2, 10**7)]:
         monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
-        part = combine(members, recipe, limits=CombineLimits(threads))
+        part = combine(members, recipe, options=CombineOptions(threads))
         for name in ("image", "count", "uncertainty", "n_clipped", "n_invalid"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
@@ -314,7 +314,7 @@ def test_many_members_without_scatter_are_clipped_alike(n, write):
     members = write(stack)
     with_scatter, without = (
         combine(members),
-        combine(members, limits=CombineLimits(uncertainty_source=None)),
+        combine(members, options=CombineOptions(uncertainty_source=None)),
     )
     assert without.image.tobytes() == with_scatter.image.tobytes()
     assert without.count.tobytes() == with_scatter.count.tobytes()
@@ -331,7 +331,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
         fits.HDUList(hdus).writeto(path)
         members.append(member_of_file(path, hdu="AMP2"))
     assert members[0].dtype == ">f8"
-    result = combine(members, limits=CombineLimits(dtype=np.float64))
+    result = combine(members, options=CombineOptions(dtype=np.float64))
     np.testing.assert_array_equal(result.image, combine_by_ccdproc(stack, **GUIDE).data)
 
 
@@ -377,9 +377,9 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     size = shape[0] * shape[1]
     members = [Member(path, (k % 10) * size * 4, shape) for k in range(n)]
     ceiling = 4_500_000  # the frames take 1.3 and 20 MB
-    combine(members[:2], limits=CombineLimits(memory=ceiling), n_sample_rows=4)
+    combine(members[:2], options=CombineOptions(memory=ceiling), n_sample_rows=4)
     tracemalloc.start()
-    result = combine(members, limits=CombineLimits(memory=ceiling), n_sample_rows=4)
+    result = combine(members, options=CombineOptions(memory=ceiling), n_sample_rows=4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result.n_clipped.sum() > 0
@@ -389,11 +389,11 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
 def test_the_error_on_too_little_memory_names_the_need(write):
     members = write(noise(5))
     with pytest.raises(UserError, match=r"memory.*found 1000.*allowed: (\d+) bytes") as caught:
-        combine(members, limits=CombineLimits(memory=1000))
+        combine(members, options=CombineOptions(memory=1000))
     needed = int(str(caught.value).split("allowed: ")[1].split()[0])
-    assert combine(members, limits=CombineLimits(memory=needed)).image.shape == SHAPE
+    assert combine(members, options=CombineOptions(memory=needed)).image.shape == SHAPE
     with pytest.raises(UserError, match="memory is too small"):
-        combine(members, limits=CombineLimits(memory=needed - 1))
+        combine(members, options=CombineOptions(memory=needed - 1))
 
 
 # -- what cannot be combined --------------------------------------------------------------------
@@ -405,7 +405,7 @@ def test_a_truncated_member_is_named(write):
         file.truncate(members[2].offset + 500)
     for threads in (1, 2):
         with pytest.raises(FrameError, match=r"red002\.fits: bytes: ends before its pixels do"):
-            combine(members, limits=CombineLimits(threads))
+            combine(members, options=CombineOptions(threads))
     with pytest.raises(FrameError, match=r"red002\.fits: .*ends before its pixels do.*found"):
         member_of_file(members[2].path)
 
@@ -416,7 +416,7 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
 
     monkeypatch.setattr(tile_workers, "solve_exactly", raise_bug)
     with pytest.raises(ZeroDivisionError):
-        combine(write(noise(12, hits=40)), limits=CombineLimits(3))
+        combine(write(noise(12, hits=40)), options=CombineOptions(3))
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_members_have_to_fit_each_other(write):
     with pytest.raises(UserError, match="nothing to combine"):
         combine([])
     with pytest.raises(UserError, match=r"threads: .*found 0"):
-        combine(first, limits=CombineLimits(0))
+        combine(first, options=CombineOptions(0))
     with pytest.raises(UserError, match="pixel type"):
         combine([Member("a.fits", 0, (17, 24), "<f4")])
     with pytest.raises(FrameError, match=r"absent\.fits: cannot be read: No such file"):

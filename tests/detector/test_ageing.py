@@ -76,7 +76,7 @@ def test_pairs_of_one_lag_make_no_slope():
 def test_temperatures_are_kept_and_few_masters_make_no_slope():
     samples = walk(0.5, 2.0)[:2]
     (pair,) = structure_function(samples, [4.0, 4.0], [0, 1], [-100.0, -97.5])
-    assert (pair.days, pair.degrees) == (1, 2.5)
+    assert (pair.days, pair.degrees_between) == (1, 2.5)
     assert math.isnan(fit_ageing([pair])[0])
     assert math.isnan(fit_ageing([MasterPair(0, 1, 0, 0.0, 1.0, 0.1)] * 5)[0])
 

@@ -120,7 +120,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
     row = next(row for row in section.rows if row[0] == "dark")
     assert row[1:4] == ("-", why, "B")
-    (block,) = night_forecast.blocks_of(done.context, "2024-03-01")
+    (block,) = night_forecast.forecasts_of_setups(done.context, "2024-03-01")
     plan = forecast_sentences.paragraph(block)
     assert f"  dark  none                           {why}   grade B" in plan
     # Without its dark the bias does not cancel, and no dark is asked for.

@@ -95,8 +95,8 @@ def test_figures_of_a_frame_are_those_injected():
     # neighbouring columns differ by their fixed offsets too
     assert stats.noise == pytest.approx(np.hypot(4, 1.5), rel=0.01)
     assert stats.column_structure == pytest.approx(1.5, rel=0.1)
-    assert 0 < stats.bright < 2e-3
-    assert len(stats.shape) == 64
+    assert 0 < stats.bright_fraction < 2e-3
+    assert len(stats.box_offsets) == 64
 
 
 def test_row_structure_is_that_injected():
@@ -110,7 +110,7 @@ def test_row_structure_is_that_injected():
 def test_coarse_shape_is_row_by_row():
     image = np.zeros((80, 160), np.float32)
     image[70:, :20] = 9
-    shape = np.reshape(frame_statistics(image).shape, (8, 8))
+    shape = np.reshape(frame_statistics(image).box_offsets, (8, 8))
     assert np.unravel_index(shape.argmax(), shape.shape) == (7, 0)
 
 
@@ -694,7 +694,7 @@ def test_pixels_are_bright_from_ten_noises_on():
     """A column of 44 adu, and one of 36, of 300 with a noise of 4 adu: one pixel in 300."""
     image = np.random.default_rng(3).normal(0, 4, (400, 300)).astype(np.float32)
     image[:, 100], image[:, 200] = 44, 36
-    assert frame_statistics(image).bright == pytest.approx(1 / 300)
+    assert frame_statistics(image).bright_fraction == pytest.approx(1 / 300)
 
 
 def test_a_structure_that_all_frames_share_is_no_disagreement():

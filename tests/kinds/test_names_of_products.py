@@ -10,8 +10,8 @@ from ccdflow.kinds.measuring.detector_setups import setups_in_words
 from ccdflow.run.job import Group
 
 
-def groups_of(chain, tmp_path, raw):
-    """Return {kind: its groups} of a plan."""
+def groups_and_products_of(chain, tmp_path, raw):
+    """Return {kind: its groups} of a plan, and the names of its planned products."""
     (tmp_path / "out").mkdir()
     running = begin(raw, tmp_path / "out" / "results", {"simcam": chain.profile},
                     detector={"enabled": True})  # fmt: skip
@@ -29,7 +29,7 @@ def test_filters_that_differ_in_capitals_have_flats_of_their_own(tmp_path):
             tmp_path / "raw" / str(number), biases=1, darks=(), science=(), flats=(("r", 2),),
             cards={"FILTER": band}, seed=number + 1,
         )  # fmt: skip
-    groups, _ = groups_of(chain, tmp_path, tmp_path / "raw")
+    groups, _ = groups_and_products_of(chain, tmp_path, tmp_path / "raw")
     names = {dict(group.shared)["filter"]: group.product.lower() for group in groups["flat"]}
     assert len(names) == len(set(names.values())) == 3
     # Only names that are ambiguous have digits behind them.
@@ -44,12 +44,12 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
             tmp_path / "raw" / str(number), biases=3, darks=((60.0, 3),), science=(),
             flats=(("g", 3, 4.0), ("g", 3, 2.0)), cards={"READMODE": mode}, seed=number + 1,
         )  # fmt: skip
-    groups, wanted = groups_of(chain, tmp_path, tmp_path / "raw")
+    groups, products = groups_and_products_of(chain, tmp_path, tmp_path / "raw")
     for kind in ("bias", "dark", "flat", "detector", "shutter"):
         # Flats of two exposures are two groups of each mode, or one.
         assert len(groups[kind]) % 2 == 0, kind
         assert {dict(group.shared)["readmode"] for group in groups[kind]} == set(modes), kind
-    assert len({product.lower() for product in wanted}) == len(wanted)
+    assert len({product.lower() for product in products}) == len(products)
     names = master_names(groups["flat"], night=small_chain.NIGHT)
     assert len(set(names.values())) == len(names)
     assert {mode for mode in modes for name in names.values() if mode in name} == set(modes)

@@ -41,7 +41,7 @@ PLACES = [
     ("ccdflow/verify/calibrated/masking.py", "_NOT_ALL_NAMED ="),
     ("ccdflow/verify/comparing/amplifiers.py", "is_frame = card("),
     ("ccdflow/verify/comparing/extensions.py", '"Signal, read noise, rounding, level'),
-    ("ccdflow/verify/comparing/noted_settings.py", "has_sources = sources or"),
+    ("ccdflow/verify/comparing/noted_settings.py", "must_name_masters = bool("),
     ("ccdflow/verify/comparing/source_cards.py", "_COMMENTS_OF_VERSIONS ="),
     ("ccdflow/verify/detector/detector_products.py", "names = lines.dtype.names"),
     ("ccdflow/verify/detector/measured_cards.py", "columns_of_older_tables = {"),

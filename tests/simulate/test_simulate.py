@@ -301,7 +301,7 @@ def test_the_corner_glows_in_darks_by_the_injected_rate(simulated_night, truth):
 
 
 def test_cosmic_rays_hit_the_pixels_that_the_truth_names(tmp_path):
-    camera = replace(simulate.LFC, nx=200, ny=150, cosmic_rays=1e-6)
+    camera = replace(simulate.LFC, nx=200, ny=150, cosmic_ray_rate=1e-6)
     truth = simulate.simulate_night(tmp_path, camera=camera)
     mean = 300 * truth.dark_rate.astype(float)
     y, x, hot = truth.hot_pixels[np.argmax(truth.hot_pixels[:, 2])]

@@ -15,8 +15,8 @@ from ccdflow.verify.detector import photon_light
 # name in the library, or the names of single numbers there, is behind "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
-     "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
-     " _SHARP_SHARE=_SHARP_FRACTION _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"
+     "_SKY_BOX _USUAL_SIGMA _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
+     " _SHARP_SHARE=_SHARP_FRACTION _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_SIGMA"
      " _LEAST_CURVATURE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
      "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE=_MOST_EDGE_FRACTION _EDGE_FACTOR _FEWEST_ON_EDGE"),
@@ -41,13 +41,13 @@ REPEATED_NUMBERS = (
     ("detector.photon_light", "calibrate.signal",
      "_TILE_SIDE _SAMPLED_ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE_COLUMNS _SIGNIFICANT_SIGMA"
      " _SHARP_SIGMA"
-     " _OWN_ELECTRONS _SAMPLED_ROWS"),
-    ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
+     " _OWN_ELECTRONS _ROW_STEP"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_DARK_TILE_SIDE"),
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",
      "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
-    ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
+    ("detector.detector_products", "detector.pixels.history", "_NIGHTS_BY_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
@@ -72,7 +72,7 @@ REPEATED_NUMBERS = (
      "MODEL_ROWS=SAMPLE_ROWS _BOX_SHAPE=_BOX_ROWS,_BOX_COLUMNS"),
     ("combined.measuring", "detector.flat_figures",
      "_PAIR_VARIANCE_FACTOR _FEWEST_GAIN_PIXELS"),
-    ("comparing.amplifiers", "frame.readout", "ROUNDING"),
+    ("comparing.amplifiers", "frame.readout", "ROUNDING_VARIANCE"),
     ("reading.restated_numbers", "maskbits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
      " REPLACED VARIES FLAT_UNRELIABLE LEAST_LIT_RESPONSE=UNLIT_BELOW"),
@@ -97,7 +97,7 @@ OWN_NUMBERS = {
         "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
         " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _MOST_DIFFERING_FRACTION"
         " _ROWS_AT_ONCE",
-    "calibrated.master_planes": "_BITS_OF_FRAMES _LIGHT_ROWS",
+    "calibrated.master_planes": "_NO_VALUE_BITS _LIGHT_ROWS",
     "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_TOLERANCE _HALVINGS",
     "calibrated.standard_errors":
         "_BLOCK_PIXELS CARD_TOLERANCE SCATTER_TOLERANCE _SUM_ROUNDING _NEAR_LIMIT",

@@ -107,7 +107,7 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
     again = flat_pixels.measure_contrast([(flat.astype(float), error)], bits, parts=parts)
     assert bits.count_wrong(made.mask) == 0
     assert np.count_nonzero(made.mask & 16) > 30
-    assert again.own_share == pytest.approx(made.weak.noise_share, rel=1e-4)
+    assert again.noise_fraction == pytest.approx(made.weak.noise_fraction, rel=1e-4)
     assert again.sigma.ravel()[made.weak.index] == pytest.approx(made.weak.sigma, abs=2e-3)
 
 

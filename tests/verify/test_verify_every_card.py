@@ -186,7 +186,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
             rows.append(
                 detector_products.NightOfMap(
                     name, list(looked), _lines(index, **bits), _lines(low, sigma=weak.sigma),
-                    {"FLATOWN0": weak.noise_share} if has_weak else {},
+                    {"FLATOWN0": weak.noise_fraction} if has_weak else {},
                 )
             )  # fmt: skip
         own = detector_products.pixel_history(rows, 0, shape, share)

@@ -190,7 +190,7 @@ def test_late_notes_of_an_unknown_form_are_read_as_far_as_they_go(sandbox):
     known = header_store.load_store(sandbox.results)
     assert list(known.rows) == list(store.rows)
     assert ledger.load_ledger(sandbox.results) == records
-    assert known.rows[f"{night}/9.fits"].stamp == header_store.ANOTHER_VERSION
+    assert known.rows[f"{night}/9.fits"].stamp == header_store.STAMP_OF_OTHER_VERSION
     assert sandbox.run().jobs == []
     for unknown in (
         lambda head, lines: ([head], lines),

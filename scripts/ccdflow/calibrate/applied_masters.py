@@ -87,7 +87,7 @@ class AppliedMaster:
         k: the frame's exposure time over the dark's; 1 for equal ones.
     lag : int or None
         Nights from the master to the frame; negative if the master is later.
-    degrees : float or None
+    degrees_warmer : float or None
         The dark's temperature minus the frame's.
     cut : str
         FITS section of a larger master to which ``master`` was cut; '' for a whole master.
@@ -96,7 +96,7 @@ class AppliedMaster:
     master: Master
     scale: float = 1.0
     lag: int | None = None
-    degrees: float | None = None
+    degrees_warmer: float | None = None
     cut: str = ""
 
 
@@ -114,9 +114,9 @@ class FrameMasters:
     flat: AppliedMaster | None = None
 
     @property
-    def uses(self):
+    def applied_masters(self):
         """The masters that the frame has, in the order in which they are applied."""
-        return tuple(use for use in (self.bias, self.dark, self.flat) if use is not None)
+        return tuple(each for each in (self.bias, self.dark, self.flat) if each is not None)
 
     @property
     def scale(self):
@@ -224,8 +224,8 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
         _check_bias_of_dark(masters, name)
     if masters.flat is not None:
         _check_flat(masters, readouts, name)
-    for use in masters.uses:
-        _check_origin(use.master, readouts, camera, unit, name)
+    for applied in masters.applied_masters:
+        _check_origin(applied.master, readouts, camera, unit, name)
 
 
 def _check_dark(masters, limits, name):
@@ -250,7 +250,7 @@ def _check_dark(masters, limits, name):
             allowed=f"at most {limits.scale_up:g}",
             remedy=f"take a longer dark than {dark.name}",
         )
-    difference = masters.dark.degrees
+    difference = masters.dark.degrees_warmer
     if difference is not None and abs(difference) > limits.tolerance:
         raise FrameError(
             "the dark is of another temperature",

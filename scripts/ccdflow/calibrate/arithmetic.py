@@ -289,7 +289,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     >>> from ccdflow.calibrate.applied_masters import FrameMasters
     >>> from ccdflow.camera.sections import Region
     >>> from ccdflow.frame.readout import Readout
-    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
+    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding_variance=0.0)
     >>> reduced = np.full((4, 4), 32.0, np.float32)
     >>> data, error, flags = calibrate_arrays(reduced, (readout,), FrameMasters())
     >>> print(data[0, 0], error[0, 0], flags[0, 0])

@@ -121,7 +121,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     >>> from ccdflow.calibrate.frame_corrections import FrameCalibration
     >>> from ccdflow.camera.sections import Region
     >>> from ccdflow.frame.readout import Readout
-    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
+    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding_variance=0.0)
     >>> calibration = FrameCalibration(FrameMasters(), [[readout]])
     >>> header = fits.Header({"BUNIT": "adu", "EXPTIME": 10.0})
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -113,8 +113,8 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     cards.set("CCDFKEY", provenance.key, "hash of everything the product depends on")
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
-    for use in masters.uses:
-        _write_master_cards(cards, use)
+    for applied in masters.applied_masters:
+        _write_master_cards(cards, applied)
     for keyword, value, comment in () if corrections is None else corrections.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
     grading = provenance.grading
@@ -144,23 +144,23 @@ def _is_of_product(keyword):
     return form in _STRUCTURE_CARDS or form in _OWN_CARDS
 
 
-def _write_master_cards(cards, use):
+def _write_master_cards(cards, applied):
     """Write the cards of an applied master: name, key, lag, cut, and scale or level."""
-    name, master = use.master.kind.upper(), use.master
+    name, master = applied.master.kind.upper(), applied.master
     cards.set(f"{name}IM", printable_text(master.name), f"combined {master.kind}")
     if master.key:
         cards.set(f"{name}KEY", master.key, "its CCDFKEY")
-    if use.lag is not None:
-        cards.set(f"{name}DT", int(use.lag), "[d] nights from it to this frame")
-    if use.cut:
-        cards.set(f"{name}CUT", use.cut, "section of it that this frame has")
+    if applied.lag is not None:
+        cards.set(f"{name}DT", int(applied.lag), "[d] nights from it to this frame")
+    if applied.cut:
+        cards.set(f"{name}CUT", applied.cut, "section of it that this frame has")
     if master.kind == "dark":
-        scale = float(f"{use.scale:.9g}")
+        scale = float(f"{applied.scale:.9g}")
         cards.set("DARKSCAL", scale, "factor on the dark less its bias")
-        if use.degrees is not None:
+        if applied.degrees_warmer is not None:
             cards.set(
                 "DARKDTMP",
-                _six_digits(use.degrees),
+                _six_digits(applied.degrees_warmer),
                 "[deg C] the dark's temperature less this one's",
             )
     if master.kind == "flat" and master.level:
@@ -192,8 +192,8 @@ def write_calibrated_cards(cards, calibration, figures):
     """
     unit = calibration.unit
     _rename_camera_cards(cards, calibration.is_converted)
-    for use in calibration.masters.uses:
-        cards.set(_STEP_CARDS[use.master.kind], printable_text(use.master.name))
+    for applied in calibration.masters.applied_masters:
+        cards.set(_STEP_CARDS[applied.master.kind], printable_text(applied.master.name))
     cards.set("BUNIT", unit, "unit of the pixels")
     for keyword, name, comment in (
         ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),

@@ -56,7 +56,8 @@ class ImageMasters:
         self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons
         self._images = {
-            use.master.kind: self._image_of_use(use, index, name) for use in self.masters.uses
+            applied.master.kind: self._image_of_applied(applied, index, name)
+            for applied in self.masters.applied_masters
         }
 
     @property
@@ -64,16 +65,16 @@ class ImageMasters:
         """The image of each master, a list of `ccdflow.calibrate.combined_master.MasterImage`."""
         return list(self._images.values())
 
-    def _image_of_use(self, use, index, name):
+    def _image_of_applied(self, applied, index, name):
         """Return the image of a master that is applied to this image; its shape is checked."""
-        images = use.master.images
+        images = applied.master.images
         if index >= len(images) or images[index].data.shape != self.shape:
             shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
             raise FrameError(
-                f"the {use.master.kind} has another shape than the frame",
+                f"the {applied.master.kind} has another shape than the frame",
                 file=name,
                 keyword="NAXIS1, NAXIS2",
-                value=f"{shape} in {use.master.name}",
+                value=f"{shape} in {applied.master.name}",
                 allowed=str(self.shape[::-1]),
                 remedy="combine frames of this window and binning",
             )

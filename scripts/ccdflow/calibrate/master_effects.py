@@ -121,8 +121,8 @@ def effects_on_image(pairs, amplifiers, masters, *, index=0, factor=None):
     """
     rows = pairs.rows
     images = {
-        use.master.kind: (_rows_of_master(use.master.images[index], rows), use.scale)
-        for use in masters.uses
+        applied.master.kind: (_rows_of_master(applied.master.images[index], rows), applied.scale)
+        for applied in masters.applied_masters
     }
     net_factors = {"bias": masters.bias_factor}
     factors = np.ones(pairs.values.shape, np.float32)

@@ -19,7 +19,7 @@ _MEASURED_SIGMA = 4.75
 _OWN_SIGNAL_SIGMA = 4.0
 # Side of the tiles that give the surroundings of a dark's pixel, pixels: a glow is steeper than a
 # sky, and there are no stars in a dark.
-_TILE_SIDE = 24
+_DARK_TILE_SIDE = 24
 # Pixels of a strip of rows: as float32 they fit into the processor's cache.
 _STRIP_PIXELS = 1 << 16
 # About this many rows of an amplifier give the ratio of measured to predicted variances.
@@ -171,7 +171,7 @@ def predicted_variance(image, master, readouts, rows):
     variances = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
         pixels = _slices_within(readout, rows)
-        frame_variance = readout.read_noise**2 + readout.rounding + readout.level_variance
+        frame_variance = readout.read_noise**2 + readout.rounding_variance + readout.level_variance
         if master.kind == BIAS:
             variances[pixels] = frame_variance / frames
             continue
@@ -224,8 +224,8 @@ def signal_of(image, master, readouts):
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
-        tiles = tiles_of(values.shape[0], _TILE_SIDE)
-        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _TILE_SIDE)
+        tiles = tiles_of(values.shape[0], _DARK_TILE_SIDE)
+        background = Background(tiles, values[tiles.all_rows] - np.float32(level), _DARK_TILE_SIDE)
         for rows in _row_slices(values):
             block = values[rows] - np.float32(level)
             surroundings = np.empty(block.shape, np.float32)

@@ -43,7 +43,7 @@ _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
 _WIDE_TILE_COLUMNS = 32
 # One row in this many gives the least variance, which varies slowly.
-_SAMPLED_ROWS = 4
+_ROW_STEP = 4
 # Numbers of float32 in a line of the processor's cache.
 _CACHE_LINE = 16
 
@@ -295,7 +295,7 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
         # The least of a sample of the variances: nearly all pixels with signal are candidates.
-        least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
+        least = float(np.min(variance[rows][::_ROW_STEP]))
         limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
         np.greater(deviations_by_row[rows], limit, out=is_candidate[rows])
     indices = np.flatnonzero(is_candidate)

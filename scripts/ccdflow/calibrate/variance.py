@@ -114,7 +114,9 @@ class PixelVariance:
             out[...] = 0
         for readout, block_slices, image_slices in image.pieces(rows):
             factor = image.factor(readout) ** 2
-            pixel_variance = readout.read_noise**2 + readout.rounding + readout.level_variance
+            pixel_variance = (
+                readout.read_noise**2 + readout.rounding_variance + readout.level_variance
+            )
             pixel_variance += self.variance_of_other_bias(readout)
             total, term = out[block_slices], scratch[block_slices]
             total[...] = np.float32(factor * pixel_variance)
@@ -152,7 +154,7 @@ class PixelVariance:
             return 0.0
         if masters.bias is not None and masters.dark.master.bias_key == masters.bias.master.key:
             return 0.0
-        pixel_variance = readout.read_noise**2 + readout.rounding
+        pixel_variance = readout.read_noise**2 + readout.rounding_variance
         level_ratio = readout.level_variance / pixel_variance if pixel_variance else 0.0
         return (masters.dark.scale * masters.dark.master.bias_noise) ** 2 * (1 + level_ratio)
 
@@ -186,8 +188,8 @@ class PixelVariance:
 
         Medians of tiles without light scatter about 0. If medians below 0 counted as 0, the mean of
         all medians would be above 0, and the variance too large: by 2 % with a read noise of 2.5
-        electrons. A signal is at most `signal.MOST_BELOW_ZERO` below 0, so that the variance stays
-        above 0.
+        electrons. A signal is at most `signal.MOST_BELOW_ZERO` standard deviations below 0, so that
+        the variance stays above 0.
 
         Parameters
         ----------

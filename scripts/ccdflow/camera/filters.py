@@ -31,7 +31,7 @@ _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
 # Matches the keywords of the wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|FILTID|ESO INS FILT)_?0?[1-9]( NAME)?")
 # Matches the number of a place in a wheel, which has another filter once the wheel is refilled.
-_PLACE = re.compile(r"\d+")
+_WHEEL_PLACE = re.compile(r"\d+")
 # Matches the keyword of an optical element, which older instruments of ESO number. The card of the
 # element's type shows whether it is a filter.
 _ELEMENT = re.compile(r"(ESO INS OPTI-?\d+) NAME")
@@ -100,7 +100,7 @@ def _without_places(filters):
         All filters if none has a name; the wheels of one instrument stay together.
     """
     named_families = {
-        _keyword_family(keyword) for text, keyword in filters if not _PLACE.fullmatch(text)
+        _keyword_family(keyword) for text, keyword in filters if not _WHEEL_PLACE.fullmatch(text)
     }
     return [each for each in filters if _keyword_family(each[1]) in named_families] or filters
 

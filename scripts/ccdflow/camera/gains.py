@@ -8,7 +8,7 @@ from ccdflow.files.cards import contents_of_cards, hdu_indices
 from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 
 
-def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
+def positive_electrons_of_cards(headers, specs, index, *, largest=MOST_ELECTRONS):
     """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
     A unit of electrons may follow the number. A setting of the readout does not count, see
@@ -42,7 +42,7 @@ def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
 
 
 # Matches cards of electrons per adu into which some programs write the setting of a CMOS sensor.
-_GAIN = re.compile(r"(?:CCD)?GAIN1?")
+_GAIN_WITH_SETTING = re.compile(r"(?:CCD)?GAIN1?")
 
 # Matches the comment of a card with a setting: 'gain setting', 'camera gain', 'adu per e'.
 _SETTING = re.compile(
@@ -79,7 +79,7 @@ def is_gain_setting(content, header):
     bool
         True also if the comment has adu per electron.
     """
-    if not _GAIN.fullmatch(content.keyword):
+    if not _GAIN_WITH_SETTING.fullmatch(content.keyword):
         return False
     comment = content.comment or ""
     if _SETTING.search(comment):

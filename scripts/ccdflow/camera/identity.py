@@ -380,7 +380,7 @@ _RUNNING_VALUE_CARD = re.compile(
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
 # A sentence names at most this many cards.
-_MOST_CARDS = 4
+_MOST_CARDS_IN_SENTENCE = 4
 
 
 def differing_cards_in_words(one, other):
@@ -406,7 +406,7 @@ def differing_cards_in_words(one, other):
         values = _values_of_two_sides(*sides)
         if values:
             texts.append(f"{keyword} ({values[0]} and {values[1]})")
-    return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
+    return texts[:_MOST_CARDS_IN_SENTENCE] + ["..."] * (len(texts) > _MOST_CARDS_IN_SENTENCE)
 
 
 def value_of_card_text(text):
@@ -418,7 +418,11 @@ def value_of_card_text(text):
 
 
 def _values_of_two_sides(first_side, second_side):
-    """Return the values of two sides in words: (str, str), or None if they overlap."""
+    """Return the unequal values of two sides in words: (str, str); None if they are not distinct.
+
+    Values are distinct if each side has a single one and these two differ. They are also distinct
+    if all are numbers, and the gap between the two ranges is wider than the ranges.
+    """
     if len(set(first_side)) == len(set(second_side)) == 1:
         pair = tuple(
             str(side[0]) if side[0] != "" else "absent" for side in (first_side, second_side)

@@ -93,7 +93,7 @@ _TYPES_BY_WEIGHT = ("bias", "dark", "flat", "arc", "science", "other")
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may have another use: a value counts only if it is an image type.
-_AMBIGUOUS_CARDS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
+_CARDS_WITH_NUMBERS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
 # Words in the place of a target: a frame of type science with one of them may be of another type.
 _NO_TARGET_WORDS = {
     "bias": "bias biases zero zeros biasframe offset",
@@ -241,7 +241,7 @@ def _types_of_cards(reader):
     """Return the image types of cards in their order, as (text of the card, its type or '')."""
     types = []
     for spec in specs_in_headers(reader.headers, reader.cards["imagetyp"]):
-        is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
+        is_ambiguous = spec.keyword in _CARDS_WITH_NUMBERS
         if is_ambiguous and any(image_type for _, image_type in types):
             # The type is known, and this card may hold a number that differs in each header. It is
             # not read, because results are remembered by the values of the cards that were read.

@@ -11,7 +11,7 @@ def combine_biases(
     amplifiers,
     recipe=None,
     masks=None,
-    limits=None,
+    options=None,
 ):
     """Combine reduced biases; few biases are clipped by their read noise.
 
@@ -23,7 +23,7 @@ def combine_biases(
         Region and read noise of each amplifier; a read noise of None is measured.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: that of the class, a clipped average.
-    masks, limits
+    masks, options
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
@@ -58,7 +58,7 @@ def combine_biases(
         members,
         amplifiers,
         recipe,
-        limits=limits,
+        options=options,
         has_light=False,
         masks=masks,
     )

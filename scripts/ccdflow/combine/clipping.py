@@ -412,7 +412,7 @@ def _centre_and_limit(values, is_kept, recipe, noise):
         # The variance of the centre is about the mean variance over the number of values.
         centre_variance = _sum_by_member(np.where(is_kept, variances, 0)) / count**2
         return centre, recipe.clip * np.sqrt(variances + centre_variance)
-    centre, mad = _kept_median(values, is_kept)
+    centre, mad = _kept_median_and_mad(values, is_kept)
     if recipe.clip_by == "mad":
         return centre, mad * MAD_TO_SIGMA * recipe.clip
     count = np.count_nonzero(is_kept, axis=0)
@@ -454,7 +454,7 @@ def combine_kept(values, is_kept, recipe, noise=None):
     """
     count = np.count_nonzero(is_kept, axis=0)
     if recipe.method == "median":
-        value, mad = _kept_median(values, is_kept)
+        value, mad = _kept_median_and_mad(values, is_kept)
         spread = _median_spread(mad, count)
     else:
         value = _sum_by_member(np.where(is_kept, values, 0)) / count
@@ -483,7 +483,7 @@ def _variance_over_mean(recipe, count):
     return table[count]
 
 
-def _kept_median(values, is_kept):
+def _kept_median_and_mad(values, is_kept):
     """Return the median and the MAD of the kept values of each pixel; NaN if none is kept."""
     sorted_values = np.sort(np.where(is_kept, values, np.inf), axis=0)
     counts = np.count_nonzero(is_kept, axis=0)

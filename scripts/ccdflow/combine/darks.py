@@ -16,7 +16,7 @@ def combine_darks(
     amplifiers,
     recipe=None,
     masks=None,
-    limits=None,
+    options=None,
 ):
     """Combine reduced darks of one exposure, after subtracting the combined bias from each.
 
@@ -30,7 +30,7 @@ def combine_darks(
         Region, gain and read noise of each amplifier. A read noise of None is measured.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: that of the class, a clipped average.
-    masks, limits
+    masks, options
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
@@ -55,7 +55,7 @@ def combine_darks(
         amplifiers,
         recipe,
         subtract=subtract,
-        limits=limits,
+        options=options,
         has_light=True,
         masks=masks,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import levels_of_members, measure_noise_model, sample_members
 from ccdflow.combine.preparation import SubtractedTerm
-from ccdflow.combine.stack import CombineLimits, check_members, combine
+from ccdflow.combine.stack import CombineOptions, check_members, combine
 from ccdflow.combine.subtracted_masters import (
     SubtractedMaster,
     checked_bias,
@@ -136,12 +136,12 @@ class FlatSubtraction:
         return noises
 
 
-def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, limits=None):
+def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, options=None):
     """Combine reduced flats of one filter and of one image to a flat of mean 1.
 
     Parameters
     ----------
-    members, subtraction, amplifiers, recipe, masks, limits
+    members, subtraction, amplifiers, recipe, masks, options
         See `combine_image_of_flats`.
 
     Returns
@@ -181,14 +181,14 @@ def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, 
         amplifiers=amplifiers,
         recipe=recipe,
         masks=masks,
-        limits=limits,
+        options=options,
     )
     (normalised,) = normalise_flat([combined], is_in_place=True)
     return normalised
 
 
 def combine_image_of_flats(
-    members, subtraction, *, amplifiers, scale=None, recipe=None, masks=None, limits=None
+    members, subtraction, *, amplifiers, scale=None, recipe=None, masks=None, options=None
 ):
     """Combine one image of reduced flats of one filter; `normalise_flat` joins all images.
 
@@ -204,7 +204,7 @@ def combine_image_of_flats(
         together. The images of one frame need the same level (`flat_levels`).
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: that of the class, with a growth of rejection by one pixel.
-    masks, limits
+    masks, options
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
@@ -216,21 +216,30 @@ def combine_image_of_flats(
     Raises
     ------
     UserError
-        If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
+        If a master is unsuitable, a dark holds its bias or would be scaled up too far, or ``scale``
+        has another number of levels than flats.
     FrameError
         If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
     """
-    members, limits = list(members), limits or CombineLimits()
+    members, options = list(members), options or CombineOptions()
     check_members(members)
+    if scale is not None and len(scale) != len(members):
+        raise UserError(
+            f"{len(scale)} levels for {len(members)} flats",
+            keyword="scale",
+            value=len(scale),
+            allowed=f"{len(members)}",
+            remedy="give one for each flat",
+        )
     subtract = subtraction.terms(len(members))
-    sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
+    sample = sample_members(members, subtract=subtract, masks=masks, threads=options.threads)
     levels = (
         levels_of_members(sample.values) if scale is None else np.array(scale, dtype=np.float64)
     )
     _check_levels(levels, members)
     np.divide(sample.values, levels[:, None, None].astype(sample.values.dtype), out=sample.values)
     noise = measure_noise_model(
-        amplifiers, members[0].shape, sample, levels=levels, threads=limits.threads
+        amplifiers, members[0].shape, sample, levels=levels, threads=options.threads
     )
     del sample
     combined = combine(
@@ -240,7 +249,7 @@ def combine_image_of_flats(
         scale=levels,
         masks=masks,
         noise=noise,
-        limits=limits.with_noise_model,
+        options=options.with_noise_model,
         allows_empty=True,
     )
     shared_noise = subtraction.noise_of_masters(levels, combined.sample_rows)
@@ -273,7 +282,7 @@ def flat_levels(members, subtraction, *, masks=None):
 
 def _check_levels(levels, members):
     """Raise `FrameError` for a flat without light."""
-    for level, member in zip(levels, members, strict=False):
+    for level, member in zip(levels, members, strict=True):
         if not (np.isfinite(level) and level > 0):
             raise FrameError(
                 "a flat without light cannot be combined",
@@ -328,10 +337,10 @@ def _factors_of_light(images):
     if any(image.noise is None for image in images):
         return None
     gains = [[amplifier.gain for amplifier in image.noise.amplifiers] for image in images]
-    measured_gains = [gain for gains_of_image in gains for gain in gains_of_image if gain]
-    if len(set(measured_gains)) < 2:
+    known_gains = [gain for gains_of_image in gains for gain in gains_of_image if gain]
+    if len(set(known_gains)) < 2:
         return None
-    mean = float(np.mean(measured_gains))
+    mean = float(np.mean(known_gains))
     return [[gain or mean for gain in gains_of_image] for gains_of_image in gains]
 
 

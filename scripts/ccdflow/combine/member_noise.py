@@ -267,8 +267,8 @@ def _pull_moments(amplifier, frames, levels, map_pairs):
         i, j = pair
         noise = np.sqrt(_predicted_variance(amplifier, light, levels[i], levels[j]))
         least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
-        rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / least
-        return clipped_moments((frames[i] - frames[j]) / noise, rounding=rounding)
+        rounding_noise = DIGITAL_NOISE / min(levels[i], levels[j]) / least
+        return clipped_moments((frames[i] - frames[j]) / noise, rounding_noise=rounding_noise)
 
     pulls = map_pairs(moments_of_pair, pairwise(range(len(frames))))
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
@@ -414,8 +414,8 @@ def _moments_of_pair(frames, levels, i, j):
     difference = frames[i] - frames[j]
     means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
     light = float(np.median(means)) if means.size else 0.0
-    rounding = DIGITAL_NOISE / min(levels[i], levels[j])
-    moments = clipped_moments(difference, rounding=rounding)
+    rounding_noise = DIGITAL_NOISE / min(levels[i], levels[j])
+    moments = clipped_moments(difference, rounding_noise=rounding_noise)
     return _MemberPair(moments, light, levels[i], levels[j])
 
 
@@ -461,9 +461,9 @@ def _gain_of_bright_parts(amplifier, frames, levels):
         # The variance of a difference over the light is 1 / gain plus a term without light.
         photons = light * (1 / levels[i] + 1 / levels[j])
         noise = np.sqrt(photons)
-        rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / noise.min(initial=np.inf)
+        rounding_noise = DIGITAL_NOISE / min(levels[i], levels[j]) / noise.min(initial=np.inf)
         pulls = (frames[i] - frames[j])[is_bright] / noise
-        moments = clipped_moments(pulls, rounding=rounding)
+        moments = clipped_moments(pulls, rounding_noise=rounding_noise)
         if moments.count > 1:
             squares = 1 / levels[i] ** 2 + 1 / levels[j] ** 2
             fixed_variance = amplifier.variance_without_light * squares

@@ -39,14 +39,14 @@ class Moments:
     count: int
 
 
-def clipped_moments(values, *, rounding=DIGITAL_NOISE):
+def clipped_moments(values, *, rounding_noise=DIGITAL_NOISE):
     """Return the mean and scatter of an array without its outliers.
 
     Parameters
     ----------
     values : numpy.ndarray of any shape, float32 or float64
         NaN and infinite values are ignored.
-    rounding : float, optional
+    rounding_noise : float, optional
         Noise of rounding to whole adu, in the unit of the values. Outliers are judged by at least
         this sigma. The default is for values in adu.
 
@@ -69,7 +69,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
         # Most values may be one whole number: a value that differs by one is no outlier.
-        limit = CLIP_SIGMA * max(sigma, rounding)
+        limit = CLIP_SIGMA * max(sigma, rounding_noise)
         # Usually all values are kept: the extremes show it in a tenth of the time.
         if (np.abs(extremes - mean) <= limit).all():
             n_before, count, values_kept = count, len(values), values

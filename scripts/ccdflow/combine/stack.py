@@ -28,7 +28,7 @@ _MOST_MEMBERS = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True)
-class CombineLimits:
+class CombineOptions:
     """Threads and memory of a combination, and the arrays that it returns.
 
     Attributes
@@ -66,7 +66,7 @@ class CombineLimits:
 
     @property
     def with_noise_model(self):
-        """The limits, with an uncertainty by the noise model if one is computed at all."""
+        """The options, with an uncertainty by the noise model if one is computed at all."""
         return replace(self, uncertainty_source=self.uncertainty_source and "noise")
 
 
@@ -133,7 +133,7 @@ def combine(
     scale=None,
     masks=None,
     noise=None,
-    limits=None,
+    options=None,
     allows_empty=False,
     n_sample_rows=128,
 ):
@@ -158,7 +158,7 @@ def combine(
         values, with count 0.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
-    limits : CombineLimits, optional
+    options : CombineOptions, optional
         Threads, memory, type of the image, and the uncertainty.
     allows_empty : bool, optional
         If True, pixels without any value are NaN with count 0; if False they are an error.
@@ -198,24 +198,24 @@ def combine(
     """
     members = list(members)
     check_members(members)
-    limits = limits or CombineLimits()
-    if limits.threads < 1:
+    options = options or CombineOptions()
+    if options.threads < 1:
         raise UserError(
             "the number of threads is too small",
             keyword="threads",
-            value=limits.threads,
+            value=options.threads,
             allowed="1 or more",
             remedy="give the number of cores to use",
         )
     first, n = members[0], len(members)
     source = np.dtype(first.dtype)
-    with ExitStack() as stack:
+    with ExitStack() as exit_stack:
         job = CombineJob(
-            read=file_reader(members, stack),
+            read=file_reader(members, exit_stack),
             n=n,
             shape=tuple(first.shape),
             source=source,
-            dtype=np.dtype(limits.dtype),
+            dtype=np.dtype(options.dtype),
             recipe=(recipe or CombineRecipe()).resolve(n, noise),
             preparation=prepare_members(
                 n,
@@ -225,11 +225,13 @@ def combine(
                 scale=scale,
                 masks=masks,
             ),
-            noise=_checked_noise(noise, first.shape, limits.uncertainty_source),
-            uncertainty_source=limits.uncertainty_source,
+            noise=_checked_noise(noise, first.shape, options.uncertainty_source),
+            uncertainty_source="scatter"
+            if options.uncertainty_source is True
+            else options.uncertainty_source or None,
             n_sample_rows=n_sample_rows,
         )
-        return _combine_job(job, limits.threads, limits.memory, allows_empty=allows_empty)
+        return _combine_job(job, options.threads, options.memory, allows_empty=allows_empty)
 
 
 def combine_arrays(
@@ -338,13 +340,13 @@ def _combine_job(job, threads, memory, *, allows_empty):
     )
 
 
-def _checked_noise(noise, shape, uncertainty):
+def _checked_noise(noise, shape, uncertainty_source):
     """Return the noise model; raise where it is missing or of another shape."""
-    if noise is None and uncertainty == "noise":
+    if noise is None and uncertainty_source == "noise":
         raise UserError(
             "the uncertainty by noise needs gain and read noise",
-            keyword="uncertainty",
-            value=uncertainty,
+            keyword="uncertainty_source",
+            value=uncertainty_source,
             allowed="'scatter' where they are not known",
             remedy="give gain and read noise, or take 'scatter'",
         )

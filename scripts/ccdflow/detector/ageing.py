@@ -26,7 +26,7 @@ class MasterPair:
         Their indices among the masters of the series.
     days : int
         Days between them.
-    degrees : float
+    degrees_between : float
         Difference of their temperatures, degrees Celsius; NaN where one is not known.
     excess_variance, variance_error : float
         Variance of their difference minus the variances of their noise, and its standard error. In
@@ -36,7 +36,7 @@ class MasterPair:
     first: int
     second: int
     days: int
-    degrees: float
+    degrees_between: float
     excess_variance: float
     variance_error: float
 
@@ -76,7 +76,7 @@ def structure_function(samples, variances, days, temperatures=None):
     >>> print(pair.days, f"{pair.excess_variance:.1f}")
     30 8.8
     """
-    degrees = [math.nan] * len(days) if temperatures is None else temperatures
+    temperatures = [math.nan] * len(days) if temperatures is None else temperatures
     pairs = []
     for first, second in combinations(range(len(samples)), 2):
         difference = samples[first].astype(np.float64) - samples[second]
@@ -84,7 +84,7 @@ def structure_function(samples, variances, days, temperatures=None):
         if values.size < 2:
             continue
         # Masters are means: their values are not rounded to whole adu.
-        moments = clipped_moments(values, rounding=0.0)
+        moments = clipped_moments(values, rounding_noise=0.0)
         is_outlier = np.abs(values - moments.mean) > CLIP_SIGMA * moments.sigma
         # Equal values scatter by the rounding of their mean alone: all are outliers then.
         inliers = values if is_outlier.all() else values[~is_outlier]
@@ -94,7 +94,7 @@ def structure_function(samples, variances, days, temperatures=None):
                 first,
                 second,
                 abs(int(days[first] - days[second])),
-                abs(degrees[first] - degrees[second]),
+                abs(temperatures[first] - temperatures[second]),
                 variance - variances[first] - variances[second],
                 variance * math.sqrt(2 / inliers.size),
             )

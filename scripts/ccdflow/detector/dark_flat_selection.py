@@ -151,7 +151,7 @@ def _select_within_limits(beyond_limits, statistics, select):
     beyond_limits : list of LeftOut
         Frames beyond a fixed limit; of several entries for a frame the first counts.
     statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
-        Figures of all frames; for flats `ccdflow.detector.flat_figures.FlatStatistics`.
+        Figures of all frames; for flats `ccdflow.detector.flat_figures.MemberFlatFigures`.
     select : callable
         Takes the figures of the frames within the limits, and returns their `Selection`.
     """
@@ -210,7 +210,7 @@ def select_flats(statistics, thresholds=None):
 
     Parameters
     ----------
-    statistics : sequence of ccdflow.detector.flat_figures.FlatStatistics
+    statistics : sequence of ccdflow.detector.flat_figures.MemberFlatFigures
         One for each flat of the group.
     thresholds : FlatThresholds, optional
         The defaults if not given.
@@ -266,9 +266,9 @@ def _flat_figures(statistics, limits):
 
 def _noise_of_box(statistics, boxes):
     """Return the relative noise of the median of a box, in the noisiest flat."""
-    noise = max(flat.noise for flat in statistics)
-    pixels = max(min(flat.pixels for flat in statistics), 1)
-    return MEDIAN_OVER_MEAN_SHORT * (noise / pixels**0.5) * boxes
+    relative_noise = max(flat.relative_noise for flat in statistics)
+    n_pixels = max(min(flat.n_pixels for flat in statistics), 1)
+    return MEDIAN_OVER_MEAN_SHORT * (relative_noise / n_pixels**0.5) * boxes
 
 
 def _relative_deviations(values):

@@ -40,7 +40,7 @@ _LEAST_LAMP_SCATTER = 1e-4
 # %.
 _MANY_RESIDUALS = 50
 # Mean dead time and its error where no lamp was steady.
-_UNKNOWN_FIGURE = (np.nan, np.nan)
+_UNKNOWN_MEAN_AND_ERROR = (np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -257,13 +257,13 @@ def _mean_dead_time(flats):
     sets = group_by_exposure(list(seconds))
     middle = max(levels[members].mean() for members in sets) / 2
     line = linearity_of_filter(seconds, levels, sets, middle, least_scatter=_LEAST_LAMP_SCATTER)
-    return _UNKNOWN_FIGURE if line is None else (-line.shutter, line.shutter_error)
+    return _UNKNOWN_MEAN_AND_ERROR if line is None else (-line.shutter, line.shutter_error)
 
 
 def _weighted_mean(pairs):
     """Return the weighted mean of (value, error) pairs, and its error; NaN for no finite pair."""
     finite_pairs = [pair for pair in pairs if np.isfinite(pair).all()]
-    values, errors = np.array(finite_pairs or [_UNKNOWN_FIGURE]).T
+    values, errors = np.array(finite_pairs or [_UNKNOWN_MEAN_AND_ERROR]).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 

@@ -21,7 +21,7 @@ SHAPE_BOXES = 8
 """The coarse shape of a flat is measured in this many boxes along each side."""
 
 APERTURE_PIXELS = 50
-"""Pixels of the aperture in `FlatFigures.aperture_cap`."""
+"""Pixels of the aperture in `CombinedFlatFigures.aperture_cap`."""
 
 
 GAIN_TOLERANCE = 0.05
@@ -69,7 +69,7 @@ _MEDIAN_OF_CHI_SQUARE = 0.45494
 
 
 @dataclass(frozen=True)
-class FlatStatistics:
+class MemberFlatFigures:
     """Figures by which a flat is compared with the other flats of its group.
 
     Attributes
@@ -83,9 +83,9 @@ class FlatStatistics:
     box_medians, fine_box_medians : tuple of float
         Medians of the coarse boxes (`SHAPE_BOXES`) and of the fine ones (`FINE_BOXES`) over the
         level, row by row; NaN for a box without good pixels.
-    noise : float
+    relative_noise : float
         Noise of a pixel over the level, from gain and read noise.
-    pixels : int
+    n_pixels : int
         Number of pixels measured.
     """
 
@@ -94,8 +94,8 @@ class FlatStatistics:
     signal_to_noise: float
     box_medians: tuple[float, ...]
     fine_box_medians: tuple[float, ...]
-    noise: float
-    pixels: int
+    relative_noise: float
+    n_pixels: int
 
 
 def bring_to_one_gain(sample, rows, noises):
@@ -136,7 +136,7 @@ def bring_to_one_gain(sample, rows, noises):
 
 
 def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
-    """Return the `FlatStatistics` of a flat from some of its rows.
+    """Return the `MemberFlatFigures` of a flat from some of its rows.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
 
     Returns
     -------
-    FlatStatistics
+    MemberFlatFigures
     """
     gain = gain or 1.0
     finite_values = sample[np.isfinite(sample)]
@@ -161,14 +161,14 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     variance = light + (read_noise * gain) ** 2
     signal_to_noise = light / math.sqrt(variance) if variance > 0 else 0.0
     relative_sample = sample / level if level > 0 else np.full_like(sample, np.nan)
-    return FlatStatistics(
+    return MemberFlatFigures(
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
         box_medians=_medians_of_grid(relative_sample, SHAPE_BOXES),
         fine_box_medians=_medians_of_grid(relative_sample, FINE_BOXES),
-        noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
-        pixels=int(finite_values.size),
+        relative_noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
+        n_pixels=int(finite_values.size),
     )
 
 
@@ -186,7 +186,7 @@ def _medians_of_grid(rows, boxes):
 
 
 @dataclass(frozen=True)
-class FlatFigures:
+class CombinedFlatFigures:
     """One row of the table of combined flats: the figures of one amplifier.
 
     Attributes
@@ -232,7 +232,7 @@ class FlatFigures:
 
 
 def measure_flat(flat, *, hours=None):
-    """Return the `FlatFigures` of each amplifier of a combined flat.
+    """Return the `CombinedFlatFigures` of each amplifier of a combined flat.
 
     Parameters
     ----------
@@ -243,14 +243,14 @@ def measure_flat(flat, *, hours=None):
 
     Returns
     -------
-    list of FlatFigures
+    list of CombinedFlatFigures
         One for each amplifier of the flat's noise model.
     """
     return [_measure_flat_amplifier(flat, amplifier, hours) for amplifier in flat.noise.amplifiers]
 
 
 def _measure_flat_amplifier(flat, amplifier, hours):
-    """Return the `FlatFigures` of an amplifier of a combined flat."""
+    """Return the `CombinedFlatFigures` of an amplifier of a combined flat."""
     slices = amplifier.region.slices
     image, errors, mask = flat.image[slices], flat.uncertainty[slices], flat.mask[slices]
     is_good = (mask == 0) & (errors > 0)
@@ -258,7 +258,7 @@ def _measure_flat_amplifier(flat, amplifier, hours):
     ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
     signal_to_noise = float(median(np.divide(values, errors[is_good], out=values)))
     levels = flat.levels * ratio * (amplifier.gain or 1.0)
-    return FlatFigures(
+    return CombinedFlatFigures(
         amplifier=amplifier.name,
         frames=len(levels),
         level=float(np.median(levels)),
@@ -325,7 +325,8 @@ def measure_gain_of_flats(flat, amplifier):
     relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_kept), 1))
     if relative_error > _MOST_GAIN_ERROR:
         return UNKNOWN_FIGURE
-    star_block_fraction = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
+    n_lit_blocks = sum(pair.n_lit_blocks for pair in pairs)
+    star_block_fraction = sum(pair.n_star_blocks for pair in pairs) / n_lit_blocks
     if star_block_fraction > _MOST_STAR_BLOCK_FRACTION:
         relative_error = math.hypot(
             relative_error, _GAIN_ERROR_BY_STAR_BLOCKS * star_block_fraction
@@ -347,15 +348,15 @@ class _PairDifferences(NamedTuple):
     squares, photons, fixed_variances : numpy.ndarray of shape (k, pixels of a block), float64
         Values of the blocks with enough light. The expectation of a square is the photon term over
         the gain, plus the fixed variance.
-    n_lit, n_stars : int
+    n_lit_blocks, n_star_blocks : int
         Number of blocks with enough light, and number of blocks among them with a star.
     """
 
     squares: np.ndarray
     photons: np.ndarray
     fixed_variances: np.ndarray
-    n_lit: int = 0
-    n_stars: int = 0
+    n_lit_blocks: int = 0
+    n_star_blocks: int = 0
 
 
 def _differences_of_pair(first, second, inverse_levels, read_variance):
@@ -404,14 +405,14 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     limits = _GAIN_CLIP_SIGMA * np.median(pulls, axis=1)
     lines = pulls.reshape(-1, *_GAIN_BLOCK)
     with_neighbour = np.minimum(lines[:, :, 1:], lines[:, :, :-1]).max(axis=(1, 2))
-    n_stars = np.count_nonzero((pulls.max(axis=1) > 2 * limits) & (with_neighbour > limits))
+    n_star_blocks = np.count_nonzero((pulls.max(axis=1) > 2 * limits) & (with_neighbour > limits))
     photons, squares = photons[is_chosen], np.square(difference[is_chosen])
     return _PairDifferences(
         squares,
         photons,
         np.full(squares.shape, fixed_variance),
         np.count_nonzero(is_lit),
-        n_stars,
+        n_star_blocks,
     )
 
 

@@ -85,6 +85,10 @@ def scatter_about_row_means(image):
     return Moments(residual.mean, residual.sigma * np.sqrt(length / (length - 1)), residual.count)
 
 
+# Keys of records that differ from the names of the fields: they are older than these names.
+_KEYS_OF_RECORDS = {"bright_fraction": "bright", "box_offsets": "shape", "n_pixels": "pixels"}
+
+
 @dataclass(frozen=True)
 class FrameStatistics:
     """Figures by which a reduced frame is compared with other frames of its group, in adu.
@@ -99,11 +103,11 @@ class FrameStatistics:
         Noise of a pixel, from the differences of neighbours in a row.
     row_structure, column_structure : float
         Scatter of the means of rows and of columns in excess of `noise`.
-    bright : float
+    bright_fraction : float
         Fraction of the pixels that are bright, see `_BRIGHT_SIGMA`.
-    shape : tuple of float
+    box_offsets : tuple of float
         Means of the coarse boxes minus `level`, row by row.
-    pixels : int
+    n_pixels : int
         Number of pixels measured.
     """
 
@@ -112,9 +116,20 @@ class FrameStatistics:
     noise: float
     row_structure: float
     column_structure: float
-    bright: float
-    shape: tuple[float, ...]
-    pixels: int = 0
+    bright_fraction: float
+    box_offsets: tuple[float, ...]
+    n_pixels: int = 0
+
+    def to_record(self):
+        """Return the figures by the keys that records have for them."""
+        return {_KEYS_OF_RECORDS.get(name, name): value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_record(cls, figures):
+        """Return the statistics that `to_record` and JSON turned into plain values."""
+        names = {key: name for name, key in _KEYS_OF_RECORDS.items()}
+        fields = {names.get(key, key): value for key, value in figures.items()}
+        return cls(**{**fields, "box_offsets": tuple(fields["box_offsets"])})
 
 
 def frame_statistics(image, overscan=()):
@@ -147,9 +162,9 @@ def frame_statistics(image, overscan=()):
         noise=noise,
         row_structure=clean.excess_scatter(noise, axis=1).value,
         column_structure=clean.excess_scatter(noise, axis=0).value,
-        bright=float(n_bright / rows.size),
-        shape=tuple(float(mean) for mean in clean.boxes().ravel()),
-        pixels=rows.size,
+        bright_fraction=float(n_bright / rows.size),
+        box_offsets=tuple(float(mean) for mean in clean.boxes().ravel()),
+        n_pixels=rows.size,
     )
 
 

@@ -52,7 +52,7 @@ def half_split(combined, region):
     # Members are whole adu over their levels: the mean of a half has steps of this size.
     step = 1 / (len(frames[1::2]) * np.min(levels))
     least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
-    moments = clipped_moments(difference / noise, rounding=DIGITAL_NOISE * step / least)
+    moments = clipped_moments(difference / noise, rounding_noise=DIGITAL_NOISE * step / least)
     if moments.count < 2:
         return UNKNOWN_FIGURE
     return Estimate(float(moments.sigma), float(moments.sigma / math.sqrt(2 * moments.count)))

@@ -414,7 +414,7 @@ def figures_of(statistics, limits):
     """
     noises = np.array([frame.noise for frame in statistics])
     noise = _group_noise(statistics)
-    shapes = np.array([frame.shape for frame in statistics])
+    shapes = np.array([frame.box_offsets for frame in statistics])
     shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
     distances = np.full(len(statistics), np.nan)
     if shapes.size:
@@ -429,9 +429,9 @@ def figures_of(statistics, limits):
         "level", values("level"), _level_floor(statistics, limits, noise), group_floor=common_floor
     )
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    pixels = max(min(frame.pixels for frame in statistics), 1)
+    n_pixels = max(min(frame.n_pixels for frame in statistics), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
-    noise_error = (0.75 / pixels) ** 0.5
+    noise_error = (0.75 / n_pixels) ** 0.5
     # The limit of a group's scatter is `sigma` of these errors, like the limit of a frame.
     errors_in_limit = limits.sigma / limits.disagree
     yield Figure(
@@ -441,11 +441,13 @@ def figures_of(statistics, limits):
         group_floor=max(limits.noise, errors_in_limit * noise_error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
-    bright_part_variance = np.median(values("bright")) / pixels
+    bright_part_variance = np.median(values("bright_fraction")) / n_pixels
     bright_floor = max(limits.bright, bright_part_variance**0.5)
-    yield Figure("fraction of bright pixels", values("bright"), bright_floor, "", is_one_sided=True)
+    yield Figure(
+        "fraction of bright pixels", values("bright_fraction"), bright_floor, "", is_one_sided=True
+    )
     # The error of the rms of boxes of white noise.
-    box_error = (0.5 / pixels) ** 0.5
+    box_error = (0.5 / n_pixels) ** 0.5
     yield Figure(
         _COARSE_STRUCTURE,
         distances,
@@ -453,8 +455,8 @@ def figures_of(statistics, limits):
         is_one_sided=True,
         group_floor=max(limits.structure, errors_in_limit * box_error) * noise,
     )
-    for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
-        floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
+    for name, lines in (("row", FRAME_ROWS), ("column", n_pixels / _FEWEST_ROWS)):
+        floor = max(limits.rows, _chance_structure(lines, n_pixels, limits.sigma)) * noise
         structure = values(f"{name}_structure")
         yield Figure(f"{name} structure", structure, floor, is_one_sided=True)
 
@@ -473,7 +475,7 @@ def sentences_on_shapes(statistics, limits):
     list of str
         A sentence, or none.
     """
-    shapes = np.array([frame.shape for frame in statistics])
+    shapes = np.array([frame.box_offsets for frame in statistics])
     noise = _group_noise(statistics)
     if len(statistics) < 3 or not np.isfinite(shapes).all():
         return []
@@ -482,7 +484,7 @@ def sentences_on_shapes(statistics, limits):
     rows = [frame.row_structure for frame in statistics if np.isfinite(frame.row_structure)]
     # A box is a mean of a few rows, each with the error of its overscan level.
     row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
-    box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in statistics), 1) ** 0.5
+    box_noise = noise * COARSE_BOXES / max(min(frame.n_pixels for frame in statistics), 1) ** 0.5
     limit = max(
         limits.sigma * limits.structure * noise,
         _STRUCTURE_NOISE_SIGMA * np.hypot(row_noise, box_noise),

@@ -63,7 +63,7 @@ _LARGER_SCATTER = 1.4
 # Degrees of freedom of the scatter about the lines, over the number of nights: it is below 1
 # because outliers are left out. Simulated normal values give 0.76 with 40 nights, 0.82 with 100 and
 # 0.86 with 300.
-_MEDIAN_EFFICIENCY = 0.85
+_FREEDOM_PER_NIGHT = 0.85
 # Largest correlation of neighbouring nights that is assumed. Chosen: errors grow 6.2 times then.
 # With a limit near 1 they would be infinite; with a smaller one a random walk has steps.
 _MOST_CORRELATION = 0.95
@@ -382,7 +382,7 @@ class _Nights:
         # Chosen: no night has more than the weight of a hundred usual nights, even if its error is
         # tiny.
         self.weights = 1 / np.maximum(variance_between + errors**2, (0.1 * self.scatter) ** 2)
-        self.freedom = _MEDIAN_EFFICIENCY * len(values)
+        self.freedom = _FREEDOM_PER_NIGHT * len(values)
 
     def find_cuts(self, limit, least_step):
         """Return the `_JudgedCut` of each step, in the order of nights.

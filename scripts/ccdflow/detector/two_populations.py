@@ -63,8 +63,8 @@ def _figures_by_floor(statistics, limits):
         np.array([frame.level for frame in statistics]) / (limits.level * noise),
         np.array([frame.bias_level for frame in statistics]) / (limits.bias_level * noise),
         noises / (limits.noise * noise),
-        np.array([frame.bright for frame in statistics]) / limits.bright,
+        np.array([frame.bright_fraction for frame in statistics]) / limits.bright,
     ]
-    shapes = np.array([frame.shape for frame in statistics]) / (limits.structure * noise)
+    shapes = np.array([frame.box_offsets for frame in statistics]) / (limits.structure * noise)
     # All boxes together count as one figure.
     return np.column_stack([*columns, shapes / max(shapes.shape[1], 1) ** 0.5])

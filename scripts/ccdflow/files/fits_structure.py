@@ -22,7 +22,7 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """The type of stored pixels for each BITPIX."""
 
 # The keyword of the last card of a header.
-_END = b"END     "
+_END_KEYWORD = b"END     "
 # Bytes that are read at once: most headers are shorter.
 _READ_BYTES = 1 << 14
 # An HDU has at most this many bytes of data: no disk holds a thousandth of them, and arithmetic
@@ -121,11 +121,11 @@ def end_of_header(text):
     -------
     int or None
     """
-    offset = text.find(_END)
+    offset = text.find(_END_KEYWORD)
     while offset % CARD_BYTES:
         if offset < 0:
             return None
-        offset = text.find(_END, offset + 1)
+        offset = text.find(_END_KEYWORD, offset + 1)
     end = -(-(offset + CARD_BYTES) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     return end if end <= len(text) else None
 

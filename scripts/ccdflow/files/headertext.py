@@ -31,7 +31,7 @@ EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 
 # Matches a keyword whose card is written here as astropy writes it, in a tenth of the time: astropy
 # looks up its settings several times for each card.
-_PLAIN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
+_WRITTEN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 # Matches a text whose card is written here.
 _PLAIN_TEXT = re.compile(r"[ -~]*[!-~]|")
 # Matches a number whose card is written here.
@@ -231,7 +231,7 @@ def card_text(keyword, value, comment=""):
 
 def _plain_value(keyword, value):
     """Return a value as astropy writes it in a card; '' where astropy has to do so itself."""
-    if not _PLAIN_KEYWORD.fullmatch(keyword) or keyword in _WITHOUT_VALUE:
+    if not _WRITTEN_KEYWORD.fullmatch(keyword) or keyword in _WITHOUT_VALUE:
         return ""
     if isinstance(value, str):
         is_plain = bool(value and _PLAIN_TEXT.fullmatch(value))

@@ -28,8 +28,8 @@ CARD_BYTES = 80
 """Bytes of a FITS card."""
 
 # The last card of a header, and the keyword of a card that continues the text of the card before.
-_END = "END".ljust(CARD_BYTES)
-_END_BYTES = _END.encode()
+_END_CARD = "END".ljust(CARD_BYTES)
+_END_BYTES = _END_CARD.encode()
 _CONTINUE = "CONTINUE"
 # Matches the first eight letters of a card with a plain keyword. All other cards are read by
 # astropy.
@@ -328,7 +328,7 @@ def _learn_bytes(card):
             # frames.
             head_and_text = head, text
         else:
-            head_and_text = (None, text) if text == _END else _parse_text(text)
+            head_and_text = (None, text) if text == _END_CARD else _parse_text(text)
             head_and_text = (None, text) if head_and_text is _CONTINUATION else head_and_text
     if len(_recent_bytes) < _MOST_TEXTS:
         _recent_bytes[card] = head_and_text
@@ -363,9 +363,9 @@ def readable_cards(data):
 
 def _end_of(text):
     """Return where the card END begins, or the length of a text without one."""
-    position = text.find(_END)
+    position = text.find(_END_CARD)
     while position > 0 and position % CARD_BYTES:
-        position = text.find(_END, position + 1)
+        position = text.find(_END_CARD, position + 1)
     return len(text) if position < 0 else position
 
 

@@ -59,12 +59,12 @@ class AxisShift:
     ----------
     sign : int
         -1 if they are reversed.
-    shift : int
-        product = sign * raw + shift.
+    offset : int
+        product = sign * raw + offset.
     """
 
     sign: int
-    shift: int
+    offset: int
 
 
 def axis_shifts(amplifier):
@@ -189,8 +189,9 @@ def _detector_axis(chip, is_reversed, base, shift):
     binning, remainder = divmod(chip[1] - chip[0], base[1] - base[0])
     if remainder or not binning:
         return None
-    # The raw edge at which the product begins, counted from 0, and its position on the chip.
-    edge = -shift.shift if shift.sign > 0 else shift.shift - 1
+    # The raw edge at which the product begins, counted from 0, and its distance from the beginning
+    # of the range on the chip.
+    edge = -shift.offset if shift.sign > 0 else shift.offset - 1
     distance = binning * (edge - base[0])
     if is_reversed:
         return binning, -shift.sign, chip[1] - distance
@@ -228,7 +229,7 @@ def _place_physical(cards, headers, amplifiers):
     for axis, shift in enumerate(shifts, start=1):
         start = _number_of_card(headers[hdu], f"LTV{axis}", 0.0)
         comment = "image = LTM x physical + LTV" if axis == 1 else ""
-        cards.set(f"LTV{axis}", shift.sign * start + shift.shift, comment)
+        cards.set(f"LTV{axis}", shift.sign * start + shift.offset, comment)
     for axis, shift in enumerate(shifts, start=1):
         for column in (1, 2):
             value = _number_of_card(headers[hdu], f"LTM{axis}_{column}", float(axis == column))
@@ -311,7 +312,7 @@ def _move_axis(world, axis, version, shift):
         return
     # In FITS an absent CRPIX is 0, also for an axis without any card.
     pixel = f"CRPIX{axis}{version}"
-    world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
+    world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.offset
     if shift.sign < 0:
         _reverse_axis(world, axis, version)
 

@@ -10,7 +10,7 @@ from ccdflow.camera.sections import Region
 from ccdflow.frame.converter_end import ConverterEnd
 from ccdflow.robust import MEDIAN_VARIANCE
 
-ROUNDING = 1 / 12
+ROUNDING_VARIANCE = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
 # Adu. For a smaller mean gap between two values the first terms of a series are exact enough.
@@ -34,7 +34,7 @@ class Readout:
     read_noise : float or None
         Read noise of a pixel, adu. A value measured from pairs of biases takes precedence over the
         header's.
-    rounding : float
+    rounding_variance : float
         Variance added by rounding to whole adu, adu^2; 0 if ``read_noise`` was measured on rounded
         pixels, and thus includes it.
     level : float
@@ -62,7 +62,7 @@ class Readout:
     gain: float | None = None
     measured_gain: float | None = None
     read_noise: float | None = None
-    rounding: float = ROUNDING
+    rounding_variance: float = ROUNDING_VARIANCE
     level: float = 0.0
     level_variance: float = 0.0
     saturation: float | None = None
@@ -164,17 +164,17 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     own_gain = amplifier.gain or measured_readout.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain
-    rounding = ROUNDING if measured_readout.read_noise is None else 0.0
+    rounding_variance = ROUNDING_VARIANCE if measured_readout.read_noise is None else 0.0
     variance = 0.0
     if level is not None and read_noise is not None:
-        variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
+        variance = level_variance(amplifier, recipe, read_noise**2 + rounding_variance)
     return Readout(
         region=recipe.region_of(amplifier),
         name=amplifier.name,
         gain=gain,
         measured_gain=measured_readout.photon_gain,
         read_noise=read_noise,
-        rounding=rounding,
+        rounding_variance=rounding_variance,
         level=0.0 if level is None else level,
         level_variance=variance,
         saturation=full_well + level if is_full_well_used else amplifier.saturation,
@@ -208,8 +208,8 @@ def level_variance(amplifier, recipe, pixel_variance):
     count = _pixels_of_a_level(amplifier)
     # In a camera quieter than one adu most pixels are equal: their scatter lacks a part of the
     # rounding, which is in their median.
-    pixel_variance = max(pixel_variance, ROUNDING)
-    noise = (pixel_variance - ROUNDING) ** 0.5
+    pixel_variance = max(pixel_variance, ROUNDING_VARIANCE)
+    noise = (pixel_variance - ROUNDING_VARIANCE) ** 0.5
     return ratio * (pixel_variance + median_rounding(count, noise) / median_variance(count))
 
 
@@ -296,7 +296,7 @@ def median_rounding(count, noise):
     if count < 1:
         return 0.0
     ratio = 1.0 if count % 2 else _rounding_of_mean(noise * (2 * np.pi) ** 0.5 / count)
-    return ROUNDING * max(ratio - median_variance(count), 0.0)
+    return ROUNDING_VARIANCE * max(ratio - median_variance(count), 0.0)
 
 
 def _rounding_of_mean(gap):

@@ -10,7 +10,7 @@ from ccdflow.pages.pictures.scales import steps_between
 from ccdflow.pages.text_formatting import figure_text, type_rank
 
 # Distances of the time lines, hours: a minute to a day.
-_TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
+_TICK_HOURS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
 # Margins above and below the values of a panel: a fraction of their range, but at least this
 # fraction of the largest value, and never 0.
 _MARGIN_OF_RANGE, _MARGIN_OF_VALUE, _LEAST_MARGIN = 0.08, 2e-4, 1e-6
@@ -141,7 +141,7 @@ class TimePanels:
         """Position, 0 to 1000, and text of each of about six time lines, at round times."""
         length = self.end - self.start
         # A strip of more than a week has a time line every two days.
-        step = next((hours for hours in _TICK_STEPS if length / hours <= 7), 48)
+        step = next((hours for hours in _TICK_HOURS if length / hours <= 7), 48)
         first, last = steps_between(self.start, self.end, step)
         ticks = []
         for number in range(first, last + 1):

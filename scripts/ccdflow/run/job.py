@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from operator import attrgetter
 
 from ccdflow import paths
@@ -154,7 +154,9 @@ class Group:
 
     def as_dict(self):
         """Return the group as a dict that JSON can hold."""
-        return asdict(self)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["steps"] = [step.as_dict() for step in self.steps]
+        return values
 
     @classmethod
     def from_dict(cls, values):

@@ -24,7 +24,7 @@ from ccdflow.files.text_files import checked_lines
 # round. Chosen: without a limit a reader could wait for as long as the watch goes on.
 _MOST_READINGS = 5
 # The two files of notes. The keys are those of their checksums in the file of late notes.
-_FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
+_FILE_BY_NAME = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 
 @dataclass
@@ -68,7 +68,7 @@ def read_late_notes(results):
         # There are no late notes, or another version wrote them in a form that is unknown here.
         return LateNotes(n_lost=-1 if has_late_notes(results) else 0)
     lines_by_name, n_lost = _lines_of_late_notes(file_lines)
-    for name, file in _FILES.items():
+    for name, file in _FILE_BY_NAME.items():
         if head["of"].get(name) != _checksum_of_notes(results, file):
             # This file was written anew since, and contains the late lines.
             lines_by_name[name] = []
@@ -140,7 +140,7 @@ def read_settled(results, read):
 
 def _stamps_of_notes(results):
     """Return size and times of the two files of notes, and of the late notes."""
-    names = (*_FILES.values(), paths.LATE_NOTES)
+    names = (*_FILE_BY_NAME.values(), paths.LATE_NOTES)
     return [atomic_write.stamp_of(Path(results) / name) for name in names]
 
 
@@ -159,7 +159,9 @@ def write_late_notes(results, late):
     """
     first_line = checked_lines.first_line_of(
         {
-            "of": {name: _checksum_of_notes(results, file) for name, file in _FILES.items()},
+            "of": {
+            name: _checksum_of_notes(results, file) for name, file in _FILE_BY_NAME.items()
+        },
             "heads": late.heads,
             "count": len(late.rows),
             "records": len(late.records),

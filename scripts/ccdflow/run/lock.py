@@ -162,10 +162,10 @@ def error_of_writing(results, error, *, consequence="no result was changed"):
     UserError
     """
     is_forbidden = error.errno in _FORBIDDEN_ERRORS
-    is_of_one_place = (is_forbidden or failures.is_of_occupied_path(error)) and error.filename
+    is_of_place = is_forbidden or failures.is_of_occupied_path(error)
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
-        file=str(error.filename if is_of_one_place else results),
+        file=str((is_of_place and error.filename) or results),
         remedy=f"{action_of(error)}; {consequence}",
     )
 

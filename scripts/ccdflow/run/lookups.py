@@ -87,7 +87,7 @@ class OutcomeKey(StrEnum):
     # Values on a group, its masters or measurements.
     HASH_OF_GROUP = "hash of group"
     SOURCES_ALIKE = "sources alike"
-    CHOICE_NUMBERS = "choice numbers"
+    CHOICE_IDS = "choice ids"
     MEASUREMENTS = "measurements"
     BASIS_OF_MEASUREMENTS = "basis of measurements"
     TEXT_OF_MEASUREMENTS = "text of measurements"

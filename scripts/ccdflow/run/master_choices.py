@@ -28,6 +28,34 @@ class Remark(NamedTuple):
     text: str
 
 
+# Keys of notes and of files of batches that differ from the names of the fields of `Use`, `Missing`
+# and `Step`: they are older than these names.
+_KEYS_OF_USE = {
+    "temperatures": "degrees",
+    "degrees_warmer": "warmer",
+    "bias_variance_left": "bias_left",
+    "ageing_variance": "ageing",
+}
+_KEYS_OF_MISSING = {
+    "temperature_in_words": "degrees",
+    "obstacles": "rest",
+    "n_frames": "frames",
+}
+_KEYS_OF_STEP = {"missing_master": "missing"}
+
+
+def _values_to_store(instance, keys):
+    """Return the values of a dataclass with slots by their stored keys."""
+    return {keys.get(name, name): getattr(instance, name) for name in instance.__slots__}
+
+
+def _fields_of_stored(values, keys):
+    """Return stored values by the names of their fields: the reverse of `_values_to_store`."""
+    values = dict(values)
+    stored = {name: key for name, key in keys.items() if key in values}
+    return {name: values.pop(key) for name, key in stored.items()} | values
+
+
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan makes hundreds of thousands.
 @dataclass(slots=True)
 class Use:
@@ -48,16 +76,16 @@ class Use:
     grade : {'A', 'B', 'C'}
     remarks : tuple of Remark
         Reasons for a grade below A.
-    degrees : tuple of (float or None)
+    temperatures : tuple of (float or None)
         A dark's set point and its sensor's temperature, degrees Celsius; None where unknown; () of
         other masters.
     cut : str
         The FITS section of a larger master that is applied; '' for all of it.
-    warmer : float
+    degrees_warmer : float
         Degrees Celsius by which a bias or flat is warmer than the frame; 0 within the tolerance.
-    bias_left : float
+    bias_variance_left : float
         The variance that is left of the bias in a dark and of the frame's own bias, electrons^2.
-    ageing : float
+    ageing_variance : float
         The part of ``variance`` that grows with the days and degrees between master and frame.
     is_measured : bool
         Whether the variance was measured on the master; else it is predicted from the number of
@@ -73,34 +101,35 @@ class Use:
     variance: float
     grade: str
     remarks: tuple[Remark, ...] = ()
-    degrees: tuple[float | None, ...] = ()
+    temperatures: tuple[float | None, ...] = ()
     cut: str = ""
-    warmer: float = 0.0
-    bias_left: float = 0.0
-    ageing: float = 0.0
+    degrees_warmer: float = 0.0
+    bias_variance_left: float = 0.0
+    ageing_variance: float = 0.0
     is_measured: bool = False
     is_scaled: bool = False
 
     def __hash__(self):
         # Four values suffice, and are quick: a plan hashes thousands of steps with five uses each.
-        return hash((self.product, self.scale, self.variance, self.bias_left))
+        return hash((self.product, self.scale, self.variance, self.bias_variance_left))
 
     # The methods that make a use give its values by place: a plan makes hundreds of thousands of
     # uses, and keywords and `dataclasses.replace` are slow.
     @classmethod
     def of_whole(
-        cls, *, product, lag, scale, variance, grade, remarks, degrees, warmer, ageing, is_scaled
-    ):
+        cls, *, product, lag, scale, variance, grade, remarks, temperatures, degrees_warmer,
+        ageing_variance, is_scaled,
+    ):  # fmt: skip
         """Return the use of a whole master with a predicted variance.
 
         Parameters
         ----------
         product : str
         lag : int or None
-        scale, variance, warmer, ageing : float
+        scale, variance, degrees_warmer, ageing_variance : float
         grade : {'A', 'B', 'C'}
         remarks : tuple of Remark
-        degrees : tuple of (float or None)
+        temperatures : tuple of (float or None)
         is_scaled : bool
             All as the attributes.
 
@@ -108,10 +137,10 @@ class Use:
         -------
         Use
         """
-        cut, bias_left, is_measured = "", 0.0, False
+        cut, bias_variance_left, is_measured = "", 0.0, False
         return cls(
-            product, lag, scale, variance, grade, remarks, degrees, cut, warmer, bias_left, ageing,
-            is_measured, is_scaled,
+            product, lag, scale, variance, grade, remarks, temperatures, cut, degrees_warmer,
+            bias_variance_left, ageing_variance, is_measured, is_scaled,
         )  # fmt: skip
 
     def rescale(self, scale, remarks):
@@ -131,16 +160,16 @@ class Use:
         variance_ratio = (scale / self.scale) ** 2
         return Use(
             self.product, self.lag, scale, self.variance * variance_ratio, self.grade, remarks,
-            self.degrees, self.cut, self.warmer, self.bias_left, self.ageing * variance_ratio,
-            self.is_measured, self.is_scaled,
+            self.temperatures, self.cut, self.degrees_warmer, self.bias_variance_left,
+            self.ageing_variance * variance_ratio, self.is_measured, self.is_scaled,
         )  # fmt: skip
 
-    def with_bias_left(self, bias_left):
+    def with_bias_variance_left(self, bias_variance_left):
         """Return the use of the same dark with another variance that is left of the biases.
 
         Parameters
         ----------
-        bias_left : float
+        bias_variance_left : float
             Electrons^2.
 
         Returns
@@ -149,8 +178,8 @@ class Use:
         """
         return Use(
             self.product, self.lag, self.scale, self.variance, self.grade, self.remarks,
-            self.degrees, self.cut, self.warmer, bias_left, self.ageing,
-            self.is_measured, self.is_scaled,
+            self.temperatures, self.cut, self.degrees_warmer, bias_variance_left,
+            self.ageing_variance, self.is_measured, self.is_scaled,
         )  # fmt: skip
 
     @property
@@ -163,11 +192,19 @@ class Use:
         """Whether an unknown temperature, of the master or of the frame, lowers the grade."""
         return any(remark.kind is RemarkKind.UNKNOWN_TEMPERATURE for remark in self.remarks)
 
+    def as_dict(self):
+        """Return the use as a dict that JSON can hold, with the stored keys."""
+        return _values_to_store(self, _KEYS_OF_USE)
+
     @classmethod
     def from_dict(cls, values):
-        """Return a use from its `dataclasses.asdict`, after JSON."""
-        remarks = tuple([Remark(RemarkKind(kind), text) for kind, text in values["remarks"]])
-        return cls(**{**values, "remarks": remarks, "degrees": tuple(values["degrees"])})
+        """Return the use that `as_dict` and JSON turned into plain values."""
+        values = _fields_of_stored(values, _KEYS_OF_USE)
+        values["remarks"] = tuple(
+            [Remark(RemarkKind(kind), text) for kind, text in values["remarks"]]
+        )
+        values["temperatures"] = tuple(values["temperatures"])
+        return cls(**values)
 
 
 class MissingCause(StrEnum):
@@ -199,18 +236,18 @@ class Missing:
         where it is unknown.
     light : str
         The filter of the flat that is wanted.
-    degrees : str
-        The temperature that is wanted, in words, if a dark has another temperature; else ''.
+    temperature_in_words : str
+        The temperature that is wanted if a dark has another temperature; else ''.
     setup : str
         The setup that is wanted, in words.
-    rest : str
+    obstacles : str
         The masters that exist, each with the obstacle to it, in words; or the names of masters that
         could not be made.
     is_of_other_temperature : bool
         Whether the frame cannot take a dark because of its temperature.
     product, night : str
         The master for which there are too few frames, and its night.
-    frames, minimum : int
+    n_frames, minimum : int
         The number of frames for that master, and the number that a master needs.
     """
 
@@ -218,28 +255,28 @@ class Missing:
     cause: MissingCause
     seconds: tuple[float | None, ...] = ()
     light: str = ""
-    degrees: str = ""
+    temperature_in_words: str = ""
     setup: str = ""
-    rest: str = ""
+    obstacles: str = ""
     is_of_other_temperature: bool = False
     product: str = ""
     night: str = ""
-    frames: int = 0
+    n_frames: int = 0
     minimum: int = 0
-
-    @property
-    def lacking(self):
-        """The number of frames that the master lacks: 0 where they belong to no master."""
-        return self.minimum - self.frames
 
     @property
     def is_of_unmade(self):
         """Whether groups of fitting frames exist, but none of their masters could be made."""
         return self.cause in _CAUSES_OF_UNMADE
 
+    def as_dict(self):
+        """Return the missing master as a dict that JSON can hold, with the stored keys."""
+        return _values_to_store(self, _KEYS_OF_MISSING)
+
     @classmethod
     def from_dict(cls, values):
-        """Return a missing master from its `dataclasses.asdict`, after JSON."""
+        """Return the missing master that `as_dict` and JSON turned into plain values."""
+        values = _fields_of_stored(values, _KEYS_OF_MISSING)
         cause, seconds = MissingCause(values["cause"]), tuple(values["seconds"])
         return cls(**{**values, "cause": cause, "seconds": seconds})
 
@@ -254,7 +291,7 @@ class Step:
     uses : tuple of Use
     is_needed : bool
         False where the step would change no pixel.
-    missing : Missing or None
+    missing_master : Missing or None
         The reason why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
         In the step of the bias: each dark that the frame may take, with the bias that is best
@@ -264,13 +301,23 @@ class Step:
     kind: str
     uses: tuple[Use, ...] = ()
     is_needed: bool = True
-    missing: Missing | None = None
+    missing_master: Missing | None = None
     pairs: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self):
+        """Return the step as a dict that JSON can hold, with the stored keys."""
+        values = _values_to_store(self, _KEYS_OF_STEP)
+        values["uses"] = [use.as_dict() for use in self.uses]
+        if self.missing_master is not None:
+            values["missing"] = self.missing_master.as_dict()
+        return values
 
     @classmethod
     def from_dict(cls, values):
-        """Return a step from its `dataclasses.asdict`, after JSON."""
-        uses = tuple(map(Use.from_dict, values["uses"]))
-        missing = values["missing"] and Missing.from_dict(values["missing"])
-        pairs = tuple(map(tuple, values.get("pairs", ())))
-        return cls(**{**values, "uses": uses, "missing": missing, "pairs": pairs})
+        """Return the step that `as_dict` and JSON turned into plain values."""
+        values = _fields_of_stored(values, _KEYS_OF_STEP)
+        if values["missing_master"]:
+            values["missing_master"] = Missing.from_dict(values["missing_master"])
+        values["uses"] = tuple(map(Use.from_dict, values["uses"]))
+        values["pairs"] = tuple(map(tuple, values.get("pairs", ())))
+        return cls(**values)

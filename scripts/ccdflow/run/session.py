@@ -97,7 +97,7 @@ class Session:
     @property
     def is_idle(self):
         """Whether a run that writes has found nothing to do."""
-        has_work = self.plan.jobs or self.plan.products_to_retire or self.busy_batches
+        has_work = bool(self.plan.jobs or self.plan.products_to_retire or self.busy_batches)
         return not (has_work or self.is_dry)
 
     def lines_on_nights(self):

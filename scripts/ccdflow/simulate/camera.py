@@ -12,6 +12,10 @@ SATURATION = 65535
 """The highest value of the converter, adu."""
 
 
+# Keys of truth.json that differ from the names of the fields: they are older than these names.
+_KEYS_OF_TRUTH = {"has_usable_biassec": "sound_header", "cosmic_ray_rate": "cosmic_rays"}
+
+
 @dataclass(frozen=True)
 class SimulatedCamera:
     """A simulated camera of one amplifier.
@@ -59,7 +63,7 @@ class SimulatedCamera:
         second.
     glow_scale : float
         Distance over which the glow falls to 1/e, as a fraction of nx.
-    cosmic_rays : float
+    cosmic_ray_rate : float
         Cosmic rays per pixel and second.
     """
 
@@ -83,7 +87,7 @@ class SimulatedCamera:
     glow: float = 10.0
     glow_scale: float = 0.04
     # A rate of 1.5 a minute and cm^2 at sea level, on pixels of 15 micrometres.
-    cosmic_rays: float = 5.6e-8
+    cosmic_ray_rate: float = 5.6e-8
 
     def __post_init__(self):
         if self.overscan_side not in ("right", "left"):
@@ -188,10 +192,7 @@ class SimulatedCamera:
         -------
         dict of str to object
         """
-        return {
-            "sound_header" if name == "has_usable_biassec" else name: value
-            for name, value in asdict(self).items()
-        }
+        return {_KEYS_OF_TRUTH.get(name, name): value for name, value in asdict(self).items()}
 
     @property
     def biassec(self):

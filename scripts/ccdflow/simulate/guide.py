@@ -99,7 +99,7 @@ def realise(camera, frame, *, seed):
         camera.leak_ratio ** np.arange(camera.n_leaked)
     )
     cosmics = draw_cosmics(
-        generator(*frame_seed, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
+        generator(*frame_seed, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_ray_rate
     )
     return Realisation(
         seed=frame_seed,
@@ -250,7 +250,7 @@ def _add_star(image, y, x, electrons, *, sigma):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx), float64
+    image : numpy.ndarray of shape (ny, nx), float32
         Electrons; changed in place.
     y, x : float
         The centre, pixels from 0.

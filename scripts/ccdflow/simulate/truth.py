@@ -196,7 +196,7 @@ def _camera_truth(camera):
         "level": camera.level,
         "gradient": camera.gradient,
         "dark_current": camera.dark_current,
-        "cosmic_rays": camera.cosmic_rays,
+        "cosmic_rays": camera.cosmic_ray_rate,
     }
 
 

@@ -93,7 +93,7 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
     sets = flats(rng, levels, well=40_000, count=2, rays=0, drift=0.001)
     times = [seconds for level in levels for seconds in [level / 1000] * 2]
     transfer = measure_transfer([(times, np.concatenate(sets))], 4.0)
-    assert (transfer.frames, transfer.full_well) == (6, pytest.approx(40_000, rel=1e-3))
+    assert (transfer.n_frames, transfer.full_well) == (6, pytest.approx(40_000, rel=1e-3))
     assert transfer.gain == pytest.approx(1.5, abs=4 * transfer.gain_error)
     assert abs(transfer.departure) < 4 * transfer.departure_error
     assert transfer.departure_error == pytest.approx(0.00376, rel=0.1)
@@ -107,10 +107,10 @@ def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
     assert 0.5 < np.mean(sets[-1] == 40_000) < 0.9
     times = [seconds for level in levels for seconds in [level / 1000] * 2]
     transfer = measure_transfer([(times, np.concatenate(sets))], 0.0)
-    assert (transfer.frames, transfer.full_well) == (6, 40_000)
+    assert (transfer.n_frames, transfer.full_well) == (6, 40_000)
     assert transfer.gain == pytest.approx(1.5, abs=4 * transfer.gain_error)
     without_full = measure_transfer([(times[:6], np.concatenate(sets[:3]))], 0.0)
-    assert (without_full.frames, without_full.full_well) == (
+    assert (without_full.n_frames, without_full.full_well) == (
         6,
         pytest.approx(math.nan, nan_ok=True),
     )

@@ -110,7 +110,7 @@ def test_the_lit_part_of_a_flat_tells_the_gain_beside_a_slit(lit):
     ]
     gain, error = combine_gains(gains)
     assert gain == pytest.approx(1.7, abs=3 * error)
-    assert all(each.pixels > 0.999 * np.prod(SHAPE) for each in gains)
+    assert all(each.n_pixels > 0.999 * np.prod(SHAPE) for each in gains)
 
 
 def test_the_dark_rows_of_a_slit_do_not_count_to_the_gain():
@@ -139,14 +139,14 @@ def test_the_stars_of_a_twilight_do_not_count_to_the_gain(fwhm, beta):
                 add_star(light, y, x, flux, fwhm=fwhm, beta=beta)
             frames.append(np.rint(rng.poisson(light) / 1.2 + rng.normal(0, 4.0, light.shape)))
         measured = measure_gain(np.array(frames, np.float32), 4.0)
-        assert 0.5 < measured.pixels / light.size < 0.95
+        assert 0.5 < measured.n_pixels / light.size < 0.95
         ratios.append(measured.gain / 1.2)
     assert np.mean(ratios) == pytest.approx(1, abs=0.01)
 
 
 def test_flats_without_stars_lose_no_pixel():
     frames = flats(np.random.default_rng(7))
-    assert measure_gain(frames, 6.0 / 1.7).pixels > 0.998 * np.prod(SHAPE)
+    assert measure_gain(frames, 6.0 / 1.7).n_pixels > 0.998 * np.prod(SHAPE)
 
 
 LEVELS = (60_000, 45_000, 32_000, 15_000, 8_000, 3_800, 2_000, 900)
@@ -160,7 +160,7 @@ def test_flats_of_a_fading_twilight_tell_the_gain():
         frames = flats(rng, gain=1.2, read_noise=5.0, electrons=LEVELS).astype(np.float32)
         transfer = measure_transfer([([4.0] * len(LEVELS), frames)], 5.0 / 1.2)
         # The faintest has no like.
-        assert transfer.frames == len(LEVELS) - 1
+        assert transfer.n_frames == len(LEVELS) - 1
         assert 0.006 < transfer.gain_error < 0.0075
         pulls.append((transfer.gain - 1.2) / transfer.gain_error)
     assert abs(np.mean(pulls)) < 0.6
@@ -201,13 +201,13 @@ def test_a_flat_without_a_pixel_is_as_none(masked, compared):
     assert measured == measure_transfer([([times[each] for each in kept], frames[kept])], 3.0)
     assert measured.level == pytest.approx(9000, rel=1e-3)
     assert measured.gain == pytest.approx(2.0, abs=4 * measured.gain_error)
-    assert measured.frames == compared
+    assert measured.n_frames == compared
 
 
 def test_flats_of_which_no_pixel_is_good_tell_nothing_and_hide_nothing():
     times, frames = night(masked=range(len(LAMP_LEVELS)))
     nothing = measure_transfer([(times, frames)], 3.0)
-    assert (nothing.frames, np.isnan(nothing.level), np.isnan(nothing.gain)) == (0, True, True)
+    assert (nothing.n_frames, np.isnan(nothing.level), np.isnan(nothing.gain)) == (0, True, True)
     assert repr(measure_transfer([([], frames[:0])], 3.0)) == repr(nothing)
     both = measure_transfer([(times, frames), night()], 3.0)
     assert repr(both) == repr(measure_transfer([night()], 3.0))
@@ -235,7 +235,7 @@ def test_pixels_beside_whole_blocks_alone_give_no_gain():
     flats_of_edge = night()[1][:2, :40, :40].copy()
     flats_of_edge[:, :32, :32] = np.nan
     measured = measure_gain(flats_of_edge, 3.0)
-    assert (np.isnan(measured.gain), measured.pixels) == (True, 0)
+    assert (np.isnan(measured.gain), measured.n_pixels) == (True, 0)
     assert measured.level == pytest.approx(9000, rel=1e-3)
 
 
@@ -244,7 +244,7 @@ def test_masked_pixels_take_no_part():
     clean = measure_gain(frames, 3.5)
     frames[2, :40, :40] = np.nan
     measured = measure_gain(frames, 3.5)
-    assert measured.pixels < clean.pixels - 1500
+    assert measured.n_pixels < clean.n_pixels - 1500
     assert measured.gain == pytest.approx(clean.gain, rel=0.02)
 
 
@@ -291,7 +291,7 @@ def test_faint_flats_tell_the_gain_as_well_as_their_photons_can(level):
         rng = np.random.default_rng(seed)
         frames = rng.poisson(1.7 * level, (4, 160, 256)) / 1.7
         measured = measure_gain(frames + rng.normal(0, 4.0, frames.shape), 4.0)
-        assert measured.pixels > 0.99 * frames[0].size
+        assert measured.n_pixels > 0.99 * frames[0].size
         pulls.append((measured.gain - 1.7) / measured.error)
     assert abs(np.mean(pulls)) < 0.5
     assert np.std(pulls) == pytest.approx(1, abs=0.25)
@@ -305,12 +305,16 @@ def test_an_amplifier_without_light_has_no_gain_and_stops_nothing():
     assert (np.median(frames, axis=(1, 2)) > 0).all()
     assert (frames.mean(axis=(1, 2)) < 0).all()
     measured = measure_gain(frames, 4.0)
-    assert (np.isnan(measured.gain), measured.pixels) == (True, 0)
+    assert (np.isnan(measured.gain), measured.n_pixels) == (True, 0)
     transfer = measure_transfer([([2.0] * 3, frames.astype(np.float32))], 4.0)
-    assert (np.isnan(transfer.gain), transfer.frames) == (True, 0)
+    assert (np.isnan(transfer.gain), transfer.n_frames) == (True, 0)
     lit = measure_transfer([([2.0] * 3, frames.astype(np.float32)), night()], 3.0)
     alone = measure_transfer([night()], 3.0)
-    assert (lit.gain, lit.gain_error, lit.frames) == (alone.gain, alone.gain_error, alone.frames)
+    assert (lit.gain, lit.gain_error, lit.n_frames) == (
+        alone.gain,
+        alone.gain_error,
+        alone.n_frames,
+    )
 
 
 def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():

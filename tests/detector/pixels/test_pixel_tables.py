@@ -105,7 +105,7 @@ def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
             np.testing.assert_array_equal(one.bits["flat"], truth.masks["flat"].ravel()[bad])
             np.testing.assert_array_equal(one.weak.index, truth.weak.index)
             np.testing.assert_array_equal(one.weak.sigma, truth.weak.sigma)
-            assert one.weak.noise_share == truth.weak.noise_share
+            assert one.weak.noise_fraction == truth.weak.noise_fraction
 
 
 DAMAGES = {

@@ -118,13 +118,13 @@ def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
     seen = [measure_night(rng, truth, night) for night in range(6)]
-    assert seen[0].weak.noise_share == pytest.approx(0.5, abs=0.03)
+    assert seen[0].weak.noise_fraction == pytest.approx(0.5, abs=0.03)
     is_low = dead_pixels(seen)
     assert is_low[low].mean() > 0.95
     is_low[low] = False
     assert is_low.sum() <= 4
     # Taken for noise of each night, it makes good pixels bad.
-    naive = dead_pixels([replace(one, weak=replace(one.weak, noise_share=1.0)) for one in seen])
+    naive = dead_pixels([replace(one, weak=replace(one.weak, noise_fraction=1.0)) for one in seen])
     naive[low] = False
     assert naive.sum() > 20
 
@@ -245,8 +245,8 @@ def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
         assert np.array_equal(seen.mask, expected.mask)
         assert np.array_equal(seen.weak.index, expected.weak.index)
         assert np.array_equal(seen.weak.sigma, expected.weak.sigma)
-        assert (seen.weak.noise_share, seen.low_fraction) == (
-            expected.weak.noise_share,
+        assert (seen.weak.noise_fraction, seen.low_fraction) == (
+            expected.weak.noise_fraction,
             expected.low_fraction,
         )
     assert np.count_nonzero(first.mask) > 200

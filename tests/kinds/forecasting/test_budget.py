@@ -97,7 +97,7 @@ def test_the_parts_of_the_guides_frame():
 
 
 def test_ageing_is_in_the_budget():
-    dark = Applied(3, exptime=300.0, ageing=5.0)
+    dark = Applied(3, exptime=300.0, ageing_variance=5.0)
     old = replace(LFC, masters={**LFC.masters, "dark": dark})
     assert budget_of(old).total == pytest.approx(budget_of(LFC).total + 5.0)
 
@@ -112,7 +112,7 @@ def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
 
 
 def test_a_master_of_another_night_is_not_joined_but_replaced():
-    old = Applied(3, exptime=300.0, ageing=30.0, takes_further_frames=False)
+    old = Applied(3, exptime=300.0, ageing_variance=30.0, takes_further_frames=False)
     exposure = replace(LFC, masters={**LFC.masters, "dark": old})
     first = frames_wished(exposure)[0]
     assert (first.kind, first.n_frames, first.joins_frames) == ("dark", 12, False)

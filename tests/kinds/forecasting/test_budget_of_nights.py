@@ -31,7 +31,7 @@ def detector_of(gain, read_noise):
 
 def noises_of(done):
     """Return the blocks of a night, and {calibrated frame: its noise in the budget}."""
-    blocks = night_forecast.blocks_of(done.context, NIGHT)
+    blocks = night_forecast.forecasts_of_setups(done.context, NIGHT)
     noises = {
         product: noise for block in blocks for noise in block.noises for product in noise.products
     }

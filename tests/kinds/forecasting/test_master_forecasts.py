@@ -49,7 +49,7 @@ def look(raw, results, **config):
 def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
     masters_by_frame = {}
-    for block in night_forecast.blocks_of(context, night):
+    for block in night_forecast.forecasts_of_setups(context, night):
         for line in block.masters:
             use = line.use
             choice = (
@@ -196,7 +196,7 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
     """Within 3 % on simulated frames; two amplifiers of unlike noise are budgeted together."""
     chain = take(tmp_path, biases=12, darks=((60.0, 6), (20.0, 6)))
     done = run(tmp_path, chain)
-    blocks = night_forecast.blocks_of(done.context, "2024-03-01")
+    blocks = night_forecast.forecasts_of_setups(done.context, "2024-03-01")
     products = [p for block in blocks for noise in block.noises[:1] for p in noise.products]
     assert {"calibrated/science_g1.fits", "calibrated/science_g2.fits"} <= set(products)
     for block in blocks:

@@ -36,7 +36,7 @@ def archive(tmp_path):
 
 def plan_lines(archive, night, **options):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = night_forecast.blocks_of(archive.plan(**options), night, foretells=True)
+    blocks = night_forecast.forecasts_of_setups(archive.plan(**options), night, foretells=True)
     return [
         " ".join(line.split()) for block in blocks for line in forecast_sentences.paragraph(block)
     ]
@@ -147,7 +147,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     archive.calibrations("2020-03-09")
     archive.take("dark", NIGHT, 2, exptime=300.0)
     archive.take("science", NIGHT, exptime=300.0)
-    (block,) = night_forecast.blocks_of(archive.plan(), NIGHT, foretells=True)
+    (block,) = night_forecast.forecasts_of_setups(archive.plan(), NIGHT, foretells=True)
     first, second = forecast_sentences.wish_lines(block)[:2]
     # No current, 1462 days of 1e-6 (e-/s)^2; the bias cancels in the dark.
     read, share = block.noises[0].frame.read_variance, block.noises[0].frame.level_share
@@ -162,7 +162,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     )
     archive.take("dark", NIGHT, exptime=300.0)
     context = archive.plan()
-    (block,) = night_forecast.blocks_of(context, NIGHT, foretells=True)
+    (block,) = night_forecast.forecasts_of_setups(context, NIGHT, foretells=True)
     assert block.noises[0].budget.variance_without_light == pytest.approx(then[3])
 
 
@@ -200,7 +200,7 @@ def test_flats_and_biases_that_complete_a_group_go_before_other_wishes(archive):
     wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ").removeprefix("to gain most: ")
     assert wishes.startswith("1 more bias makes a combined bias of the 2 that there are (-")
     context = archive.plan()
-    (block,) = night_forecast.blocks_of(context, NIGHT, foretells=True)
+    (block,) = night_forecast.forecasts_of_setups(context, NIGHT, foretells=True)
     (noise,) = block.noises
     lit = replace(noise.frame, sky=50_000.0)
     wish = next(wish for wish in wishes_of(lit) if wish.kind == "flat")
@@ -212,13 +212,13 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     full = (("camera", "cami"), ("size", "64x64"), ("binning", "2x2"))
     masters = MasterChoice([master("bias", NIGHT, setup=other), master("bias", NIGHT, setup=full)])
     wanted = frame(setup=own)
-    missing = missing_words(masters.choose("bias", wanted).missing)
+    missing = missing_words(masters.choose("bias", wanted).missing_master)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
     assert [m.observation.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [
         full
     ]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
-    missing = missing_words(alone.choose("bias", wanted).missing)
+    missing = missing_words(alone.choose("bias", wanted).missing_master)
     assert missing == "no bias of cami 32x32: there is none of this camera"
 
 
@@ -243,7 +243,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
     archive.take("dark", NIGHT_AFTER, 20, exptime=300.0)
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()
-    (block,) = night_forecast.blocks_of(context, NIGHT)
+    (block,) = night_forecast.forecasts_of_setups(context, NIGHT)
     assert [line.rival for line in block.masters] == [None, None, None]
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in table_lines(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
@@ -413,7 +413,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     archive.take("dark", NIGHT_BEFORE, 8, exptime=300.0)
     archive.take("bias", NIGHT, 12)
     archive.take("science", NIGHT, exptime=300.0)
-    (block,) = night_forecast.blocks_of(archive.plan(), NIGHT)
+    (block,) = night_forecast.forecasts_of_setups(archive.plan(), NIGHT)
     (line,) = (line for line in block.masters if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "not the bias that the dark had subtracted"

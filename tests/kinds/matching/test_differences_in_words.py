@@ -30,7 +30,7 @@ def archive(tmp_path):
 
 def plan_lines(archive, night):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = night_forecast.blocks_of(archive.plan(), night, foretells=True)
+    blocks = night_forecast.forecasts_of_setups(archive.plan(), night, foretells=True)
     return [
         " ".join(line.split()) for block in blocks for line in forecast_sentences.paragraph(block)
     ]
@@ -75,14 +75,14 @@ def test_another_gain_is_not_named_as_another_layout_as_well(archive):
 
 
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
-    missing = Missing("flat", MissingCause.TOO_FAINT, rest="flat.fits: none is bright enough")
+    missing = Missing("flat", MissingCause.TOO_FAINT, obstacles="flat.fits: none is bright enough")
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
     line = planned_masters.PlannedMaster(
         "flat", (group,), Answer(Step("flat"), missing_master=missing)
     )
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed_kinds=("flat",))
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, is_sky_measured=True)
-    block = night_forecast.Block(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
+    block = night_forecast.SetupForecast(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
     assert noise.wishes == [
         Wish(
             "flat",
@@ -124,7 +124,8 @@ def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     choice = masters.night_choice_of("dark", frame(night=NIGHT))
     warm, cold = (
-        missing_words(choice.choose(None, degrees, None).missing) for degrees in (-10.0, -20.0)
+        missing_words(choice.choose(None, degrees, None).missing_master)
+        for degrees in (-10.0, -20.0)
     )
     assert "of another temperature and an exposure is unknown" in warm
     assert "of another temperature" not in cold
@@ -323,7 +324,7 @@ def test_each_hard_key_is_named_with_another_value_and_with_none(name, of_master
     for kind in ("bias", "dark", "flat"):
         masters = MasterChoice([master(kind, NIGHT, setup=of_master)])
         step = masters.choose(kind, frame(night=NIGHT, setup=of_frame))
-        missing = missing_words(step.missing)
+        missing = missing_words(step.missing_master)
         assert missing.endswith(f"({3}, {NIGHT}) {words}"), missing
         assert "absent" not in missing
         assert "  " not in missing
@@ -348,7 +349,7 @@ def test_a_frame_whose_header_lacks_a_card_has_a_sentence():
     ]
     flats = MasterChoice([master("flat", NIGHT, setup=setups[0])])
     step = flats.choose("flat", frame(night=NIGHT, setup=setups[1]))
-    assert missing_words(step.missing) == (
+    assert missing_words(step.missing_master) == (
         "no flat in g' of cam without DETSERNO in the header: nearest g'"
         f" (3, {NIGHT}) with DETSERNO 111 instead of none in the header"
     )

@@ -143,7 +143,7 @@ def test_biases_and_flats_of_another_set_point_serve_with_a_remark(archive):
     context = archive.plan()
     bias, dark, flat = context.groups[f"calibrated/{file}"].steps
     for step in (bias, flat):
-        assert (step.uses[0].warmer, step.uses[0].grade) == (10.0, "B")
+        assert (step.uses[0].degrees_warmer, step.uses[0].grade) == (10.0, "B")
         assert step.uses[0].remark_texts == ["10 C warmer"]
     assert dark.uses == ()
     # 5 frames of 6 e-, and a tenth of an electron for each degree.
@@ -280,7 +280,7 @@ def test_temperatures_with_their_unit(archive):
     archive.take("dark", NIGHT, 9, exptime=300.0, CCD_TEMP="263.15 K")
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP="253.15 K")
     dark = archive.plan().groups[f"calibrated/{file}"].steps[1]
-    assert [use.degrees for use in dark.uses] == [(None, -20.0)]
+    assert [use.temperatures for use in dark.uses] == [(None, -20.0)]
 
 
 # -- archives that try to make the rule choose wrongly: the answers were written down beforehand ---

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -166,7 +166,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 def test_a_short_exposure_needs_no_dark():
     cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
     choice = MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
-    assert (choice.is_needed, choice.uses, choice.missing) == (False, (), None)
+    assert (choice.is_needed, choice.uses, choice.missing_master) == (False, (), None)
     assert Answer(choice).grade == "A"
     assert MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).is_needed
 
@@ -175,7 +175,7 @@ def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
     """By name the one of 10 s would be the first."""
     binned = (("camera", "lfc"), ("binning", "2x2"))
     darks = [master(DARK, NIGHT, exptime=seconds, setup=binned) for seconds in (10.0, 60.0, 5000.0)]
-    missing = missing_words(MasterChoice(darks).choose(DARK, frame()).missing)
+    missing = missing_words(MasterChoice(darks).choose(DARK, frame()).missing_master)
     assert "no dark for 300 s of lfc 1x1 g1.1: nearest 60 s " in missing
 
 
@@ -186,25 +186,25 @@ def test_refusals_name_the_criterion_and_the_existing_masters():
         master(FLAT, NIGHT, filter="r'", setup=(("camera", "lfc"), ("binning", "2x2"))),
     ]
     choice = MasterChoice(flats).choose(FLAT, frame(filter="r'"))
-    assert missing_words(choice.missing) == (
+    assert missing_words(choice.missing_master) == (
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, unknown gain instead of g1.1"
     )
     assert (choice.is_needed, choice.uses) == (True, ())
-    assert Answer(choice, missing_master=choice.missing).grade == "C"
+    assert Answer(choice, missing_master=choice.missing_master).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
-    assert missing_words(MasterChoice([dark]).choose(DARK, frame()).missing) == (
+    assert missing_words(MasterChoice([dark]).choose(DARK, frame()).missing_master) == (
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
         " allowed: scaled up 2.5 times at most, and a temperature within 0.5 C"
     )
     unscaled = MasterChoice([dark], Rules(scale_up=1)).choose(DARK, frame())
-    unscaled = missing_words(unscaled.missing)
+    unscaled = missing_words(unscaled.missing_master)
     assert "too short; allowed: not scaled up, and a temperature within 0.5 C" in unscaled
     # By three digits 150.3 s are 150 s, for which the dark of 60 s is not too short.
     short = MasterChoice([master(DARK, NIGHT, exptime=60.0)])
-    missing = missing_words(short.choose(DARK, frame(exptime=150.3)).missing)
+    missing = missing_words(short.choose(DARK, frame(exptime=150.3)).missing_master)
     assert "60 s (3, 2016-01-16), too short; allowed" in missing
-    missing = missing_words(MasterChoice([]).choose(BIAS, frame()).missing)
+    missing = missing_words(MasterChoice([]).choose(BIAS, frame()).missing_master)
     assert missing == "no bias of lfc 1x1 g1.1: there is none at all"
 
 
@@ -362,7 +362,7 @@ def test_random_archives_have_the_choice_of_the_plain_rule(seed):
             assert products == rank_by_documented_rule(kind, masters, asked, noise, rules)
             setups = {each.product: each.observation.setup for each in masters}
             assert all(setups[product] == asked.setup for product in products)
-            assert bool(choice.missing) == (not products)
+            assert bool(choice.missing_master) == (not products)
     assert 0 < needless < 500
 
 
@@ -539,9 +539,9 @@ def test_another_wording_of_a_remark_changes_no_choice(monkeypatch):
 
 def test_a_missing_master_is_the_same_after_its_notes():
     step = MasterChoice([master(DARK, NIGHT, exptime=60.0)]).choose(DARK, frame())
-    noted = json.loads(json.dumps(asdict(step)))
+    noted = json.loads(json.dumps(step.as_dict()))
     assert Step.from_dict(noted) == step
-    assert missing_words(Step.from_dict(noted).missing) == missing_words(step.missing)
+    assert missing_words(Step.from_dict(noted).missing_master) == missing_words(step.missing_master)
     taken = MasterChoice([master(DARK, date_after(-2), exptime=400.0)]).choose(DARK, frame())
-    assert Step.from_dict(json.loads(json.dumps(asdict(taken)))) == taken
+    assert Step.from_dict(json.loads(json.dumps(taken.as_dict()))) == taken
     assert taken.uses[0].is_scaled

@@ -180,8 +180,8 @@ def test_biases_that_are_compared_once_pair_as_those_of_each_exposure_alone():
                 least = min(
                     variance_of_biases(one, each, of_dark, ageing) for one in competing.values()
                 )
-                assert each.bias_left == least
-                lefts.add(each.bias_left)
+                assert each.bias_variance_left == least
+                lefts.add(each.bias_variance_left)
             orders.add((seconds, tuple(each.product for each in taken.uses)))
     # The draws have darks in several orders, and thousands of variances.
     assert len({order for _, order in orders}) >= 3
@@ -232,7 +232,7 @@ def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path
     stated = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
     assert stated == pytest.approx(variance, rel=0.1)
     assert (header["MBNOISE"] > 0) == same_night
-    (block,) = night_forecast.blocks_of(done.context, "2024-03-10")
+    (block,) = night_forecast.forecasts_of_setups(done.context, "2024-03-10")
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
     outcome = verdicts.verify(

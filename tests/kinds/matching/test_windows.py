@@ -310,7 +310,7 @@ def test_a_frame_that_is_no_window_of_the_masters_takes_none(raw_of_whole_chip, 
     assert {step.kind for step in group.steps} == {"bias", "dark", "flat"}
     for step in group.steps:
         assert step.uses == (), step.kind
-        assert step.missing
+        assert step.missing_master
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def transpose_frame(upright):
 def combined_panels(**changes):
     rng = np.random.default_rng(5)
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
-    values = {"name": "bias.fits", "image": image, "members": 6, "noises": (2.0,)}
+    values = {"name": "bias.fits", "image": image, "n_members": 6, "noises": (2.0,)}
     values["predicted"] = (1.9,)
     return CombinedBiasValues(**(values | changes))
 

@@ -152,6 +152,6 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         assert left == [product for product in jobs if product in left]
         on_cluster = {job.product for job in listed.remaining_jobs(KINDS, makes_all=False)}
         assert on_cluster <= {product for product in left if jobs[product].kind in written}
-        assert listed.is_made(dead) == (made == len(dead.products))
+        assert listed.is_batch_done(dead) == (made == len(dead.products))
         saved += len(want)
     assert saved > 200

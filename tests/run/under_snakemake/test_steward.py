@@ -550,7 +550,7 @@ def test_a_job_of_the_main_process_waits_for_an_earlier_job_on_the_same_product(
 
     monkeypatch.setattr(claims.time, "sleep", end_earlier)
     monkeypatch.setattr(type(CHAIN), "make", lambda self, *args, **options: make(*args, **options))
-    monkeypatch.setattr(run.jobs, "late_record", lambda job, seconds: "")
+    monkeypatch.setattr(run.jobs, "await_records_needed", lambda job, seconds: "")
     if way == "rule":
         run.make(product, job.kind)
     else:

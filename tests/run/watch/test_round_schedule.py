@@ -108,10 +108,10 @@ def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, cloc
 @pytest.mark.parametrize(("took", "rest"), [(0.5, 10.0), (4.0, 20.0)])
 def test_products_that_can_be_repaired_are_tried_again_after_a_rest(schedule, clock, took, rest):
     """Five times the round, and ten seconds at least: an archive's round takes a minute."""
-    take_whole(schedule, clock, took, may_be_repaired=True)
+    take_whole(schedule, clock, took, has_failed_products=True)
     assert seconds_until(clock, schedule.is_whole_due) == rest
     # A frame that is still being written does not wait for that.
-    take_whole(schedule, clock, 60.0, is_open=True, may_be_repaired=True)
+    take_whole(schedule, clock, 60.0, is_open=True, has_failed_products=True)
     assert seconds_until(clock, schedule.is_whole_due) == 10.0
 
 
@@ -119,12 +119,12 @@ def test_products_that_failed_are_tried_again_ever_more_rarely(schedule, clock):
     """The next frame was waited for, and at the end of a night the next run."""
     pauses = []
     for _ in range(9):
-        take_whole(schedule, clock, 1.0, may_be_repaired=True)
+        take_whole(schedule, clock, 1.0, has_failed_products=True)
         pauses.append(seconds_until(clock, schedule.is_whole_due))
     assert pauses == [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0, 600.0]
     take_whole(schedule, clock, 1.0)
     assert not schedule.has_whole_round
-    take_whole(schedule, clock, 1.0, may_be_repaired=True)
+    take_whole(schedule, clock, 1.0, has_failed_products=True)
     assert seconds_until(clock, schedule.is_whole_due) == 10.0
 
 

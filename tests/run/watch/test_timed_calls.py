@@ -112,7 +112,7 @@ def test_a_look_that_one_question_holds_is_held(gate):
 
 
 def test_where_the_system_counts_nothing_all_the_time_counts(monkeypatch, gate):
-    monkeypatch.setattr(timed_calls, "_STATUS", os.devnull + "/{}")
+    monkeypatch.setattr(timed_calls, "_STATUS_FILE", os.devnull + "/{}")
     patience = Patience(LIMIT_SECONDS)
     with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: compute(gate))

@@ -155,7 +155,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert len(watched_night.output.lines) == count
     assert watched_night.watch.pace.nights_owed == {"2024-03-01"}
     assert 0.0 < watched_night.watch.pace.seconds_to_wait(1.0) <= 0.5
-    assert not watched_night.watch.pace.is_due()
+    assert not watched_night.watch.pace.is_page_due()
     clock.now += 0.5
     assert watched_night.watch.pace.seconds_to_wait(1.0) == 0.0
     quiet = watched_night.watch.do_round({})
@@ -328,7 +328,7 @@ def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night
         rounds = [watched_night.watch.whole_round() for _ in range(3)]
     assert products(watched_night.results)[frame] == before
     for done in rounds:
-        assert (done.n_failed, done.may_be_repaired, done.problem) == (1, True, "")
+        assert (done.n_failed, done.has_failed_products, done.problem) == (1, True, "")
         statuses = {record.product: record.status for record in done.records}
         assert statuses[frame] == job_records.WAITING
     assert watched_night.watch.schedule.has_whole_round
@@ -338,7 +338,7 @@ def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night
     # No line says of the frame that it is not calibrated, or was made again.
     assert not [line for line in lines if line.startswith("science_g1.fits")]
     repaired = watched_night.watch.whole_round()
-    assert (repaired.n_failed, repaired.may_be_repaired) == (0, False)
+    assert (repaired.n_failed, repaired.has_failed_products) == (0, False)
     assert products(watched_night.results)[frame] != before
     assert watched_night.is_as_from_scratch()
 
@@ -451,10 +451,10 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(w
     assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
     generic = kept["new.fits"].geometry
     watched_night.watch.whole_round()
-    assert not watched_night.watch.is_due()
+    assert not watched_night.watch.needs_whole_round()
     text = watched_night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
     (Path(watched_night.values["cameras"]) / "newcam.yaml").write_text(text)
-    assert watched_night.watch.is_due()
+    assert watched_night.watch.needs_whole_round()
     done = watched_night.watch.whole_round()
     assert "reduced/new.fits" in {record.product for record in done.records}
     kept = watched_night.watch._warm_state.context.store.rows
@@ -519,15 +519,15 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(watched_night):
     watched_night.arrive(*LATE)
     watched_night.watch.looks.request_look()
     (watched_night.raw / LATE[0]).unlink()
-    watched_night.watch.looks.look()
-    assert watched_night.watch.is_due()
+    watched_night.watch.looks.look_through()
+    assert watched_night.watch.needs_whole_round()
     watched_night.watch.do_round({})
     table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
         "file"
     )
     assert table.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
-    assert not watched_night.watch.is_due()
+    assert not watched_night.watch.needs_whole_round()
 
 
 def test_two_files_of_one_product_are_left_to_a_whole_round(watched_night):
@@ -688,7 +688,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     assert products(watched_night.results) == before
     # The whole round that follows at once forgets it.
     assert watched_night.watch.whole_round().n_arriving == 0
-    assert not watched_night.watch.is_due()
+    assert not watched_night.watch.needs_whole_round()
     # Beside a frame that stays.
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.camera.binning import binning_of_hdu
-from ccdflow.camera.gains import card_number
+from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
@@ -252,7 +252,9 @@ class HduReader:
             own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
             specs = own_specs + getattr(self.cards, field)
             largest = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
-            figures[field] = card_number(self.headers, specs, self.index, largest=largest)
+            figures[field] = positive_electrons_of_cards(
+                self.headers, specs, self.index, largest=largest
+            )
         return figures
 
     def contradiction(self, problem, keyword, value, allowed=None):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ccdflow.camera.amplifiers.hdureader import section_text
 from ccdflow.camera.amplifiers.stated_sections import check_strips
-from ccdflow.camera.gains import card_number
+from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Draft, detector_sections
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
@@ -219,7 +219,11 @@ def _figure_of_profile(entry, headers, index, usual_cards, largest):
     if isinstance(entry, CardSpec):
         # A gain of 0 counts as no gain, in the usual cards as well.
         return as_electrons(value_of_card(headers, entry, (index, 0)), most=largest) or None
-    return card_number(headers, usual_cards, index, largest=largest) if entry is None else entry
+    return (
+        positive_electrons_of_cards(headers, usual_cards, index, largest=largest)
+        if entry is None
+        else entry
+    )
 
 
 def _detector_sections(header):

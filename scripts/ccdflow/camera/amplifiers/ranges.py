@@ -11,7 +11,7 @@ from ccdflow.files.values import as_number
 # Matches the card with the first effective pixel of amplifier n along x, S_EFMNn1. In the names of
 # such cards EF is the effective area and OS the overscan, MN the first pixel and MX the last.
 _FIRST_PIXEL_CARD = re.compile(r"S_EFMN(\d)1")
-_EFFECTIVE, _OVERSCAN = "EF", "OS"
+_EFFECTIVE_TYPE, _OVERSCAN_TYPE = "EF", "OS"
 
 
 def drafts_from_ranges(reader):
@@ -36,7 +36,8 @@ def drafts_from_ranges(reader):
     drafts = []
     for name in names:
         data, strip = (
-            _stated_region(reader, section_type, name) for section_type in (_EFFECTIVE, _OVERSCAN)
+            _stated_region(reader, section_type, name)
+            for section_type in (_EFFECTIVE_TYPE, _OVERSCAN_TYPE)
         )
         gain = as_number(reader.value(f"S_GAIN{name}"))
         figures = reader.figures()
@@ -57,7 +58,7 @@ def _stated_region(reader, section_type, name):
     """Return the region of one amplifier; None for an overscan of no pixels."""
     cards = [f"S_{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
-    if section_type == _OVERSCAN and not all((y0, y1, x0, x1)):
+    if section_type == _OVERSCAN_TYPE and not all((y0, y1, x0, x1)):
         return None
     region = Region(y0 - 1, y1, x0 - 1, x1)
     text = f"{x0} to {x1}, {y0} to {y1}"

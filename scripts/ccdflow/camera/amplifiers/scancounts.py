@@ -22,7 +22,7 @@ OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER
 """Cards with the number of rows after the data."""
 
 # Cards into which many readouts write a setting, such as 'ON' or 'YES', and no number.
-_SETTING_CARDS = ("PRESCAN", "OVERSCAN")
+_CARDS_WITH_SETTINGS = ("PRESCAN", "OVERSCAN")
 
 AMPLIFIER_COUNT_CARDS = ("NUMAMPS", "NAMPS", "AMPSROW")
 """Cards with the number of amplifiers."""
@@ -58,7 +58,7 @@ def drafts_from_counts(reader, section, section_card, detector):
         If the numbers contradict the frame or its sections.
     """
     counts = [
-        _count_columns(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)
+        _scan_count(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)
     ]
     if not any(counts):
         return []
@@ -70,10 +70,10 @@ def drafts_from_counts(reader, section, section_card, detector):
     if n_amplifiers > 1 and reader.is_alone:
         return _drafts_side_by_side(reader, binned_counts, n_amplifiers, section)
     if section is None:
-        numbers = _unconfirmed_counts(reader, counts, binned_counts)
+        margins = _unconfirmed_counts(reader, counts, binned_counts)
     else:
-        numbers = _confirmed_counts(reader, counts, binned_counts, section, section_card)
-    return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
+        margins = _confirmed_counts(reader, counts, binned_counts, section, section_card)
+    return [_draft_of_block(reader, reader.name, reader.frame, margins, detector=detector)]
 
 
 def _unconfirmed_counts(reader, counts, binned_counts):
@@ -112,9 +112,9 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
     FrameError
         If neither list agrees.
     """
-    for numbers in (counts, binned_counts):
-        if section == _inner_region(reader.frame, numbers):
-            return numbers
+    for margins in (counts, binned_counts):
+        if section == _inner_region(reader.frame, margins):
+            return margins
     raise reader.contradiction(
         "the numbers of prescan and overscan columns and rows contradict the section",
         *section_card,
@@ -122,11 +122,11 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
     )
 
 
-def _note_data(reader, numbers):
-    """Add a note with the pixels that count as data by the numbers around them alone."""
-    data = _inner_region(reader.frame, numbers)
+def _note_data(reader, margins):
+    """Add a note with the pixels that count as data by the margins around them alone."""
+    data = _inner_region(reader.frame, margins)
     if min(data.shape) > 0:
-        left, right, below, above = numbers
+        left, right, below, above = margins
         text = (
             f"cards count {left} columns before and {right} after the data, {below} rows below and"
             f" {above} above: data taken to be {data.to_fits()}"
@@ -164,11 +164,11 @@ def drafts_from_outputs(reader, position, n_images, detector):
     sides = _readout_sides(reader, outputs)
     blocks = _blocks_of_outputs(reader, outputs, sides)
     drafts = []
-    for output, numbers, block, side in zip(outputs, counts, blocks, sides, strict=True):
-        _check_output(reader, output, _inner_region(block, numbers))
+    for output, margins, block, side in zip(outputs, counts, blocks, sides, strict=True):
+        _check_output(reader, output, _inner_region(block, margins))
         name = output.split()[-1] if n_images == 1 else f"{reader.name}{output.split()[-1]}"
         sections = detector if len(outputs) == 1 else ()
-        draft = _draft_of_block(reader, name, block, numbers, side=side, detector=sections)
+        draft = _draft_of_block(reader, name, block, margins, side=side, detector=sections)
         # ESO's GAIN is adu per electron; CONAD is its inverse.
         gain = as_number(reader.value(output + "CONAD"))
         read_noise = as_number(reader.value(output + "RON"))
@@ -178,38 +178,40 @@ def drafts_from_outputs(reader, position, n_images, detector):
     return drafts
 
 
-def _count_columns(reader, names):
+def _scan_count(reader, names):
     """Return the first number of columns or rows above 0 in some cards; 0 for none.
 
-    In `_SETTING_CARDS` a text does not count, such as that of IRAF's OVERSCAN.
+    In `_CARDS_WITH_SETTINGS` a text does not count, such as that of IRAF's OVERSCAN.
     """
     for name in names:
-        value = as_integer(reader.value(name)) if name in _SETTING_CARDS else reader.count(name)
+        value = (
+            as_integer(reader.value(name)) if name in _CARDS_WITH_SETTINGS else reader.count(name)
+        )
         if value is not None and value > 0:
             return value
     return 0
 
 
-def _inner_region(block, numbers):
+def _inner_region(block, margins):
     """Return a block without its outer columns and rows: (left, right, below, above) of them."""
-    left, right, below, above = numbers
+    left, right, below, above = margins
     return Region(block.y0 + below, block.y1 - above, block.x0 + left, block.x1 - right)
 
 
-def _drafts_side_by_side(reader, numbers, n_amplifiers, section):
+def _drafts_side_by_side(reader, margins, n_amplifiers, section):
     """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans.
 
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
-    numbers : sequence of int
+    margins : sequence of int
         Columns at the left and right, rows below and above.
     n_amplifiers : int
         Number of amplifiers that share each row.
     section : ccdflow.camera.sections.Region or None
         TRIMSEC or DATASEC, with which the data must agree.
     """
-    left, right, below, above = numbers
+    left, right, below, above = margins
     ny, nx = reader.shape
     width = nx - n_amplifiers * (left + right)
     first = n_amplifiers * left
@@ -242,7 +244,7 @@ def _drafts_side_by_side(reader, numbers, n_amplifiers, section):
 
 
 # Cards with the unbinned columns of the whole chip: its section or size, and plain numbers.
-_CHIP_SECTIONS = ("DETSIZE", "CCDSIZE")
+_CHIP_SIZE_CARDS = ("DETSIZE", "CCDSIZE")
 _CHIP_NUMBERS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
 # Cards with the chip's column of the first pixel, each with the number of the first column.
 _FIRST_COLUMN = (
@@ -286,7 +288,7 @@ def _amplifier_edges(reader, n_amplifiers, width):
 
 def _chip_columns(reader):
     """Return the number of columns of the chip by its section or size; None without a card."""
-    for keyword in _CHIP_SECTIONS:
+    for keyword in _CHIP_SIZE_CARDS:
         card = reader.text((keyword,))
         if card is not None:
             return reader.parse_section(*card).region.shape[1]
@@ -362,16 +364,17 @@ def _blocks_of_outputs(reader, outputs, sides):
     (ny, nx), count = reader.shape, len(outputs)
     if count == 1:
         return [reader.frame]
-    columns, rows = len({right for right, _ in sides}), len({top for _, top in sides})
-    if columns * rows != count or len(set(sides)) != count or nx % columns or ny % rows:
+    n_columns, n_rows = len({right for right, _ in sides}), len({top for _, top in sides})
+    is_grid = n_columns * n_rows == count == len(set(sides))
+    if not is_grid or nx % n_columns or ny % n_rows:
         raise reader.contradiction(
             "the outputs do not divide the frame evenly", "ESO DET OUTPUTS", count
         )
-    width, height = nx // columns, ny // rows
+    width, height = nx // n_columns, ny // n_rows
     blocks = []
     for right, top in sides:
-        y_start = height if top and rows == 2 else 0
-        x_start = width if right and columns == 2 else 0
+        y_start = height if top and n_rows == 2 else 0
+        x_start = width if right and n_columns == 2 else 0
         blocks.append(Region(y_start, y_start + height, x_start, x_start + width))
     return blocks
 
@@ -390,7 +393,7 @@ def _check_output(reader, output, data):
         )
 
 
-def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detector=()):
+def _draft_of_block(reader, name, block, margins, *, side=(False, False), detector=()):
     """Return the amplifier of a block of the frame that is read out to the given side.
 
     Parameters
@@ -398,13 +401,13 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     name : str
     block : Region
-    numbers : (int, int, int, int)
+    margins : (int, int, int, int)
         Columns left and right of the data, rows below and above, for an output at the lower left.
     side : (bool, bool), optional
         Whether the output is at the right, and at the top.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection), optional
     """
-    left, right, below, above = numbers
+    left, right, below, above = margins
     if side[0]:
         left, right = right, left
     if side[1]:
@@ -412,7 +415,7 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
     data = _inner_region(block, (left, right, below, above))
     if min(data.shape) <= 0:
         raise reader.contradiction(
-            "prescan and overscan leave no science pixels", "PRESCAN, OVERSCAN", list(numbers)
+            "prescan and overscan leave no science pixels", "PRESCAN, OVERSCAN", list(margins)
         )
     before = [replace(data, x0=block.x0, x1=data.x0), replace(data, y0=block.y0, y1=data.y0)]
     after = [replace(data, x0=data.x1, x1=block.x1), replace(data, y0=data.y1, y1=block.y1)]

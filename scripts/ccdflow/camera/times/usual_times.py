@@ -32,13 +32,13 @@ from ccdflow.files.rawheader import has_card_texts
 # Patterns of the keyword of a card up to its value, of its comment, and of a time of day.
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
 _COMMENT = r" *(?:/ *([ -~]*))?"
-_CLOCK = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
+_CLOCK_PATTERN = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
 # Matches a card with a date, or with a date and a time: '2016-01-28T07:42:26.5'.
 _STAMP_CARD = re.compile(
-    rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK})? *'{_COMMENT}", re.ASCII
+    rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK_PATTERN})? *'{_COMMENT}", re.ASCII
 ).fullmatch
 # Matches a card with a time of day: '07:42:26.5'.
-_CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmatch
+_CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK_PATTERN} *'{_COMMENT}", re.ASCII).fullmatch
 # Matches a card with a number that has a fraction, such as a Modified Julian Date: 57415.32.
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 # Matches a card with the number of a frame, which has too few digits for a date.

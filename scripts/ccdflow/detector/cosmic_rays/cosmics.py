@@ -115,9 +115,9 @@ def search_cosmics(
     is_bad = with_margin(is_bad, bool)
     stars = Stars(data, errors, is_bad)
     variance = np.square(errors)
-    fwhm = 0.0 if np.isnan(stars.width) else stars.width * FWHM_OVER_SIGMA
+    fwhm = 0.0 if np.isnan(stars.sigma) else stars.sigma * FWHM_OVER_SIGMA
     for factor in _CONTRAST_FACTORS:
-        settings = _sharpness_settings(stars.width, contrast * factor)
+        settings = _sharpness_settings(stars.sigma, contrast * factor)
         hits = hits_of_rounds(data, variance, is_bad, {"sigclip": sigma, **settings}) & ~is_bad
         stars.keep_sharp(hits)
         if stars.are_spared_by(hits, most_star_fraction):

@@ -30,11 +30,11 @@ _FEWEST_STARS = 5
 # 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
 _SHARPEST_STAR = 0.93
 # Least width of stars, a standard deviation in pixels: a FWHM of about one pixel.
-_LEAST_WIDTH = 0.45
+_LEAST_SIGMA = 0.45
 # Least curvature of the logarithm of a star: a flat top has none, and its width would be infinite.
 _LEAST_CURVATURE = 1e-6
 # Width of stars if too few are found, a standard deviation in pixels: a FWHM of 2 pixels.
-_USUAL_WIDTH = 0.85
+_USUAL_SIGMA = 0.85
 # Connected pixels are a track if more than this fraction of them is sharp.
 _SHARP_FRACTION = 0.5
 # The sky of a star is measured this many pixels away: a star with a FWHM of 5 pixels has 2 % of its
@@ -65,7 +65,7 @@ class Stars:
 
     Attributes
     ----------
-    width : float
+    sigma : float
         Standard deviation of a median star, pixels; NaN for too few stars.
     """
 
@@ -82,9 +82,9 @@ class Stars:
         self._is_core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
         # Pixels in or beside stars and wide tracks of cosmic rays.
         self._is_extended = ndimage.binary_dilation(self._is_core, NEIGHBOUR_BOX)
-        self._peaks, self.width = self._peaks_and_width()
+        self._peaks, self.sigma = self._peaks_and_sigma()
 
-    def _peaks_and_width(self):
+    def _peaks_and_sigma(self):
         """Return the peaks of stars, (2, n), and their median width, pixels; NaN for too few."""
         light = self._light
         y, x = np.nonzero(
@@ -101,8 +101,8 @@ class Stars:
         if np.count_nonzero(is_star) < _FEWEST_STARS:
             return peaks, np.nan
         curvatures = 4 * np.log(box[4, is_star]) - np.log(flanks[:, is_star]).sum(axis=0)
-        width = float(np.sqrt(2 / max(np.median(curvatures), _LEAST_CURVATURE)))
-        return peaks, max(width, _LEAST_WIDTH)
+        sigma = float(np.sqrt(2 / max(np.median(curvatures), _LEAST_CURVATURE)))
+        return peaks, max(sigma, _LEAST_SIGMA)
 
     def keep_sharp(self, hits):
         """Clear the hits in stars that are no sharper than a star, (ny, nx) bool, in place."""
@@ -120,7 +120,7 @@ class Stars:
 
     def _is_sharp(self, y, x):
         """Return the mask of pixels sharper than a star can be along a row, column or diagonal."""
-        width = _USUAL_WIDTH if np.isnan(self.width) else self.width
+        sigma = _USUAL_SIGMA if np.isnan(self.sigma) else self.sigma
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
         # The median about a star includes light of the star; the lowest median beside it has none.
@@ -130,7 +130,7 @@ class Stars:
         light = self._data[y, x] - sky
         is_sharp = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
+            ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * sigma) ** 2)
             light_before, light_behind = (
                 np.maximum(self._pixels_at(self._data, y + sign * dy, x + sign * dx) - sky, 0)
                 for sign in (-1, 1)

@@ -46,7 +46,7 @@ class Transfer:
     ----------
     gain, gain_error : float
         Electrons per adu, and its standard error.
-    frames : int
+    n_frames : int
         Number of flats that were compared; none of them is full.
     level : float
         Median of the brightest flat, adu above bias, whether or not it was compared.
@@ -59,7 +59,7 @@ class Transfer:
 
     gain: float = math.nan
     gain_error: float = math.nan
-    frames: int = 0
+    n_frames: int = 0
     level: float = math.nan
     departure: float = math.nan
     departure_error: float = math.nan
@@ -125,7 +125,7 @@ def split_by_level(members, levels):
         return [members]
     sets = []
     for index in sorted(members, key=lambda index: -levels[index]):
-        is_like = sets and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
+        is_like = bool(sets) and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
         if is_like or (sets and len(sets[-1]) == 1):
             sets[-1].append(index)
         else:
@@ -166,7 +166,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
                 if len(flats) < 2:
                     continue
                 gain = measure_gain(flats, read_noise, read_noise_error)
-                if gain.pixels:
+                if gain.n_pixels:
                     gains.append((_top_level(flats), gain, len(flats)))
         brightest_level = np.fmax(brightest_level, levels.max())
         flats_of_filters.append((times, levels, sets))
@@ -180,7 +180,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     return Transfer(
         gain=gain,
         gain_error=error,
-        frames=sum(count for _, count in usable_gains),
+        n_frames=sum(count for _, count in usable_gains),
         level=float(brightest_level),
         departure=departure,
         departure_error=departure_error,

@@ -14,7 +14,7 @@ def select_flats_of_one_exposure(statistics, seconds, minimum):
 
     Parameters
     ----------
-    statistics : sequence of ccdflow.detector.flat_figures.FlatStatistics
+    statistics : sequence of ccdflow.detector.flat_figures.MemberFlatFigures
         One for each flat of a group that does not agree.
     seconds : sequence of float
         Exposure of each flat.

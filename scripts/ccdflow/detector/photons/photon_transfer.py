@@ -64,7 +64,7 @@ class Gain:
         Mean level of the flats, adu.
     variance : float
         Mean variance of the pixels compared, adu^2, with the read noise.
-    pixels : int
+    n_pixels : int
         Number of pixels compared.
     """
 
@@ -72,7 +72,7 @@ class Gain:
     error: float
     level: float
     variance: float
-    pixels: int
+    n_pixels: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     -------
     Gain
         ``gain`` is NaN if the scatter is not above the read noise, if the flats are full or have no
-        light, or if no whole block has a good pixel. ``pixels`` is 0 if no pixels were compared.
+        light, or if no whole block has a good pixel. ``n_pixels`` is 0 if no pixels were compared.
 
     Raises
     ------
@@ -149,9 +149,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     scatters = [scatter for scatter in all_scatters if scatter.variance > least_variance]
     scatters = scatters or _join_bins(all_scatters)
     gains = [_gain_of_bin(scatter, ratios, read_noise, read_noise_error) for scatter in scatters]
-    pixels = sum(gain.pixels for gain in gains)
-    variance = sum(gain.variance * gain.pixels for gain in gains) / max(pixels, 1)
-    return Gain(*combine_gains(gains), float(level), float(variance), pixels)
+    n_pixels = sum(gain.n_pixels for gain in gains)
+    variance = sum(gain.variance * gain.n_pixels for gain in gains) / max(n_pixels, 1)
+    return Gain(*combine_gains(gains), float(level), float(variance), n_pixels)
 
 
 def _levels_of_flats(flats, is_good):
@@ -179,12 +179,12 @@ def _gain_of_bin(scatter, ratios, read_noise, read_noise_error):
     photons = scatter.variance - read_noise**2 * mean_square_ratio
     # Pixels without light, such as those beside a slit, and full pixels show no photons.
     if not 0 < scatter.level < photons * HIGHEST_GAIN:
-        return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.pixels)
+        return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.n_pixels)
     gain = scatter.level * np.mean(ratios) / photons
     variance_error = scatter.variance * np.sqrt(2 / scatter.freedom)
     read_noise_error_part = 2 * read_noise * read_noise_error * mean_square_ratio
     error = gain * np.hypot(variance_error, read_noise_error_part) / photons
-    return Gain(float(gain), float(error), scatter.level, scatter.variance, scatter.pixels)
+    return Gain(float(gain), float(error), scatter.level, scatter.variance, scatter.n_pixels)
 
 
 class _ScaledBlocks(NamedTuple):
@@ -286,7 +286,7 @@ class _LevelScatter(NamedTuple):
         Mean of the pixels, adu.
     variance : float
         Variance of a pixel between the frames, adu^2.
-    pixels : int
+    n_pixels : int
         Number of pixels.
     freedom : float
         Degrees of freedom of the variance.
@@ -294,7 +294,7 @@ class _LevelScatter(NamedTuple):
 
     level: float
     variance: float
-    pixels: int
+    n_pixels: int
     freedom: float
 
 
@@ -310,10 +310,11 @@ def _join_bins(scatters):
     """
     if not scatters:
         return []
-    pixels, freedom = sum(each.pixels for each in scatters), sum(each.freedom for each in scatters)
-    level = sum(each.level * each.pixels for each in scatters) / pixels
+    n_pixels = sum(each.n_pixels for each in scatters)
+    freedom = sum(each.freedom for each in scatters)
+    level = sum(each.level * each.n_pixels for each in scatters) / n_pixels
     variance = sum(each.variance * each.freedom for each in scatters) / freedom
-    return [_LevelScatter(level, variance, pixels, freedom)]
+    return [_LevelScatter(level, variance, n_pixels, freedom)]
 
 
 def _scatter_by_level(blocks, read_noise):
@@ -334,18 +335,18 @@ def _scatter_by_level(blocks, read_noise):
     expected_noise = _expected_noise(blocks, read_noise)
     limits = _limits_of_bins(blocks, bin_numbers, expected_noise)
     has_stars = _has_stars(blocks, bin_numbers, limits, expected_noise)
-    pixels, sums = np.zeros(_N_LEVEL_BINS, np.int64), np.zeros((3, _N_LEVEL_BINS))
+    pixel_counts, sums = np.zeros(_N_LEVEL_BINS, np.int64), np.zeros((3, _N_LEVEL_BINS))
     for rows in blocks.bands:
         limit_in_noises = limits[bin_numbers[rows]]
         limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
         is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
-        _add_band(blocks, rows, bin_numbers[rows], is_kept, pixels, sums)
-    for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
+        _add_band(blocks, rows, bin_numbers[rows], is_kept, pixel_counts, sums)
+    for n_pixels, light, sum_of_squares, freedom in zip(pixel_counts, *sums, strict=True):
         if freedom > 0:
             yield _LevelScatter(
                 level=float(light / n_pixels),
                 variance=float(sum_of_squares / freedom),
-                pixels=int(n_pixels),
+                n_pixels=int(n_pixels),
                 freedom=float(freedom),
             )
 
@@ -390,7 +391,7 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     return is_kept
 
 
-def _add_band(blocks, rows, bin_numbers, is_kept, pixels, sums):
+def _add_band(blocks, rows, bin_numbers, is_kept, pixel_counts, sums):
     """Add the pixels of a row of blocks to the sums of the bins of levels, in place.
 
     Parameters
@@ -403,7 +404,7 @@ def _add_band(blocks, rows, bin_numbers, is_kept, pixels, sums):
         The bin of each pixel.
     is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
-    pixels : numpy.ndarray of shape (k,), int64
+    pixel_counts : numpy.ndarray of shape (k,), int64
         Number of pixels in each of the k bins.
     sums : numpy.ndarray of shape (3, k), float64
         Sums of the levels of these pixels, adu, of their squared differences, adu^2, and of their
@@ -412,7 +413,7 @@ def _add_band(blocks, rows, bin_numbers, is_kept, pixels, sums):
     count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
     freedom_of_pixel = (len(blocks.differences) - 1) * (1 - 1 / np.maximum(count, 1))
     bins_of_kept = bin_numbers[is_kept]
-    pixels += np.bincount(bins_of_kept, minlength=_N_LEVEL_BINS)
+    pixel_counts += np.bincount(bins_of_kept, minlength=_N_LEVEL_BINS)
     freedom = np.broadcast_to(freedom_of_pixel, is_kept.shape)
     for total, values in zip(sums, (blocks.middle[rows], squares, freedom), strict=True):
         total += np.bincount(bins_of_kept, values[is_kept], minlength=_N_LEVEL_BINS)

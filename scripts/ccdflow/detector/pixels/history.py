@@ -14,7 +14,7 @@ LEAST_SHARE = 0.7
 hide it in three nights of ten."""
 
 # Nights by which a number may be below its limit: 0.7 x 90 is 62.99999999999999, not 63.
-_ROUNDING = 1e-9
+_NIGHTS_BY_ROUNDING = 1e-9
 
 SOURCES = ("dark", "flat", "levels", "deep")
 """Measurements that show bad pixels: darks, flats, flats of one filter and two levels, and columns
@@ -208,7 +208,7 @@ def _count_source(nights, index, source, earlier):
 
 def _drop_rare_bits(entries, share):
     """Return the entries of a source without the bits of pixels that were bad in too few nights."""
-    is_seldom = entries["seen"] < share * entries["looked"] - _ROUNDING
+    is_seldom = entries["seen"] < share * entries["looked"] - _NIGHTS_BY_ROUNDING
     return {**entries, "bits": np.where(is_seldom, np.int16(0), entries["bits"])}
 
 
@@ -247,13 +247,13 @@ def _jointly_low(nights, share, n_nights):
         entries["looked"] += entries["first"] <= number
     # The limit is always `LOW_SIGMA`, also where users chose another limit for one night: pixels
     # that no night shows are bad only where the nights together leave no doubt.
-    noise_share = (
-        float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
+    noise_fraction = (
+        float(np.mean([weak.noise_fraction for _, weak in weak_by_night])) if weak_by_night else 1.0
     )
     n = entries["looked"]
-    is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
+    is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_fraction))
     # A single night is judged by `Response`.
-    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _ROUNDING), 2)
+    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _NIGHTS_BY_ROUNDING), 2)
     entries["bits"][is_low] = DEAD
     return {name: values[is_low] for name, values in entries.items()}
 

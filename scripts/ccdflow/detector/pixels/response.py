@@ -38,14 +38,14 @@ class WeakPixels:
         Indices in the flattened image, sorted.
     sigma : numpy.ndarray of shape (n,), float32
         Their contrast to their neighbours in sigma, all below -`WEAK_SIGMA`.
-    noise_share : float
+    noise_fraction : float
         Fraction of a good pixel's variance that is noise of the night. The other variance is that
         of the response of good pixels, which is the same in all nights.
     """
 
     index: np.ndarray
     sigma: np.ndarray
-    noise_share: float
+    noise_fraction: float
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _TABLE_CARDS = {
     "PCOUNT": 0, "GCOUNT": 1, "TFIELDS": int,
 }  # fmt: skip
 # Keywords of cards without a value.
-_WITHOUT_VALUE = {"", "COMMENT", "HISTORY", "CONTINUE"}
+_COMMENTARY_KEYWORDS = {"", "COMMENT", "HISTORY", "CONTINUE"}
 # The keywords of the last cards of a table's header.
 _LAST_CARDS = ("EXTNAME", "CHECKSUM", "DATASUM")
 
@@ -173,7 +173,7 @@ def _parse_header(text):
             _demand_layout(keyword not in cards)
             cards[keyword] = _value_of(text[start + 10 : start + CARD_BYTES])
         else:
-            _demand_layout(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
+            _demand_layout(text[start : start + 8].rstrip() in _COMMENTARY_KEYWORDS)
     return cards
 
 

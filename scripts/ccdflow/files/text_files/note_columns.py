@@ -15,7 +15,7 @@ from ccdflow.files.text_files import json_text, notes
 
 _encode = json_text.compact_encoder()
 # The last line: the offset of the line before it, which has the places of the columns.
-_END = b"%019d\n"
+_LAST_LINE = b"%019d\n"
 
 
 class NotAsWritten(Exception):
@@ -110,7 +110,7 @@ def _columns_of(file):
     """Return the `Columns` of an open file, None if it is not whole."""
     if not notes.is_as_written(file):
         return None
-    file.seek(max(0, file.tell() - len(_END % 0)))
+    file.seek(max(0, file.tell() - len(_LAST_LINE % 0)))
     start = file.read().strip()
     if not start.isdigit():
         return None
@@ -166,6 +166,6 @@ def write_columns(path, columns, *, shared_values, names):
             start += len(text)
             yield text
         yield cell({"first": shared_values, "names": names, "columns": extents}) + b"\n"
-        yield _END % start
+        yield _LAST_LINE % start
 
     notes.write_checked_bytes(path, parts(notes.START))

@@ -164,8 +164,9 @@ def measure_row_noise(sample):
     )
     noises, count = noise_of_neighbours(means, means - levels, means - own_levels)
     pixels = sample.lines[:ROWS_OF_A_PIXEL].astype(np.float32)
-    (pixel,), _ = noise_of_neighbours(pixels, least_sigma=LEAST_SIGMA)
-    return RowNoise(*noises, pixel, count) if np.isfinite([*noises, pixel]).all() else None
+    (pixel_noise,), _ = noise_of_neighbours(pixels, least_sigma=LEAST_SIGMA)
+    is_measured = np.isfinite([*noises, pixel_noise]).all()
+    return RowNoise(*noises, pixel_noise, count) if is_measured else None
 
 
 def judge_sample(sample, recipe, name=""):
@@ -197,7 +198,7 @@ def judge_sample(sample, recipe, name=""):
                 *_strip_noise_warnings(noise, sample),
             ]
         warnings += _column_warnings(sample, recipe)
-    return noise, [(topic, subject + text) for topic, text in warnings]
+    return noise, [(kind, subject + text) for kind, text in warnings]
 
 
 def _saturation_warnings(sample, recipe):
@@ -209,7 +210,7 @@ def _saturation_warnings(sample, recipe):
     is_saturated = strip >= top
     n_columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_FRACTION))
     width = strip.shape[1]
-    remedy = "allowed: a strip without light"
+    allowed = "allowed: a strip without light"
     if n_columns and sample.n_full_lines in (0, sample.n_lines):
         n_left = width - n_columns
         advice = "leave them out of `overscan:` in the camera's profile"
@@ -220,7 +221,7 @@ def _saturation_warnings(sample, recipe):
         yield (
             SATURATED_OVERSCAN,
             f"{n_columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
-            f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
+            f" {allowed}; look at the raw frame: do they hold data or light in others as well,"
             f" {advice}, else leave this frame out",
         )
         return
@@ -235,8 +236,8 @@ def _saturation_warnings(sample, recipe):
         yield (
             SATURATED_OVERSCAN,
             f"the overscan is saturated ({top:.6g} adu) in {sample.n_full_lines} of its"
-            f" {sample.n_lines} rows, and {consequence}; {remedy}; look at the raw frame: charge of"
-            " a bright source may run into the overscan; leave the frame out, or take a strip at"
+            f" {sample.n_lines} rows, and {consequence}; {allowed}; look at the raw frame: charge"
+            " of a bright source may run into the overscan; leave the frame out, or take a strip at"
             " `overscan:` that the charge does not reach, in the camera's profile",
         )
 
@@ -253,41 +254,45 @@ def _empty_row_warnings(sample):
         )
 
 
-def _row_warnings(rows, sample, recipe):
+def _row_warnings(row_noise, sample, recipe):
     """Yield the warning on rows whose noise the subtraction raises, or fails to lower."""
-    if rows is None or rows.pixel_noise < _DEAD_NOISE:
+    if row_noise is None or row_noise.pixel_noise < _DEAD_NOISE:
         # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
-    variance_limit = rows.limit(ADDED_VARIANCE_FRACTION * rows.pixel_noise**2)
-    if recipe.model is None and rows.after**2 - rows.before**2 > variance_limit:
+    variance_limit = row_noise.limit(ADDED_VARIANCE_FRACTION * row_noise.pixel_noise**2)
+    if recipe.model is None and row_noise.after**2 - row_noise.before**2 > variance_limit:
         yield (
             ROW_NOISE_GREW,
             f"subtracting a level for each row raised the noise that a row shares from"
-            f" {rows.before:.2g} to {rows.after:.2g} adu (a pixel's is {rows.pixel_noise:.2g}): the"
-            f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
+            f" {row_noise.before:.2g} to {row_noise.after:.2g} adu (a pixel's is"
+            f" {row_noise.pixel_noise:.2g}): the strip's {sample.strip.shape[1]} columns are too"
+            " few or too noisy for that;"
             " `reduction: {model: polynomial}` in the camera's profile smooths the level",
         )
-    elif recipe.model is not None and rows.after**2 - rows.with_level_per_row**2 > variance_limit:
+    elif (
+        recipe.model is not None
+        and row_noise.after**2 - row_noise.with_level_per_row**2 > variance_limit
+    ):
         yield (
             DRIFT,
             f"rows drift together with their overscan: a level for each row would leave"
-            f" {rows.with_level_per_row:.2g} adu of the noise that a row shares, the"
-            f" smoothed one leaves {rows.after:.2g}; `reduction: {{model: null}}` in the camera's"
-            " profile takes a level for each row",
+            f" {row_noise.with_level_per_row:.2g} adu of the noise that a row shares, the"
+            f" smoothed one leaves {row_noise.after:.2g}; `reduction: {{model: null}}` in the"
+            " camera's profile takes a level for each row",
         )
 
 
-def _strip_noise_warnings(rows, sample):
+def _strip_noise_warnings(row_noise, sample):
     """Yield the warning on an overscan that is noisier than the image."""
-    if rows is None or rows.pixel_noise < _LEAST_IMAGE_NOISE:
+    if row_noise is None or row_noise.pixel_noise < _LEAST_IMAGE_NOISE:
         # An image without noise is dead or saturated; another warning reports that.
         return
-    if sample.noise > NOISIER_FACTOR * rows.pixel_noise:
+    if sample.noise > NOISIER_FACTOR * row_noise.pixel_noise:
         yield (
             NOISE,
             f"the overscan has a noise of {sample.noise:.4g} adu, the image one of"
-            f" {rows.pixel_noise:.3g}: its level is not that of the image; give another strip, or"
-            " `overscan: none`, in the camera's profile",
+            f" {row_noise.pixel_noise:.3g}: its level is not that of the image; give another"
+            " strip, or `overscan: none`, in the camera's profile",
         )
 
 
@@ -300,8 +305,8 @@ def _column_warnings(sample, recipe):
     column_means = clipped_means(strip)
     # The noise of neighbours counts if it is smaller: in a strip with structure, most of the noise
     # about the levels is structure.
-    (pixel,), _ = noise_of_neighbours(strip, least_sigma=LEAST_SIGMA)
-    noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
+    (pixel_noise,), _ = noise_of_neighbours(strip, least_sigma=LEAST_SIGMA)
+    noise = max(min(sample.noise, pixel_noise), _LEAST_STRIP_NOISE)
     offsets = np.abs(column_means - median(column_means))
     limit = max(_AGREE_SIGMA * noise, _AGREE_ERRORS * noise / np.sqrt(count))
     is_off = offsets > limit

@@ -8,7 +8,7 @@ from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.saturated_frames import unusual_saturation
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
+from ccdflow.kinds.matching.match_sentences import MissingWords, parts_on_missing
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
@@ -132,7 +132,7 @@ def summary_of(context, records):
         # Each access to a record's data decodes JSON text: here it is decoded once.
         data = dict(record.data.items())
         missing_masters = reasons_of(record.product) if data["missing"] else {}
-        reasons = {kind: words_on_missing(each) for kind, each in missing_masters.items()}
+        reasons = {kind: parts_on_missing(each) for kind, each in missing_masters.items()}
         if data["uncertain"]:
             reasons[_UNCERTAINTY] = MissingWords(data["uncertain"])
         for step, words in reasons.items():

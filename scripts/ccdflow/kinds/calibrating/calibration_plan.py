@@ -10,7 +10,7 @@ Five objects hold these choices. Each contains the one above it, and adds someth
 name             its frames                           it adds
 ================ ==================================== ========================================
 `SetupChoice`    of a setup and filter, of all nights the masters of one kind, and the noise
-`NightChoice`    of a setup, filter and night         the night; steps by exposure and degrees
+`NightChoice`    of a setup, filter and night         the night; steps of each exposure
 `WindowChoice`   the same                             cuts of masters of larger windows
 `StepsChoice`    the same                             all kinds of masters
 `_PlannedFrames` of a type, setup, filter and night   measurements of the detector; keys, needs
@@ -63,39 +63,39 @@ _CHOICE_FACTS = (
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
 _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
-# At most this many exposures, and temperatures, are kept with their numbers: a sensor may have a
+# At most this many exposures, and temperatures, are kept with their ids: a sensor may have a
 # million different temperatures.
 _MOST_EXPOSURES = 20_000
-_seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
+_seconds_of, _temperatures_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker_of_facts(*setups.READOUT_FACTS, "part")
 # Placeholders of a frame's own values in the text of a basis, which is cut there: control
 # characters, because no basis has any.
-_MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
-_FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
+_MARKS = _FRAME_MARK, _DEGREES_MARK, _MEASUREMENTS_MARK = "\0", "\1", "\2"
+_FRAME_TEXT, _DEGREES_TEXT, _MEASUREMENTS_TEXT = map(canonical_text, _MARKS)
 
 
-class ChoiceNumbers:
-    """Numbers of exposures and of temperatures: equal for those with the same choice of masters.
+class ChoiceIds:
+    """Ids of exposures and of temperatures: equal for those with the same choice of masters.
 
     Attributes
     ----------
-    exposure_numbers, temperature_numbers : dict of hashable to int
-        The numbers by the exposure, and by the temperatures, as they are in headers.
+    exposure_ids, temperature_ids : dict of hashable to int
+        The ids by the exposure, and by the temperatures, as they are in headers.
     """
 
     def __init__(self):
-        self.exposure_numbers, self.temperature_numbers = {}, {}
-        self._numbers = {}
+        self.exposure_ids, self.temperature_ids = {}, {}
+        self._ids_by_key = {}
 
-    def numbers_of(self, seconds, degrees, window_choices):
-        """Return the numbers of a frame's exposure and temperatures for some choices.
+    def ids_of(self, seconds, temperatures, window_choices):
+        """Return the ids of a frame's exposure and temperatures for some choices.
 
         Parameters
         ----------
         seconds : float, int or str
             The frame's exposure, as in the header.
-        degrees : tuple of (float, int or str)
+        temperatures : tuple of (float, int or str)
             The frame's temperatures, as in the header: set point and sensor.
         window_choices : sequence of ccdflow.kinds.matching.window_choices.WindowChoice
 
@@ -103,19 +103,21 @@ class ChoiceNumbers:
         -------
         (int, int)
         """
-        if len(self.exposure_numbers) + len(self.temperature_numbers) >= _MOST_EXPOSURES:
-            # Both dictionaries may be emptied, because `_numbers` gives the same numbers again.
-            self.exposure_numbers.clear()
-            self.temperature_numbers.clear()
-        if seconds not in self.exposure_numbers:
-            number = number_or_none(seconds)
-            key = tuple([each.exposure_key(number) for each in window_choices])
-            self.exposure_numbers[seconds] = self._numbers.setdefault(key, len(self._numbers))
-        if degrees not in self.temperature_numbers:
-            numbers = tuple(map(number_or_none, degrees))
-            key = tuple([each.temperature_key(*numbers) for each in window_choices])
-            self.temperature_numbers[degrees] = self._numbers.setdefault(key, len(self._numbers))
-        return self.exposure_numbers[seconds], self.temperature_numbers[degrees]
+        if len(self.exposure_ids) + len(self.temperature_ids) >= _MOST_EXPOSURES:
+            # Both dictionaries may be emptied, because `_ids_by_key` gives the same ids again.
+            self.exposure_ids.clear()
+            self.temperature_ids.clear()
+        if seconds not in self.exposure_ids:
+            exposure = number_or_none(seconds)
+            key = tuple([each.exposure_key(exposure) for each in window_choices])
+            self.exposure_ids[seconds] = self._ids_by_key.setdefault(key, len(self._ids_by_key))
+        if temperatures not in self.temperature_ids:
+            temperature_values = tuple(map(number_or_none, temperatures))
+            key = tuple([each.temperature_key(*temperature_values) for each in window_choices])
+            self.temperature_ids[temperatures] = self._ids_by_key.setdefault(
+                key, len(self._ids_by_key)
+            )
+        return self.exposure_ids[seconds], self.temperature_ids[temperatures]
 
 
 def steps_choice_of(context, kinds, row):
@@ -139,8 +141,8 @@ def steps_choice_of(context, kinds, row):
     )
     window_choices = [library.window_choice_of(row) for library in libraries]
     choice_basis = tuple([each.choice_basis for each in window_choices])
-    choice_numbers = context.kept_by_key((OutcomeKey.CHOICE_NUMBERS, choice_basis), ChoiceNumbers)
-    return StepsChoice(context, window_choices, choice_numbers)
+    choice_ids = context.kept_by_key((OutcomeKey.CHOICE_IDS, choice_basis), ChoiceIds)
+    return StepsChoice(context, window_choices, choice_ids)
 
 
 class StepsChoice:
@@ -153,67 +155,69 @@ class StepsChoice:
     context : ccdflow.run.context.PlanContext
     window_choices : list of ccdflow.kinds.matching.window_choices.WindowChoice
         One for each kind of master.
-    choice_numbers : ChoiceNumbers
-        The numbers of the frames; frames of other nights with the same candidates share them.
+    choice_ids : ChoiceIds
+        The ids of the frames; frames of other nights with the same candidates share them.
     """
 
-    def __init__(self, context, window_choices, choice_numbers):
-        self.choice_numbers = choice_numbers
+    def __init__(self, context, window_choices, choice_ids):
+        self.choice_ids = choice_ids
         self._context, self._window_choices = context, window_choices
-        # The steps of frames: by the ids of the single steps, and by the numbers of a frame.
-        self._equal_steps, self._steps_by_numbers = {}, {}
+        # The steps of frames: by the ids of the single steps, and by the ids of a frame.
+        self._equal_steps, self._steps_by_ids = {}, {}
 
     def choice_of_night(self, night):
         """Return the choice for the same setup and filter in another night of the epoch."""
         window_choices = [each.choice_of_night(night) for each in self._window_choices]
-        return StepsChoice(self._context, window_choices, self.choice_numbers)
+        return StepsChoice(self._context, window_choices, self.choice_ids)
 
-    def numbers_of(self, seconds, degrees):
-        """Return the numbers of a frame's exposure and temperatures.
+    def ids_of(self, seconds, temperatures):
+        """Return the ids of a frame's exposure and temperatures.
 
         Parameters
         ----------
         seconds : float, int or str
             The frame's exposure, as in the header.
-        degrees : tuple of (float, int or str)
+        temperatures : tuple of (float, int or str)
             The frame's temperatures, as in the header: set point and sensor.
 
         Returns
         -------
         (int, int)
         """
-        return self.choice_numbers.numbers_of(seconds, degrees, self._window_choices)
+        return self.choice_ids.ids_of(seconds, temperatures, self._window_choices)
 
-    def choose(self, row, numbers=None):
+    def choose(self, row, ids=None):
         """Return the steps of a frame; frames with equal steps get the same tuple.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
-        numbers : (int, int), optional
-            The frame's `numbers_of`, where they are known.
+        ids : (int, int), optional
+            The frame's `ids_of`, where they are known.
 
         Returns
         -------
         tuple of ccdflow.run.master_choices.Step
         """
         values = row.facts.values()
-        exposure_and_degrees = (
+        exposure_and_temperatures = (
             number_or_none(_seconds_of(values)),
-            *map(number_or_none, _degrees_of(values)),
+            *map(number_or_none, _temperatures_of(values)),
         )
-        steps_of_equals = self._steps_by_numbers.get(numbers)
+        steps_of_equals = self._steps_by_ids.get(ids)
         if steps_of_equals is None:
-            steps = tuple([each.step(*exposure_and_degrees) for each in self._window_choices])
-            if numbers is not None:
-                self._steps_by_numbers[numbers] = steps
+            steps = tuple([each.step(*exposure_and_temperatures) for each in self._window_choices])
+            if ids is not None:
+                self._steps_by_ids[ids] = steps
         else:
-            # Two sorts of steps are made anew for each frame: frames with the same numbers differ
+            # Two sorts of steps are made anew for each frame: frames with the same ids differ
             # in the scales of darks, and the reason for a missing master names the frame's own
             # temperature.
             steps = tuple(
                 [
-                    each.step(*exposure_and_degrees) if step.kind == DARK or step.missing else step
+                    each.step(*exposure_and_temperatures)
+                    if step.kind == DARK or step.missing_master
+                    else step
                     for each, step in zip(self._window_choices, steps_of_equals, strict=True)
                 ]
             )
@@ -222,10 +226,10 @@ class StepsChoice:
         return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
 
-def _own_values(steps, seconds, degrees):
-    """Return the values that two frames with the same numbers must share to have the same steps.
+def _own_values(steps, seconds, temperatures):
+    """Return the values that two frames with the same ids must share to have the same steps.
 
-    Frames with the same numbers have the same masters. But a scaled dark has a scale for each
+    Frames with the same ids have the same masters. But a scaled dark has a scale for each
     exposure, and the reason for a missing master names the frame's own temperature.
 
     Parameters
@@ -234,16 +238,16 @@ def _own_values(steps, seconds, degrees):
         Steps of the frame.
     seconds : float, int or str
         The frame's exposure, as in the header.
-    degrees : tuple of (float, int or str)
+    temperatures : tuple of (float, int or str)
         The frame's temperatures, as in the header: set point and sensor.
 
     Returns
     -------
     tuple of object
-        (), (seconds,) or (seconds, degrees).
+        (), (seconds,) or (seconds, temperatures).
     """
-    if any(step.missing for step in steps):
-        return seconds, degrees
+    if any(step.missing_master for step in steps):
+        return seconds, temperatures
     is_scaled = any(use.scale != 1 for step in steps for use in step.uses)
     return (seconds,) if is_scaled else ()
 
@@ -300,30 +304,30 @@ class _PlannedFrames:
     night : str
     nights : (str,)
         The night, as `ccdflow.run.job.Group` has it.
-    steps : StepsChoice
-    choice_numbers : ChoiceNumbers
-        The numbers of ``steps``.
+    steps_choice : StepsChoice
+    choice_ids : ChoiceIds
+        ids of ``steps_choice``.
     measurements : tuple of str
         As `ccdflow.run.job.Group` has them.
     shared : tuple of (str, str)
         As `ccdflow.run.job.Group` has them.
-    choices_by_numbers : dict of tuple to (tuple of Step, _SharedCalibration)
-        The steps of frames and their calibration. The key has the numbers of exposure and
+    choices_by_ids : dict of tuple to (tuple of Step, _SharedCalibration)
+        The steps of frames and their calibration. The key has the ids of exposure and
         temperatures, followed by the `_own_values` of the frames.
-    calibrations : dict of tuple to _SharedCalibration
+    shared_calibrations : dict of tuple to _SharedCalibration
         By the `_step_key` of their steps.
     """
 
     night: str
     nights: tuple[str, ...]
-    steps: StepsChoice
-    choice_numbers: ChoiceNumbers
+    steps_choice: StepsChoice
+    choice_ids: ChoiceIds
     measurements: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    choices_by_numbers: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = (
-        field(default_factory=dict)
+    choices_by_ids: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
+        default_factory=dict
     )
-    calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
+    shared_calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
 
 
 def _measurements_for(context, row):
@@ -341,13 +345,13 @@ class FramePlanner:
     ----------
     planner : ccdflow.run.plan.Planner
     kind : ccdflow.kinds.calibrating.science.Science
-    calibration : type
+    calibration_class : type
         `ccdflow.kinds.calibrating.calibration.Calibration`.
     """
 
-    def __init__(self, planner, kind, calibration):
+    def __init__(self, planner, kind, calibration_class):
         self._planner, self._context = planner, planner.context
-        self._kind, self._calibration = kind, calibration
+        self._kind, self._calibration_class = kind, calibration_class
         self._planned_frames, self._kinds, self._measurements = {}, {}, {}
         self._choices_by_epoch = {}
 
@@ -370,38 +374,48 @@ class FramePlanner:
         earlier_record = (
             context.ledger.get if context.other_nights is None else context.earlier_record
         )
-        for row, product, frame in frames:
+        for row, product, reduced_record in frames:
             file, camera, values = row.file, row.camera, row.facts.values()
             choice_key = camera, row.geometry, row.recipe, _choice_facts_of(values)
             planned_frames = known_frames.get(choice_key)
             if planned_frames is None:
                 planned_frames = known_frames[choice_key] = self._find_planned_frames(row)
-            seconds, degrees = _seconds_of(values), _degrees_of(values)
-            choice_numbers = planned_frames.choice_numbers
-            numbers = (
-                choice_numbers.exposure_numbers.get(seconds),
-                choice_numbers.temperature_numbers.get(degrees),
+            seconds, temperatures = _seconds_of(values), _temperatures_of(values)
+            choice_ids = planned_frames.choice_ids
+            ids = (
+                choice_ids.exposure_ids.get(seconds),
+                choice_ids.temperature_ids.get(temperatures),
             )
-            steps_and_calibration = planned_frames.choices_by_numbers.get(numbers)
-            if steps_and_calibration is None:
-                steps_and_calibration = self._choose(row, product, planned_frames, seconds, degrees)
-            steps, calibration = steps_and_calibration
-            night, shared_basis, basis = planned_frames.night, calibration.shared_basis, None
+            steps_and_shared_calibration = planned_frames.choices_by_ids.get(ids)
+            if steps_and_shared_calibration is None:
+                steps_and_shared_calibration = self._choose(
+                    row, product, planned_frames, seconds, temperatures
+                )
+            steps, shared_calibration = steps_and_shared_calibration
+            night, shared_basis, basis = planned_frames.night, shared_calibration.shared_basis, None
             groups[product] = Group(
                 product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
                 steps, measurements=planned_frames.measurements,
             )  # fmt: skip
-            key = shared_basis.key(frame.key, degrees)
+            key = shared_basis.key(reduced_record.key, temperatures)
             if earlier_record(product) is not None:
-                open_entry = self._open_entry(product) if calibration.may_take_another_flat else {}
+                open_entry = (
+                    self._open_entry(product) if shared_calibration.may_take_another_flat else {}
+                )
                 key = digest([key, open_entry]) if open_entry else key
-                basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
+                basis = partial(shared_basis.basis, reduced_record.key, temperatures, open_entry)
             # Positional arguments in the order of the fields, because keywords are slower.
             yield WantedProduct(
-                product, night, basis, (frame.product,), (), calibration.predecessors, key
+                product,
+                night,
+                basis,
+                (reduced_record.product,),
+                (),
+                shared_calibration.predecessors,
+                key,
             )
 
-    def _choose(self, row, product, planned_frames, seconds, degrees):
+    def _choose(self, row, product, planned_frames, seconds, temperatures):
         """Return the steps of a frame and their `_SharedCalibration`: shared by equal frames.
 
         Parameters
@@ -412,22 +426,22 @@ class FramePlanner:
             The planned frames of the same type, setup, filter and night.
         seconds : float, int or str
             The frame's exposure, as in the header.
-        degrees : tuple of (float, int or str)
+        temperatures : tuple of (float, int or str)
             The frame's temperatures, as in the header: set point and sensor.
         """
-        numbers = planned_frames.steps.numbers_of(seconds, degrees)
-        for key in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
-            if key in planned_frames.choices_by_numbers:
-                return planned_frames.choices_by_numbers[key]
-        steps = planned_frames.steps.choose(row, numbers)
+        ids = planned_frames.steps_choice.ids_of(seconds, temperatures)
+        for key in (ids, (*ids, seconds), (*ids, seconds, temperatures)):
+            if key in planned_frames.choices_by_ids:
+                return planned_frames.choices_by_ids[key]
+        steps = planned_frames.steps_choice.choose(row, ids)
         step_keys = tuple([_step_key(self._context, step) for step in steps])
-        calibration = planned_frames.calibrations.get(step_keys)
-        if calibration is None:
-            calibration = self._shared_calibration(row, product, planned_frames, steps)
-            planned_frames.calibrations[step_keys] = calibration
-        key = (*numbers, *_own_values(steps, seconds, degrees))
-        planned_frames.choices_by_numbers[key] = steps, calibration
-        return steps, calibration
+        shared_calibration = planned_frames.shared_calibrations.get(step_keys)
+        if shared_calibration is None:
+            shared_calibration = self._shared_calibration(row, product, planned_frames, steps)
+            planned_frames.shared_calibrations[step_keys] = shared_calibration
+        key = (*ids, *_own_values(steps, seconds, temperatures))
+        planned_frames.choices_by_ids[key] = steps, shared_calibration
+        return steps, shared_calibration
 
     def _open_entry(self, product):
         """Return the entry in the basis of an earlier frame that may take another flat.
@@ -453,7 +467,7 @@ class FramePlanner:
         if epoch_key not in self._choices_by_epoch:
             first_choice = steps_choice_of(context, self._kinds[type_], row)
             self._choices_by_epoch[epoch_key] = first_choice
-        steps = self._choices_by_epoch[epoch_key].choice_of_night(row.night)
+        steps_choice = self._choices_by_epoch[epoch_key].choice_of_night(row.night)
         # Frames of all filters and types have the same measurements.
         key = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
         if key not in self._measurements:
@@ -462,8 +476,8 @@ class FramePlanner:
         return _PlannedFrames(
             night=row.night,
             nights=(row.night,),
-            steps=steps,
-            choice_numbers=steps.choice_numbers,
+            steps_choice=steps_choice,
+            choice_ids=steps_choice.choice_ids,
             measurements=measurements,
             shared=shared,
         )
@@ -499,7 +513,7 @@ class FramePlanner:
         sources = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
         sources = (*sources, facts["readmode"], facts["gain"], planned_frames.measurements)
         shared_basis = context.kept_by_key(
-            sources, lambda: SharedBasis(self._calibration(context, group))
+            sources, lambda: SharedBasis(self._calibration_class(context, group))
         )
         return _SharedCalibration(
             predecessors, shared_basis, measured_flats.may_take_another(context, steps)
@@ -517,11 +531,11 @@ class SharedBasis:
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
-        self._ends, self._ends_of_degrees = {}, {}
+        self._ends_by_degrees, self._ends_by_temperatures = {}, {}
         self._basis = calibration.basis
-        marked_basis = self._basis_at(_FRAME, _DEGREES)
+        marked_basis = self._basis_at(_FRAME_MARK, _DEGREES_MARK)
         if measurement_keys := self._basis.get("detector"):
-            marked_basis["detector"] = _MEASURED
+            marked_basis["detector"] = _MEASUREMENTS_MARK
         text_before, _, text_after_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
         self._text_between, _, self._text_after = text_after_frame.partition(_DEGREES_TEXT)
         if measurement_keys:
@@ -532,17 +546,17 @@ class SharedBasis:
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements),
                 lambda: canonical_text(measurement_keys),
             )
-            text_before = text_before.replace(_MEASURED_TEXT, text)
+            text_before = text_before.replace(_MEASUREMENTS_TEXT, text)
         self._copy_of_hash = hashlib.sha256(f'{text_before}"'.encode()).copy
 
-    def basis(self, frame, degrees, open_entry):
+    def basis(self, frame_key, temperatures, open_entry):
         """Return the basis of one of the frames.
 
         Parameters
         ----------
-        frame : str
+        frame_key : str
             Key of the reduced frame.
-        degrees : tuple of (float, int or str)
+        temperatures : tuple of (float, int or str)
             The frame's temperatures as in its header: set point and sensor.
         open_entry : dict of str to bool
             Further entries of the basis.
@@ -551,20 +565,20 @@ class SharedBasis:
         -------
         dict of str to object
         """
-        return {**self._basis_at(frame, self._degrees_warmer(degrees)), **open_entry}
+        return {**self._basis_at(frame_key, self._degrees_warmer(temperatures)), **open_entry}
 
-    def _degrees_warmer(self, degrees):
+    def _degrees_warmer(self, temperatures):
         """Return the degrees by which the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
-        return dark_degrees_warmer_than(self._dark, degrees)
+        return dark_degrees_warmer_than(self._dark, temperatures)
 
-    def _basis_at(self, frame, degrees_warmer):
+    def _basis_at(self, frame_key, degrees_warmer):
         """Return the basis with a reduced frame's key and the degrees of the dark.
 
         Parameters
         ----------
-        frame : str
+        frame_key : str
             Key of the reduced frame, or its placeholder.
         degrees_warmer : float, str or None
             Degrees by which the dark is warmer than the frame, or their placeholder.
@@ -573,42 +587,42 @@ class SharedBasis:
             _line_at_degrees(line, degrees_warmer) if line[0] == "dark" else line
             for line in self._basis["how"]
         ]
-        return {**self._basis, "frame": frame, "how": lines}
+        return {**self._basis, "frame": frame_key, "how": lines}
 
-    def key(self, frame, degrees):
+    def key(self, frame_key, temperatures):
         """Return the hash of a frame's basis, as `ccdflow.run.rawframes.rows.digest` gives it.
 
         Parameters
         ----------
-        frame : str
+        frame_key : str
             Key of the reduced frame.
-        degrees : tuple of (float, int or str)
+        temperatures : tuple of (float, int or str)
             The frame's temperatures as in its header: set point and sensor.
 
         Returns
         -------
         str
         """
-        end = self._ends_of_degrees.get(degrees)
+        end = self._ends_by_temperatures.get(temperatures)
         if end is None:
-            end = self._ends_of_degrees[degrees] = self._end(degrees)
+            end = self._ends_by_temperatures[temperatures] = self._end(temperatures)
         hashed = self._copy_of_hash()
         # The key's JSON text is the key in quotes, because it has hexadecimal digits only.
-        hashed.update(frame.encode() + end)
+        hashed.update(frame_key.encode() + end)
         return short_digest(hashed)
 
-    def _end(self, degrees):
+    def _end(self, temperatures):
         """Return the text of the basis after the key of the reduced frame, encoded."""
         if self._dark is None:
             return f'"{self._text_between}'.encode()
-        degrees_warmer = self._degrees_warmer(degrees)
-        if degrees_warmer not in self._ends:
+        degrees_warmer = self._degrees_warmer(temperatures)
+        if degrees_warmer not in self._ends_by_degrees:
             text = f'"{self._text_between}{canonical_text(degrees_warmer)}{self._text_after}'
-            self._ends[degrees_warmer] = text.encode()
-        return self._ends[degrees_warmer]
+            self._ends_by_degrees[degrees_warmer] = text.encode()
+        return self._ends_by_degrees[degrees_warmer]
 
 
-def _line_at_degrees(line, degrees):
+def _line_at_degrees(line, degrees_warmer):
     """Return the entry of a dark in a basis with the degrees by which it is warmer than a frame."""
     kind, scale, lag, _, *further_values = line
-    return [kind, scale, lag, degrees, *further_values]
+    return [kind, scale, lag, degrees_warmer, *further_values]

@@ -87,7 +87,11 @@ class DetectorCorrection:
         return self._own_gain(amplifier) if self._common_gain is None else self._common_gain
 
     def gain_of_noise(self, amplifier):
-        """Return the measured gain for UNCERT, None where it confirms the gain in use.
+        """Return the gain for UNCERT; None where UNCERT takes the gain of the pixels.
+
+        If the pixels have the factor `gain`, an amplifier has its own measured gain, or else that
+        of profile or header; a single amplifier has None, because the factor is its gain. Otherwise
+        the result is the measured gain, and None where this confirms the gain in use.
 
         Parameters
         ----------

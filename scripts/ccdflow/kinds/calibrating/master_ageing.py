@@ -60,9 +60,15 @@ class MasterSeries:
         """Return the cells of the series in the table of the section."""
         slope, error = fit_ageing(self.pairs)
         lags = [pair.days for pair in self.pairs]
-        degrees = [pair.degrees for pair in self.pairs if not math.isnan(pair.degrees)]
+        degrees_between = [
+            pair.degrees_between for pair in self.pairs if not math.isnan(pair.degrees_between)
+        ]
         spread = f"{min(lags)} to {max(lags)} d"
-        spread += f", up to {max(degrees):.3g} C" if degrees and max(degrees) > 0 else ""
+        spread += (
+            f", up to {max(degrees_between):.3g} C"
+            if degrees_between and max(degrees_between) > 0
+            else ""
+        )
         if not math.isfinite(slope):
             return self.name, spread, "too few nights", "", f"{self.ageing_in_use:.3g}"
         unit = VARIANCE_UNITS[self.kind]
@@ -173,7 +179,7 @@ def master_series(context):
             [sample.rows for sample in samples],
             [sample.variance for sample in samples],
             [sample.day for sample in samples],
-            [sample.degrees for sample in samples],
+            [sample.temperature for sample in samples],
         )
         row = context.row(groups[-1].files[0])
         ageing_in_use = getattr(detector_noise_of(context, row), f"{kind}_ageing")
@@ -230,14 +236,14 @@ class _MasterSample:
         Variance of the noise, in the square of the unit of the rows.
     day : int
         Day of the master's night.
-    degrees : float
+    temperature : float
         Temperature in degrees Celsius; NaN where it is not known.
     """
 
     rows: np.ndarray = field(repr=False)
     variance: float
     day: int
-    degrees: float
+    temperature: float
 
 
 def _sample_of_master(context, kind, group):
@@ -266,8 +272,8 @@ def _sample_of_master(context, kind, group):
         # The level of a row is subtracted: it has the noise of its overscan, and is no structure
         # that ages.
         rows -= np.nanmedian(rows, axis=1, keepdims=True)
-    degrees = float(dict(group.shared).get("temperature", math.nan))
-    return _MasterSample(rows, variance, day_of(group.night_of_page), degrees)
+    temperature = float(dict(group.shared).get("temperature", math.nan))
+    return _MasterSample(rows, variance, day_of(group.night_of_page), temperature)
 
 
 def _factor_to_unit(kind, group, amplifier):

@@ -138,7 +138,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
         enough. Masters with a value that is not finite are left out, and a bias that cancels with
         its dark.
     """
-    if not calibration.masters.uses:
+    if not calibration.masters.applied_masters:
         return {}
     stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)

@@ -429,8 +429,8 @@ def _lines_on_today(product, context):
     for step in group.steps if group is not None else ():
         use = first_use(context, step)
         master = "not needed" if use is None else use.product
-        if use is None and step.missing is not None:
-            master = missing_words(step.missing)
+        if use is None and step.missing_master is not None:
+            master = missing_words(step.missing_master)
         lines.append(f"           {step.kind}: {master}")
     return lines
 

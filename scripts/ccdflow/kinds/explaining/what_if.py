@@ -118,7 +118,12 @@ def try_master(context, product, master):
     store, path = MasterStore(), context.results / reduced_product(calibration.row.file)
     applied_masters = {
         kind: master_reading.read_applied_master(
-            context, store, kind=kind, use=use, path=path, degrees=calibration.degrees_warmer(use)
+            context,
+            store,
+            kind=kind,
+            use=use,
+            path=path,
+            degrees_warmer=calibration.degrees_warmer(use),
         )
         for kind, use in calibration.uses.items()
     }

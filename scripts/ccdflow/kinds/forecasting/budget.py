@@ -38,7 +38,7 @@ class Applied:
         Exposure time of a dark, seconds.
     noise : float or None
         Noise of a pixel of a single flat, relative to its level; None for a bias or dark.
-    ageing : float
+    ageing_variance : float
         Variance for the days between master and frame: electrons^2; of a flat, relative to the
         signal^2.
     takes_further_frames : bool
@@ -49,7 +49,7 @@ class Applied:
     scale: float = 1.0
     exptime: float = 0.0
     noise: float | None = None
-    ageing: float = 0.0
+    ageing_variance: float = 0.0
     takes_further_frames: bool = True
 
 
@@ -93,7 +93,7 @@ class BudgetedFrame:
         Electrons.
     dark_rate : float
         Electrons a second.
-    rounding : float
+    rounding_variance : float
         Variance of the rounding to whole adu, electrons^2; 0 where the read noise includes it.
     level_share : float
         Variance of the overscan level of a row, as a fraction of `read_variance`; 0 without
@@ -117,7 +117,7 @@ class BudgetedFrame:
     exptime: float
     read_noise: float
     dark_rate: float = 0.0
-    rounding: float = 0.0
+    rounding_variance: float = 0.0
     level_share: float = 0.0
     sky: float | None = None
     response: float = 1.0
@@ -130,7 +130,7 @@ class BudgetedFrame:
     @property
     def read_variance(self):
         """The variance of read noise and rounding of a pixel, electrons^2."""
-        return self.read_noise**2 + self.rounding
+        return self.read_noise**2 + self.rounding_variance
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def budget_of(frame):
             parts["bias"] += dark.scale**2 * added_by(BIAS, other_bias, frame)
             level_variances += dark.scale**2 / other_bias.n_frames
     if flat is not None:
-        parts["flat"] = sky**2 * (flat.noise**2 / flat.n_frames + flat.ageing)
+        parts["flat"] = sky**2 * (flat.noise**2 / flat.n_frames + flat.ageing_variance)
     parts["photons"] = sky
     parts["dark current"] = frame.dark_rate * frame.exptime
     parts["read noise"] = frame.read_variance
@@ -262,7 +262,7 @@ def added_by(kind, master, frame):
     variance_of_member = frame.read_variance
     if kind == DARK:
         variance_of_member += frame.dark_rate * master.exptime
-    return master.scale**2 * variance_of_member / master.n_frames + master.ageing
+    return master.scale**2 * variance_of_member / master.n_frames + master.ageing_variance
 
 
 def flat_noise(flat):
@@ -273,7 +273,7 @@ def flat_noise(flat):
     >>> round(flat_noise(Applied(3, noise=1 / 20_170**0.5)), 4)
     0.0041
     """
-    return math.sqrt(flat.noise**2 / flat.n_frames + flat.ageing)
+    return math.sqrt(flat.noise**2 / flat.n_frames + flat.ageing_variance)
 
 
 def frames_wished(frame):
@@ -354,7 +354,7 @@ def _wishes_of(frame, kind):
 
 def _with_new_master(frame, kind, n_frames):
     """Return a frame with a master of its own night in the place of the one that it has."""
-    new_master = replace(frame.masters[kind], n_frames=n_frames, ageing=0.0)
+    new_master = replace(frame.masters[kind], n_frames=n_frames, ageing_variance=0.0)
     if kind != DARK:
         return replace(frame, masters={**frame.masters, kind: new_master})
     # New darks have the frame's exposure, and their members have the frame's bias subtracted.

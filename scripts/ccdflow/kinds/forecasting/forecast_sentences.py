@@ -55,8 +55,8 @@ def paragraphs(context, nights, *, most_nights):
         first = f", from {dates[0]}" if dates else ""
         lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts_in_words}")
     for night in names[-most_nights:]:
-        for block in night_forecast.blocks_of(context, night, foretells=True):
-            lines += paragraph(block)
+        for forecast in night_forecast.forecasts_of_setups(context, night, foretells=True):
+            lines += paragraph(forecast)
     return lines
 
 
@@ -72,36 +72,36 @@ def _count_grades(context, groups):
     return grades
 
 
-def paragraph(block):
-    """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
-    types_in_words = ", ".join(f"{number} {name}" for name, number in block.n_by_type)
-    lines = [f"night {block.night}  {block.setup}", f"  {types_in_words}  {_frames_of(block)}"]
-    if block.n_refused:
+def paragraph(forecast):
+    """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.SetupForecast`."""
+    types_in_words = ", ".join(f"{number} {name}" for name, number in forecast.n_by_type)
+    lines = [f"night {forecast.night}  {forecast.setup}", f"  {types_in_words}  {_frames_of(forecast)}"]
+    if forecast.n_refused:
         lines.append(
-            f"  not calibrated: {block.n_refused} of {len(block.groups)}, as `calibrate: missing:"
-            " refuse` wants whole frames only"
+            f"  not calibrated: {forecast.n_refused} of {len(forecast.groups)}, as `calibrate:"
+            " missing: refuse` wants whole frames only"
         )
-    if block.n_unlike:
-        lines.append(f"  {unlike_words(block)}   grade C")
-    for line in block.masters:
-        master_in_words, application = master_words(line), application_words(line, block)
-        name = _frames_of_line(line, block)
+    if forecast.n_without_scale:
+        lines.append(f"  {unlike_words(forecast)}   grade C")
+    for line in forecast.masters:
+        master_in_words, application = master_words(line), application_words(line, forecast)
+        name = _frames_of_line(line, forecast)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Even a long name of a filter is followed by two blanks.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
-    entries = noise_entries(block, _MOST_NAMED)
+    entries = noise_entries(forecast, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
-    if block.refused_masters:
-        words = ", ".join(f"{name}: {reason}" for name, reason in block.refused_masters)
+    if forecast.refused_masters:
+        words = ", ".join(f"{name}: {reason}" for name, reason in forecast.refused_masters)
         lines.append(f"  not used: {words}")
-    if words := wish_lines(block):
+    if words := wish_lines(forecast):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
     return lines
 
 
-def unlike_words(block):
-    """Return the words on the frames of a block whose amplifiers will differ in their scale."""
-    frames_words = count(block.n_unlike, "frame")
+def unlike_words(forecast):
+    """Return the words on the frames of a setup whose amplifiers will differ in their scale."""
+    frames_words = count(forecast.n_without_scale, "frame")
     return (
         f"{frames_words} of amplifiers of unlike scales: a gain is unknown, and no flat is"
         " applied; write `gain:` of each amplifier into the camera's profile, or take two flats of"
@@ -109,26 +109,30 @@ def unlike_words(block):
     )
 
 
-def _frames_of(block):
-    """Return the number of frames of each filter and exposure of a block, in words."""
-    parts = [f"{number} x {name}" if number > 1 else name for name, number in block.n_by_exposure]
+def _frames_of(forecast):
+    """Return the number of frames of each filter and exposure of a setup, in words."""
+    parts = [
+        f"{number} x {name}" if number > 1 else name for name, number in forecast.n_by_exposure
+    ]
     return first_named(parts, _MOST_NAMED)
 
 
-def _frames_of_line(line, block):
+def _frames_of_line(line, forecast):
     """Return the words on the frames of a line, with a colon; '' where it is clear without them."""
-    if len(line.groups) == len(block.groups):
+    if len(line.groups) == len(forecast.groups):
         return ""
     if line.kind == FLAT:
         masters = [
-            master_words(line_taken) for line_taken in block.masters if line_taken.kind == FLAT
+            master_words(line_taken) for line_taken in forecast.masters if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
             # The filter alone distinguishes the lines.
             return ""
     products = {group.product for group in line.groups}
-    names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))
-    if names and sum(dict(block.n_by_exposure)[name] for name in names) == len(products):
+    names = dict.fromkeys(
+        noise.name for noise in forecast.noises if products >= set(noise.products)
+    )
+    if names and sum(dict(forecast.n_by_exposure)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
     return f"{night_forecast.files_words(line.groups)}: "
 
@@ -159,18 +163,20 @@ def _rival_words(line):
     if line.rival_master is None:
         return _name_and_night(line.rival.product)
     words = _words_of(line.rival_master, line.rival, len(line.rival_master.files))
-    is_first = line.master and words == _words_of(line.master, line.use, len(line.master.files))
-    return _name_and_night(line.rival.product) if is_first else words
+    needs_name = line.master is not None and words == _words_of(
+        line.master, line.use, len(line.master.files)
+    )
+    return _name_and_night(line.rival.product) if needs_name else words
 
 
-def _words_of(group, use, frames, level=""):
+def _words_of(group, use, n_frames, level=""):
     """Return a used master in words: its number of frames, traits and date.
 
     Parameters
     ----------
     group : ccdflow.run.job.Group
     use : ccdflow.run.master_choices.Use
-    frames : int
+    n_frames : int
         Number of frames combined.
     level : str, optional
         Level of a flat, in words.
@@ -179,24 +185,24 @@ def _words_of(group, use, frames, level=""):
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
     if group.kind == DARK:
-        return f"{frames} x {float(shared_values['exptime']):g} s of {date}"
+        return f"{n_frames} x {float(shared_values['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared_values.get("filter"), shared_values.get("grism"))
         # The light distinguishes flats of the sky from those of a lamp.
         light = f"{light_words(names)} {shared_values.get('light', '')}".strip()
-        return f"{light} {frames}{level} of {date}".strip()
-    return f"{frames} of {date}"
+        return f"{light} {n_frames}{level} of {date}".strip()
+    return f"{n_frames} of {date}"
 
 
-def application_words(line, block=None):
+def application_words(line, forecast=None):
     """Return how near a master is, how it is applied, and the variance that it adds.
 
     Parameters
     ----------
     line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
         The master of a step.
-    block : ccdflow.kinds.forecasting.night_forecast.Block, optional
-        The block of its frames: the words do not repeat the setup of the block.
+    forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast, optional
+        The forecast of its frames: the words do not repeat its setup.
 
     Returns
     -------
@@ -205,7 +211,7 @@ def application_words(line, block=None):
     if line.use is None:
         if line.is_unneeded:
             return WHY_UNNEEDED
-        setup = f" of {block.setup}" if block is not None else ""
+        setup = f" of {forecast.setup}" if forecast is not None else ""
         return (line.why_missing or line.answer.why_none).replace(setup, "", 1)
     words = list(line.reasons)
     if line.bias_fractions[1] == 0:
@@ -213,20 +219,20 @@ def application_words(line, block=None):
     if line.n_unmeasured:
         levels = "level" if line.n_unmeasured == 1 else "levels"
         words.append(f"chosen by number, {line.n_unmeasured} {levels} not known yet")
-    return f"{', '.join(words)}{_words_on_added_variance(line, block)}"
+    return f"{', '.join(words)}{_words_on_added_variance(line, forecast)}"
 
 
-def _words_on_added_variance(line, block):
+def _words_on_added_variance(line, forecast):
     """Return the words on the noise that a master adds, with the sign before them; '' for none."""
     if line.bias_fractions[1] == 0:
         return ""
     if line.kind != FLAT:
-        variance = _variance_of_master(line, block)
+        variance = _variance_of_master(line, forecast)
         variances = dict.fromkeys(
             _variance_text(variance * fraction**2) for fraction in line.bias_fractions
         )
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
-    noise, qualifier = _flat_noise(line, block), "" if line.level_in_words else "about "
+    noise, qualifier = _flat_noise(line, forecast), "" if line.level_in_words else "about "
     pixel_limit, aperture_limit = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
         f": {qualifier}{100 * noise:.2g} % a pixel; limits S/N to"
@@ -235,13 +241,13 @@ def _words_on_added_variance(line, block):
     )
 
 
-def budgeted_frame_with_master(line, block):
+def budgeted_frame_with_master(line, forecast):
     """Return the first budgeted frame that takes a master; None if no frame takes it.
 
     Parameters
     ----------
     line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
-    block : ccdflow.kinds.forecasting.night_forecast.Block or None
+    forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast or None
 
     Returns
     -------
@@ -250,24 +256,24 @@ def budgeted_frame_with_master(line, block):
     names = {group.product for group in line.groups}
     frames = [
         noise.frame
-        for noise in (block.noises if block is not None else ())
+        for noise in (forecast.noises if forecast is not None else ())
         if names & set(noise.products)
     ]
     # The budget is that of one frame of its filter and exposure, which may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
-def _variance_of_master(line, block):
+def _variance_of_master(line, forecast):
     """Return the variance that a bias or dark adds, electrons^2: by the budget, else predicted."""
-    frame = budgeted_frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, forecast)
     if frame is None:
         return line.use.variance
     return budget.added_by(line.kind, frame.masters[line.kind], frame)
 
 
-def _flat_noise(line, block):
+def _flat_noise(line, forecast):
     """Return the noise of a flat, relative to the signal: by the budget, else predicted."""
-    frame = budgeted_frame_with_master(line, block)
+    frame = budgeted_frame_with_master(line, forecast)
     if frame is None:
         return math.sqrt(line.use.variance)
     return budget.flat_noise(frame.masters[FLAT])
@@ -293,12 +299,12 @@ def _two_digits(value):
 # -- noise and wishes ------------------------------------------------------------------------------
 
 
-def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
+def noise_entries(forecast, most_lines=_MOST_ON_A_PAGE):
     """Return the name and the noise of each filter and exposure: ("g' 300 s", "sky 432 e-, ...").
 
     Parameters
     ----------
-    block : ccdflow.kinds.forecasting.night_forecast.Block
+    forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast
     most_lines : int, optional
         Number of filters and exposures that are named; the others are counted.
 
@@ -308,13 +314,13 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
         The last entry may be the number of the others, without a noise.
     """
     names = [
-        f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in block.noises
+        f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in forecast.noises
     ]
     entries = [
         (name, noise_words(noise))
-        for name, noise in zip(names, block.noises[:most_lines], strict=False)
+        for name, noise in zip(names, forecast.noises[:most_lines], strict=False)
     ]
-    n_unnamed = len(block.noises) - most_lines
+    n_unnamed = len(forecast.noises) - most_lines
     return entries + ([(f"and {n_unnamed} more", "")] if n_unnamed > 0 else [])
 
 
@@ -343,16 +349,16 @@ def noise_words(noise):
     )
 
 
-def wish_lines(block):
-    """Return the wishes for further frames of a block in words, the best first."""
+def wish_lines(forecast):
+    """Return the wishes for further frames of a setup in words, the best first."""
     ranks_and_savings = {}
-    for noise in block.noises:
+    for noise in forecast.noises:
         for wish in noise.wishes:
-            missing_master = _missing_master(wish, noise, block)
+            missing_master = _missing_master(wish, noise, forecast)
             if missing_master is not None and missing_master.cause is MissingCause.NO_BIAS:
                 # Further frames would not help: the master could not be made without a bias.
                 continue
-            wish_in_words = _wish_in_words(wish, noise, block, missing_master)
+            wish_in_words = _wish_in_words(wish, noise, forecast, missing_master)
             rank = (wish.is_missing, wish.completes is not None, wish.saved_fraction)
             if wish_in_words not in ranks_and_savings or rank > ranks_and_savings[wish_in_words][0]:
                 ranks_and_savings[wish_in_words] = (rank, _saving_words(wish, missing_master))
@@ -363,7 +369,7 @@ def wish_lines(block):
     ]
 
 
-def _wish_in_words(wish, noise, block, missing_master):
+def _wish_in_words(wish, noise, forecast, missing_master):
     """Return the frames of a wish in words: ``9 more darks of 300 s``.
 
     Parameters
@@ -371,7 +377,7 @@ def _wish_in_words(wish, noise, block, missing_master):
     wish : ccdflow.kinds.forecasting.budget.Wish
     noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
         Noise of the frames that would take the master.
-    block : ccdflow.kinds.forecasting.night_forecast.Block
+    forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast
     missing_master : ccdflow.run.master_choices.Missing or None
         Why the frames have no master now; None where they have one.
     """
@@ -381,9 +387,9 @@ def _wish_in_words(wish, noise, block, missing_master):
     adjective = "brighter " if is_faint and not adjective else adjective
     words = f"{wish.n_frames} {adjective}{wish.kind if wish.n_frames == 1 else plural(wish.kind)}"
     if wish.kind == DARK:
-        words += _traits_of_darks(noise, block, small_group)
+        words += _traits_of_darks(noise, forecast, small_group)
     elif wish.kind == FLAT:
-        words += _traits_of_flats(noise, block, joins_frames=joins_frames)
+        words += _traits_of_flats(noise, forecast, joins_frames=joins_frames)
     if small_group is not None:
         verb, number = "makes" if wish.n_frames == 1 else "make", small_group.n_frames
         members = "one that there is" if number == 1 else f"{number} that there are"
@@ -391,7 +397,7 @@ def _wish_in_words(wish, noise, block, missing_master):
     return words if joins_frames else f"{words} of this night"
 
 
-def _traits_of_darks(noise, block, small_group):
+def _traits_of_darks(noise, forecast, small_group):
     """Return the exposure of further darks in words, and their temperature where it decides."""
     dark = noise.frame.masters.get(DARK)
     # Darks that join existing ones have their exposure; new darks have the exposure of the frame.
@@ -405,21 +411,23 @@ def _traits_of_darks(noise, block, small_group):
     # thousandth.
     exposure_in_words = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Frames take only darks of their own temperature.
-    has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)
-    names_degrees = noise.degrees and has_several_temperatures
-    return f" of {exposure_in_words}" + (f" at {noise.degrees}" if names_degrees else "")
+    has_several_temperatures = any(
+        each.temperature_in_words != noise.temperature_in_words for each in forecast.noises
+    )
+    names_temperature = noise.temperature_in_words and has_several_temperatures
+    return f" of {exposure_in_words}" + (f" at {noise.temperature_in_words}" if names_temperature else "")
 
 
-def _traits_of_flats(noise, block, *, joins_frames):
+def _traits_of_flats(noise, forecast, *, joins_frames):
     """Return the filter of further flats in words, and the level of new ones."""
     # New flats make a master by themselves: they should have the level of the flats that are taken.
-    level = "" if joins_frames else _level_of_flats(products=set(noise.products), block=block)
+    level = "" if joins_frames else _level_of_flats(products=set(noise.products), forecast=forecast)
     return (f" {noise.light}" if noise.light else "") + (f" of {level} each" if level else "")
 
 
-def _level_of_flats(*, products, block):
+def _level_of_flats(*, products, forecast):
     """Return the level of the flats that frames take, in words; '' where it is not known."""
-    lines = (line for line in block.masters if line.kind == FLAT)
+    lines = (line for line in forecast.masters if line.kind == FLAT)
     return next(
         (
             line.level_in_words
@@ -430,11 +438,11 @@ def _level_of_flats(*, products, block):
     )
 
 
-def _missing_master(wish, noise, block):
+def _missing_master(wish, noise, forecast):
     """Return the `Missing` of frames that have no master of a kind, None where they have one."""
     products = set(noise.products)
     lines = (
-        line for line in block.masters if line.kind == wish.kind and line.answer.missing_master
+        line for line in forecast.masters if line.kind == wish.kind and line.answer.missing_master
     )
     return next(
         (
@@ -467,40 +475,40 @@ HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Second choice", "Why it
 """The headings of the plan's table of masters."""
 
 
-def table(blocks):
+def table(forecasts):
     """Return the headings and rows of the table; second choices only where there are any.
 
     Parameters
     ----------
-    blocks : list of ccdflow.kinds.forecasting.night_forecast.Block
+    forecasts : list of ccdflow.kinds.forecasting.night_forecast.SetupForecast
 
     Returns
     -------
     tuple of str
         `HEADINGS`, or those before the last two.
     tuple of tuple of str
-        A row for each master of each block.
+        A row for each master of each setup.
     """
-    rows = _table_rows(blocks)
+    rows = _table_rows(forecasts)
     if any(row[-2:] != ("-", "-") for row in rows):
         return HEADINGS, rows
     return HEADINGS[:-2], tuple(row[:-2] for row in rows)
 
 
-def _table_rows(blocks):
+def _table_rows(forecasts):
     """Return the rows of the table of a night's forecast."""
     rows = []
-    for block in blocks:
-        for line in block.masters:
+    for forecast in forecasts:
+        for line in forecast.masters:
             file_names = night_forecast.names_of_files(line.groups)
-            if len(blocks) > 1:
+            if len(forecasts) > 1:
                 # Two cameras may have files of one name.
-                file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
+                file_names = [f"{forecast.setup}: {line.groups[0].files[0]}", *file_names[1:]]
             rows.append(
                 (
                     line.kind,
                     master_words(line) if line.use is not None else "-",
-                    application_words(line, block),
+                    application_words(line, forecast),
                     line.grade,
                     first_named(file_names, 2),
                     _rival_words(line),

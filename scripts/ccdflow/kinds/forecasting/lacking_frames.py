@@ -61,11 +61,11 @@ def lines_on_night(context, night):
             allowed=nights_in_words(nights),
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
-    blocks = night_forecast.blocks_of(context, night, foretells=True)
+    forecasts = night_forecast.forecasts_of_setups(context, night, foretells=True)
     lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
-    for block in blocks:
-        lines += forecast_sentences.paragraph(block)
-    return [*lines, *_last_lines(context, blocks)]
+    for forecast in forecasts:
+        lines += forecast_sentences.paragraph(forecast)
+    return [*lines, *_last_lines(context, forecasts)]
 
 
 def _line_on_sound_frames(night, rows):
@@ -97,19 +97,21 @@ def _lines_on_unusable_frames(rows):
     return [f"  {line}" for line in first_lines(lines, _MOST_UNUSABLE)]
 
 
-def _last_lines(context, blocks):
+def _last_lines(context, forecasts):
     """Return the last lines: the masters that are missing, that none is, or why none is needed."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]
-    if not blocks:
+    if not forecasts:
         types_in_words = " or ".join(SCIENCE.configuration(context)["types"])
         return [f"no {types_in_words} frame yet: nothing needs a master"]
-    missing_masters = [each for block in blocks for each in block.masters if each.why_missing]
-    frames = {group.product for block in blocks for group in block.groups}
+    missing_masters = [
+        each for forecast in forecasts for each in forecast.masters if each.why_missing
+    ]
+    frames = {group.product for forecast in forecasts for group in forecast.groups}
     unlike_lines = [
-        f"of grade C: {forecast_sentences.unlike_words(block)}"
-        for block in blocks
-        if block.n_unlike
+        f"of grade C: {forecast_sentences.unlike_words(forecast)}"
+        for forecast in forecasts
+        if forecast.n_without_scale
     ]
     if not missing_masters:
         return unlike_lines or [_line_on_complete_frames(len(frames))]

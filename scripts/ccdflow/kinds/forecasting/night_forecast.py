@@ -22,7 +22,7 @@ from ccdflow.wording import first_named
 
 
 @dataclass(frozen=True)
-class Block:
+class SetupForecast:
     """The frames of a night and setup that are to be calibrated, with their forecast.
 
     Attributes
@@ -43,7 +43,7 @@ class Block:
         Masters that no frame takes, in words, and why.
     n_refused : int
         Number of frames that the configuration leaves uncalibrated because they lack a master.
-    n_unlike : int
+    n_without_scale : int
         Number of frames that have all masters, and nevertheless grade C: see `lacks_scale`.
     """
 
@@ -56,11 +56,11 @@ class Block:
     noises: tuple[night_noise.GroupNoise, ...] = ()
     refused_masters: tuple[tuple[str, str], ...] = ()
     n_refused: int = 0
-    n_unlike: int = 0
+    n_without_scale: int = 0
 
 
-def blocks_of(context, night, *, foretells=False):
-    """Return the `Block` of each setup of a night.
+def forecasts_of_setups(context, night, *, foretells=False):
+    """Return the `SetupForecast` of each setup of a night.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def blocks_of(context, night, *, foretells=False):
 
     Returns
     -------
-    list of Block
+    list of SetupForecast
     """
     groups_by_setup = defaultdict(list)
     for group in SCIENCE.night_groups(context, night):
@@ -81,13 +81,13 @@ def blocks_of(context, night, *, foretells=False):
         setup = setup_of(context, row, context.chain.by_name("bias"))
         groups_by_setup[setup].append(group)
     return [
-        _block_of_setup(context, night, setup, groups, foretells=foretells)
+        _forecast_of_setup(context, night, setup, groups, foretells=foretells)
         for setup, groups in sorted(groups_by_setup.items())
     ]
 
 
-def _block_of_setup(context, night, setup, groups, *, foretells):
-    """Return the `Block` of a night's frames of one setup.
+def _forecast_of_setup(context, night, setup, groups, *, foretells):
+    """Return the `SetupForecast` of a night's frames of one setup.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
     groups : list of ccdflow.run.job.Group
         One for each frame.
     foretells : bool
-        See `blocks_of`.
+        See `forecasts_of_setups`.
     """
     names = {group.product: _name_of_exposure(context, group) for group in groups}
     noises = _noises_of_groups(context, groups, names, foretells=foretells)
@@ -114,7 +114,7 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
     }
     complete_groups = [group for group in groups if group.product not in products_lacking]
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
-    return Block(
+    return SetupForecast(
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
@@ -126,7 +126,7 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
         n_refused=len(products_lacking) if is_refused else 0,
-        n_unlike=sum(lacks_scale(context, group) for group in complete_groups),
+        n_without_scale=sum(lacks_scale(context, group) for group in complete_groups),
     )
 
 
@@ -141,13 +141,13 @@ def _noises_of_groups(context, groups, names, *, foretells):
     names : dict of str to str
         Name of the exposure by product.
     foretells : bool
-        See `blocks_of`.
+        See `forecasts_of_setups`.
     """
     noises = []
-    for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names):
-        noise = night_noise.noise_of_group(context, name, same_frames, foretells=foretells)
+    for name, words_on_files, groups_alike in _frames_of_one_budget(context, groups, names):
+        noise = night_noise.noise_of_group(context, name, groups_alike, foretells=foretells)
         if noise is not None:
-            exposure = _exposure_in_words(context, same_frames[0])
+            exposure = _exposure_in_words(context, groups_alike[0])
             noises.append(replace(noise, files=words_on_files, exposure=exposure))
     return noises
 
@@ -203,8 +203,8 @@ def _frames_of_one_budget(context, groups, names):
         )
         groups_by_name[names[group.product]][key].append(group)
     for name, groups_by_uses in groups_by_name.items():
-        for same_frames in groups_by_uses.values():
-            yield name, files_words(same_frames) if len(groups_by_uses) > 1 else "", same_frames
+        for groups_alike in groups_by_uses.values():
+            yield name, files_words(groups_alike) if len(groups_by_uses) > 1 else "", groups_alike
 
 
 def files_words(groups):

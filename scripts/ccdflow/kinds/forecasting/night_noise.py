@@ -11,7 +11,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.readout import ROUNDING, level_variance
+from ccdflow.frame.readout import ROUNDING_VARIANCE, level_variance
 from ccdflow.kinds.forecasting import budget, sky_prediction
 from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
 from ccdflow.kinds.forecasting.small_groups import small_groups_of
@@ -54,7 +54,7 @@ class GroupNoise:
         Whether the read noise is from pairs of biases, as in UNCERT, not from header or profile.
     files : str
         Names of the first frames, where others of this filter and exposure take other masters.
-    degrees : str
+    temperature_in_words : str
         The temperature of the frames in words; '' where it is unknown.
     exposure : str
         The exposure of the frames in words, as in `name`: ``300.1 s``.
@@ -67,7 +67,7 @@ class GroupNoise:
     is_sky_measured: bool
     is_read_noise_measured: bool = True
     files: str = ""
-    degrees: str = ""
+    temperature_in_words: str = ""
     exposure: str = ""
 
     @property
@@ -117,7 +117,7 @@ def noise_of_group(context, name, groups, *, foretells):
         _budgeted_frame(context, group, answers, read_noise=read_noise, sky=sky),
         bool(measured_skies),
         read_noise is not None,
-        degrees=_degrees_of(context, groups),
+        temperature_in_words=_temperatures_in_words(context, groups),
     )
 
 
@@ -142,14 +142,14 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     dark = uses.get(DARK)
     amplifier, gain = geometry.amplifiers[0], fmean(a.gain for a in geometry.amplifiers)
     # A measured read noise contains the rounding of pixels.
-    rounding = 0.0 if read_noise else ROUNDING
-    read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding
-    has_level = recipe.subtract and amplifier.overscan
+    rounding_variance = 0.0 if read_noise else ROUNDING_VARIANCE
+    read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding_variance
+    has_level = recipe.subtract and bool(amplifier.overscan)
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
         dark_rate=_mean_dark_rate(context, row, dark, records.get(DARK), noise),
-        rounding=gain**2 * rounding,
+        rounding_variance=gain**2 * rounding_variance,
         level_share=(
             level_variance(amplifier, recipe, read_variance) / read_variance if has_level else 0.0
         ),
@@ -174,7 +174,7 @@ def _may_have_master(answer):
     return missing_master is not None and missing_master.cause is not MissingCause.LEVEL_IN_FRAME
 
 
-def _degrees_of(context, groups):
+def _temperatures_in_words(context, groups):
     """Return the temperatures of frames in words, each once: ``-90 C and -85 C``."""
     bias = context.chain.by_name("bias")
     rows = [context.row(group.files[0]) for group in groups]
@@ -267,19 +267,26 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         noise_of_flat = noise.flat_level**-0.5
         if signal_to_noise:
             noise_of_flat = math.sqrt(n_frames) / signal_to_noise
-        ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
+        ageing_variance = noise.flat_ageing * days + (noise.flat_warming * use.degrees_warmer) ** 2
         return Applied(
-            n_frames, noise=noise_of_flat, ageing=ageing, takes_further_frames=use.lag == 0
+            n_frames,
+            noise=noise_of_flat,
+            ageing_variance=ageing_variance,
+            takes_further_frames=use.lag == 0,
         )
-    ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
+    ageing_variance = noise.bias_ageing * days + (noise.bias_warming * use.degrees_warmer) ** 2
     exptime = 0.0
     if kind == DARK:
-        ageing = noise.dark_ageing * seconds**2 * days
+        ageing_variance = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     # Further darks of a shorter exposure would be scaled up as well: new exact darks save more.
     takes_further_frames = use.lag == 0 and use.scale <= HARMLESS_SCALE_UP
     return Applied(
-        n_frames, use.scale, exptime, ageing=ageing, takes_further_frames=takes_further_frames
+        n_frames,
+        use.scale,
+        exptime,
+        ageing_variance=ageing_variance,
+        takes_further_frames=takes_further_frames,
     )
 
 

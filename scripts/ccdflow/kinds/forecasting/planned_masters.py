@@ -112,7 +112,10 @@ def planned_masters_of(context, kind, groups):
                 application = None if use is None else _application_of_use(use)
                 reason = _reason_but_degrees(answer.missing_master) or answer.why_none
                 frames_by_application[application or (answer.grade, reason)].append((group, answer))
-    return [_planned_master(context, kind, uses) for uses in frames_by_application.values()]
+    return [
+        _planned_master(context, kind, groups_and_answers)
+        for groups_and_answers in frames_by_application.values()
+    ]
 
 
 def _reason_but_degrees(missing_master):
@@ -120,7 +123,9 @@ def _reason_but_degrees(missing_master):
 
     Frames with equal words share a line: those of 600 s and of 600.01 s.
     """
-    return missing_master and match_sentences.words_on_missing(replace(missing_master, degrees=""))
+    return missing_master and match_sentences.parts_on_missing(
+        replace(missing_master, temperature_in_words="")
+    )
 
 
 def _application_of_use(use):
@@ -130,7 +135,14 @@ def _application_of_use(use):
     """
     remarks = [remark for remark in use.remarks if remark.kind is not RemarkKind.WARMTH]
     # The grade is a part of it: near the limit, darks of one rounded scale may have two grades.
-    values = [use.product, use.lag, round(use.scale, 3), use.grade, bool(use.warmer), *remarks]
+    values = [
+        use.product,
+        use.lag,
+        round(use.scale, 3),
+        use.grade,
+        bool(use.degrees_warmer),
+        *remarks,
+    ]
     return tuple(values)
 
 
@@ -243,16 +255,18 @@ def plain_step(context, answer):
     )
 
 
-def _planned_master(context, kind, answers):
+def _planned_master(context, kind, groups_and_answers):
     """Return the `PlannedMaster` of frames with equal answers: [(group, answer)]."""
-    groups = tuple(group for group, _ in answers)
-    answer = answers[0][1]
+    groups = tuple(group for group, _ in groups_and_answers)
+    answer = groups_and_answers[0][1]
     use = answer.use
     if use is None:
-        return PlannedMaster(kind, groups, answer, why_missing=_words_on_missing(answers))
+        return PlannedMaster(
+            kind, groups, answer, why_missing=_words_on_missing(groups_and_answers)
+        )
     rival, reason = rival_of(context, answer)
-    degrees_warmer = [each.use.warmer for _, each in answers]
-    words_on_degrees = match_sentences.span_words(degrees_warmer) if use.warmer else ""
+    degrees_warmer = [each.use.degrees_warmer for _, each in groups_and_answers]
+    words_on_degrees = match_sentences.span_words(degrees_warmer) if use.degrees_warmer else ""
     reasons = reasons_of(
         answer, master_library.rules_of(context), words_on_degrees=words_on_degrees
     )
@@ -261,7 +275,9 @@ def _planned_master(context, kind, answers):
         groups,
         answer,
         context.find_group(use.product),
-        bias_fractions=_range_of_fractions(context, answers) if kind == BIAS else (1.0, 1.0),
+        bias_fractions=_range_of_fractions(context, groups_and_answers)
+        if kind == BIAS
+        else (1.0, 1.0),
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
@@ -279,10 +295,12 @@ def _count_unmeasured(context, step):
     return 0 if is_alone else sum(not use.is_measured for use in competing_uses)
 
 
-def _words_on_missing(answers):
+def _words_on_missing(groups_and_answers):
     """Return why frames lack a master of a kind, in words; '' where they need none."""
-    reasons = dict.fromkeys(answer.missing_master for _, answer in answers if answer.missing_master)
-    return match_sentences.reasons_words(map(match_sentences.words_on_missing, reasons))
+    reasons = dict.fromkeys(
+        answer.missing_master for _, answer in groups_and_answers if answer.missing_master
+    )
+    return match_sentences.reasons_words(map(match_sentences.parts_on_missing, reasons))
 
 
 def _level_words(record):
@@ -331,10 +349,10 @@ def _rival_of(context, answer):
     return None, ""
 
 
-def _range_of_fractions(context, answers):
+def _range_of_fractions(context, groups_and_answers):
     """Return the smallest and the largest fraction of a bias whose noise is left in some frames."""
     fraction_by_steps = {}
-    for group, _ in answers:
+    for group, _ in groups_and_answers:
         steps_key = tuple(map(id, group.steps))
         if steps_key not in fraction_by_steps:
             uses = uses_applied(context, group)

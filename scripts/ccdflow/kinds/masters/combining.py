@@ -16,7 +16,7 @@ import numpy as np
 from ccdflow.combine import combined_header
 from ccdflow.combine.members import read_hdus
 from ccdflow.combine.row_sample import rows_within
-from ccdflow.combine.stack import CombineLimits
+from ccdflow.combine.stack import CombineOptions
 from ccdflow.combine.tiling.combine_job import TooLittleMemory
 from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
@@ -159,11 +159,11 @@ class CombineWork:
         """The images that each member has, as `ccdflow.frame.products.product_images` has them."""
         return product_images(self.context.store.geometry(self._row.geometry), self.reduction)
 
-    def limits(self, *, has_uncertainty=True):
-        """Return the `CombineLimits` of the combination, in the type of the reduced frames."""
+    def combine_options(self, *, has_uncertainty=True):
+        """Return the `CombineOptions` of the combination, in the type of the reduced frames."""
         dtype = np.dtype(self.reduction.dtype)
         source = "scatter" if has_uncertainty else None
-        return CombineLimits(self.threads, self.memory, dtype, source)
+        return CombineOptions(self.threads, self.memory, dtype, source)
 
     @property
     def _row(self):

@@ -46,12 +46,12 @@ class Dark(ExposedMasterKind):
         ):
             for rows_alike in _split_by_temperature(rows_of_exposure, tolerance):
                 common_values = observation_of(context, rows_alike, self, night=rows_alike[0].night)
-                degrees = common_values.set_temperature
-                if degrees is None:
-                    degrees = common_values.temperature
+                temperature = common_values.set_temperature
+                if temperature is None:
+                    temperature = common_values.temperature
                 shared_values = [("exptime", f"{common_values.exptime:.6g}")]
-                if degrees is not None:
-                    shared_values.append(("temperature", f"{degrees:.6g}"))
+                if temperature is not None:
+                    shared_values.append(("temperature", f"{temperature:.6g}"))
                 yield (
                     tuple(shared_values),
                     sorted(rows_alike, key=lambda row: row.facts["date_obs"] or ""),

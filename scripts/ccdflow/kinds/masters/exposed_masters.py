@@ -78,7 +78,7 @@ def _missing_masters(context, group):
     """Return {kind: `match_sentences.MissingWords`} of the masters that members lack."""
     missing_masters = {step.kind: missing_master(context, step) for step in group.steps}
     return {
-        kind: match_sentences.words_on_missing(each)
+        kind: match_sentences.parts_on_missing(each)
         for kind, each in missing_masters.items()
         if each
     }

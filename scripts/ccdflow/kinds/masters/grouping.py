@@ -165,8 +165,8 @@ def _split_groups(kind, context, rows_by_header):
     for key, rows in rows_by_cards.items():
         key = GroupKey(*key)
         for further_values, rows_alike in kind.split(context, rows):
-            for degrees, rows_of_group in split_by_sensor(kind, rows_alike):
-                shared = (*key.shared, *further_values, *degrees)
+            for degrees_value, rows_of_group in split_by_sensor(kind, rows_alike):
+                shared = (*key.shared, *further_values, *degrees_value)
                 rows_of_groups[key._replace(shared=shared)] = rows_of_group
     return rows_of_groups
 
@@ -189,7 +189,7 @@ def split_by_sensor(kind, rows):
 
     Yields
     ------
-    degrees : tuple of (str, str)
+    degrees_value : tuple of (str, str)
         The temperature of the setting, for `GroupKey.shared`; () where all frames have one setting.
     rows_of_setting : list of ccdflow.run.rawframes.rows.Row
     """
@@ -207,8 +207,8 @@ def split_by_sensor(kind, rows):
         setting = None if value is None else bisect_right(lowest_temperatures, value)
         rows_by_setting.setdefault(setting, []).append(row)
     for setting, rows_of_setting in rows_by_setting.items():
-        degrees = [row.facts["temperature"] for row in rows_of_setting]
-        words = "unknown" if setting is None else f"{median(degrees):.3g}C"
+        temperatures_of_setting = [row.facts["temperature"] for row in rows_of_setting]
+        words = "unknown" if setting is None else f"{median(temperatures_of_setting):.3g}C"
         yield (("degrees", words),), rows_of_setting
 
 

@@ -10,7 +10,7 @@ from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 
 
-def read_applied_master(context, store, kind, use, path, degrees):
+def read_applied_master(context, store, kind, use, path, degrees_warmer):
     """Return the master that is applied to a frame, read and cut to the frame's window.
 
     Parameters
@@ -21,7 +21,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     use : ccdflow.run.master_choices.Use
     path : pathlib.Path
         The reduced frame.
-    degrees : float or None
+    degrees_warmer : float or None
         Degrees Celsius by which the dark is warmer than the frame.
 
     Returns
@@ -36,7 +36,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     file = context.results / use.product
     if not use.cut:
         master = store.get(file, kind, name=use.product)
-        return AppliedMaster(master, use.scale, use.lag, degrees)
+        return AppliedMaster(master, use.scale, use.lag, degrees_warmer)
     name = path.relative_to(context.results).as_posix()
     hdu = master_windows.first_image_hdu(read_stored_hdus(path, name=name))
     master, cut = master_windows.master_for(store, kind, file, hdu, file=name, name=use.product)
@@ -49,7 +49,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
             allowed=f"{use.cut} of {use.product}",
             remedy=MAKE_AGAIN,
         )
-    return AppliedMaster(master, use.scale, use.lag, degrees, cut)
+    return AppliedMaster(master, use.scale, use.lag, degrees_warmer, cut)
 
 
 def cut_pixels(member, use):

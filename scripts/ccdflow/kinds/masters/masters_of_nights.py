@@ -38,6 +38,6 @@ class MastersOfNights(GroupedKind):
             If other cards distinguish masters now than when closed nights' masters were named.
         """
         noted_facts = context.closed_nights.notes_of_kind(self.name)
-        is_new = any(group.kind == self.name for group in new_groups)
-        master_snapshot.check_snapshot(context, self, noted_facts, is_new=is_new)
+        has_new_groups = any(group.kind == self.name for group in new_groups)
+        master_snapshot.check_snapshot(context, self, noted_facts, has_new_groups=has_new_groups)
         return set()

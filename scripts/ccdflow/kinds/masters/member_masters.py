@@ -21,7 +21,7 @@ from ccdflow.detector.lost_pixels import (
 from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import number_or_none
-from ccdflow.frame.readout import ROUNDING, level_variance
+from ccdflow.frame.readout import ROUNDING_VARIANCE, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.record_entries import converter_ends_of, no_level_parts
@@ -452,7 +452,7 @@ def amplifier_noise(amplifier, reduction, measured_noise=None):
     level_noise = 0.0
     if noise is not None and amplifier.overscan and reduction.subtract:
         # A measured read noise contains that of the rounding to whole adu.
-        pixel_variance = noise**2 + (0.0 if measured_noise else ROUNDING)
+        pixel_variance = noise**2 + (0.0 if measured_noise else ROUNDING_VARIANCE)
         level_noise = math.sqrt(level_variance(amplifier, reduction, pixel_variance))
     return AmplifierNoise(
         amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level_noise

@@ -185,4 +185,4 @@ def _names_in_all(entries_of_frames):
 def as_statistics(entry):
     """Return the `FrameStatistics` of an amplifier from its entry in the record of a frame."""
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
-    return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})
+    return frame_figures.FrameStatistics.from_record(figures)

@@ -159,10 +159,10 @@ def _temperatures_in_words(use, uses, rules):
     The result is '' where all darks have one temperature.
     """
     temperatures = sorted(
-        next(value for value in each.degrees if value is not None)
+        next(value for value in each.temperatures if value is not None)
         for each in uses
         if each.is_of_unknown_temperature
-        and any(value is not None for value in each.degrees)
+        and any(value is not None for value in each.temperatures)
         and match_sentences.is_later(each) <= match_sentences.is_later(use)
     )
     distinct_temperatures = temperatures[:1]

@@ -382,7 +382,7 @@ def missing_master(context, step):
     if not step.is_needed or first_use(context, step) is not None:
         return None
     if not step.uses:
-        return step.missing
+        return step.missing_master
     records = [context.outcome(use.product) for use in step.uses]
     cause = MissingCause.NOT_MADE
     if _lacks_bias(records[0]):
@@ -391,7 +391,7 @@ def missing_master(context, step):
         cause = MissingCause.TOO_FAINT
     # Lines, tables and pages have the reason for each of these masters: here their names suffice.
     names_in_words = first_named([use.product for use in step.uses], _MOST_NAMED)
-    return Missing(step.kind, cause, rest=names_in_words)
+    return Missing(step.kind, cause, obstacles=names_in_words)
 
 
 def why_missing(context, step):

@@ -126,12 +126,12 @@ class MasterColumns:
             self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._exposure_flags[seconds]
 
-    def temperature_flags(self, degrees):
+    def temperature_flags(self, frame_temperatures):
         """Return which darks have another temperature than a frame, and whether that is known.
 
         Parameters
         ----------
-        degrees : (float or None, float or None)
+        frame_temperatures : (float or None, float or None)
             Set point and sensor of the frame, degrees Celsius.
 
         Returns
@@ -139,21 +139,21 @@ class MasterColumns:
         bytes
             A byte for each of `temperatures`: `HAS_OTHER_TEMPERATURE`, `HAS_KNOWN_TEMPERATURE`.
         """
-        if degrees not in self._temperature_flags:
+        if frame_temperatures not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
-                differences = temperature_differences(*self.temperatures, degrees)
+                differences = temperature_differences(*self.temperatures, frame_temperatures)
                 is_other = differences > self.rules.temperature_tolerance
             is_known = np.isfinite(differences)
             flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
-            self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
-        return self._temperature_flags[degrees]
+            self._temperature_flags[frame_temperatures] = flags.astype(np.uint8).tobytes()
+        return self._temperature_flags[frame_temperatures]
 
-    def degrees_warmer(self, degrees):
+    def degrees_warmer(self, frame_temperatures):
         """Return by how many degrees Celsius each bias or flat is warmer than a frame.
 
         Parameters
         ----------
-        degrees : (float or None, float or None)
+        frame_temperatures : (float or None, float or None)
             Set point and sensor of the frame, degrees Celsius.
 
         Returns
@@ -161,16 +161,16 @@ class MasterColumns:
         bytes
             Bytes of an array of float64, a value for each of `temperatures`.
         """
-        if degrees not in self._degrees_warmer:
+        if frame_temperatures not in self._degrees_warmer:
             # Rounded to 0.1 degree: without a cooler each frame would have an entry of its own.
-            rounded_degrees = tuple(map(tenths_of_degrees, degrees))
-            if rounded_degrees not in self._degrees_warmer:
+            rounded_temperatures = tuple(map(tenths_of_degrees, frame_temperatures))
+            if rounded_temperatures not in self._degrees_warmer:
                 differences = degrees_beyond_tolerance(
-                    *self.temperatures, rounded_degrees, self.rules
+                    *self.temperatures, rounded_temperatures, self.rules
                 )
-                self._degrees_warmer[rounded_degrees] = differences.tobytes()
-            self._degrees_warmer[degrees] = self._degrees_warmer[rounded_degrees]
-        return self._degrees_warmer[degrees]
+                self._degrees_warmer[rounded_temperatures] = differences.tobytes()
+            self._degrees_warmer[frame_temperatures] = self._degrees_warmer[rounded_temperatures]
+        return self._degrees_warmer[frame_temperatures]
 
 
 def columns_of_masters(masters, rules):
@@ -195,7 +195,7 @@ def columns_of_masters(masters, rules):
     night_numbers, number_of_night = _number_values(
         observation.night for observation in observations
     )
-    temperature_index, degrees = _number_values(
+    temperature_index, temperatures = _number_values(
         (observation.set_temperature, observation.temperature) for observation in observations
     )
     return MasterColumns(
@@ -209,7 +209,7 @@ def columns_of_masters(masters, rules):
         exptimes=exptimes,
         bias_variances=_as_numbers([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
-        temperatures=tuple(map(_as_numbers, zip(*degrees, strict=True))),
+        temperatures=tuple(map(_as_numbers, zip(*temperatures, strict=True))),
         temperature_index=temperature_index,
     )
 

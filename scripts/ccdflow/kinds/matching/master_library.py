@@ -305,11 +305,14 @@ class MasterLibrary:
             frame.set_temperature,
             frame.temperature,
         )
-        if step.missing is None or not step.missing.seconds:
+        if step.missing_master is None or not step.missing_master.seconds:
             return step
         if not seconds or is_same_exposure(min(seconds), longest_seconds):
             return step
-        return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest_seconds)))
+        return replace(
+            step,
+            missing_master=replace(step.missing_master, seconds=(min(seconds), longest_seconds)),
+        )
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark had subtracted, or None.
@@ -404,20 +407,24 @@ class MasterLibrary:
             for frame_in_window, region in frames_and_regions
         ]
 
-    def _choose_step(self, choices, seconds, *degrees):
+    def _choose_step(self, choices, seconds, *temperatures):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         (window_choice, _), *larger_choices = choices
-        step = window_choice.choose(seconds, *degrees)
+        step = window_choice.choose(seconds, *temperatures)
         if step.uses and not larger_choices:
             # Most frames return here: they need no part of a larger window.
             return step
         cuts = []
         if step.is_needed:
-            cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger_choices]
+            cuts = [
+                (choice.choose(seconds, *temperatures), region) for choice, region in larger_choices
+            ]
             cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
         missing_master = None
         if not cuts and not step.uses:
-            missing_master = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
+            missing_master = self._missing_master(
+                window_choice.frame_with(seconds, *temperatures), step
+            )
         key = (id(step), missing_master, *[(id(larger), region) for larger, region in cuts])
         if key not in self._steps_with_cuts:
             uses = self._with_cuts(step.uses, cuts)
@@ -458,7 +465,7 @@ class MasterLibrary:
         if step.is_needed:
             step_below_minimum = self._choice_below_minimum.choose(self.kind.name, frame)
         if not step_below_minimum.uses:
-            return step.missing and _with_values_of(step.missing, frame)
+            return step.missing_master and _with_values_of(step.missing_master, frame)
         products_of_night = (use.product for use in step_below_minimum.uses if use.lag == 0)
         product = next(products_of_night, step_below_minimum.uses[0].product)
         group = self.groups[product]
@@ -467,7 +474,7 @@ class MasterLibrary:
             MissingCause.TOO_FEW,
             product=product,
             night=group.night,
-            frames=len(group.files),
+            n_frames=len(group.files),
             minimum=self.minimum,
         )
 
@@ -515,8 +522,8 @@ def _with_values_of(missing_master, frame):
     seconds = missing_master.seconds
     if seconds and frame.exptime is not None:
         seconds = (frame.exptime,)
-    degrees = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
-    return replace(missing_master, seconds=seconds, degrees=degrees)
+    words = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
+    return replace(missing_master, seconds=seconds, temperature_in_words=words)
 
 
 def _cut_use(use, region):

@@ -50,7 +50,7 @@ def restore_noises(context, kind, snapshot):
     context.lookup((Lookup.NOISES, kind.name), lambda: noises)
 
 
-def check_snapshot(context, kind, snapshot, *, is_new):
+def check_snapshot(context, kind, snapshot, *, has_new_groups):
     """Compare the cards that distinguish the masters of a kind with those that were noted.
 
     Parameters
@@ -60,7 +60,7 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     kind : ccdflow.kinds.masters.master.MasterKind
     snapshot : dict of str to (list or dict), or None
         As `snapshot_of` returned it.
-    is_new : bool
+    has_new_groups : bool
         Whether there are new masters of the kind.
 
     Raises
@@ -68,7 +68,7 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     NeedsWholePlan
         If the cards differ: the choices of closed nights may change.
     """
-    is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
+    is_asked = has_new_groups or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
     if snapshot is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return

@@ -132,8 +132,8 @@ def degrees_words(observation):
     """
     set_point, sensor = observation.set_temperature, observation.temperature
     if set_point is None or sensor is None or abs(set_point - sensor) <= SENSOR_SPREAD_DEGREES:
-        degrees = sensor if set_point is None else set_point
-        return "" if degrees is None else f"{round(degrees, 2):g} C"
+        temperature = sensor if set_point is None else set_point
+        return "" if temperature is None else f"{round(temperature, 2):g} C"
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
 
 
@@ -158,7 +158,7 @@ class MissingWords(NamedTuple):
     end: str = ""
 
 
-def words_on_missing(missing_master):
+def parts_on_missing(missing_master):
     """Return the `MissingWords` of a `ccdflow.run.master_choices.Missing`.
 
     Parameters
@@ -169,25 +169,26 @@ def words_on_missing(missing_master):
     -------
     MissingWords
     """
-    kind, end = missing_master.kind, f" of {missing_master.setup}: {missing_master.rest}"
+    kind, end = missing_master.kind, f" of {missing_master.setup}: {missing_master.obstacles}"
     if missing_master.cause is MissingCause.TOO_FEW:
-        frames = "frame" if missing_master.frames == 1 else "frames"
+        frames = "frame" if missing_master.n_frames == 1 else "frames"
         return MissingWords(
-            f"no {kind}: {missing_master.product} would be of {missing_master.frames} {frames},"
+            f"no {kind}: {missing_master.product} would be of {missing_master.n_frames} {frames},"
             f" allowed {missing_master.minimum} or more"
         )
     if missing_master.cause is MissingCause.LEVEL_IN_FRAME:
         level = "the bias level is still in the frame, which has neither overscan nor bias"
         return MissingWords(f"no {kind}: {level}")
     if missing_master.is_of_unmade:
-        return MissingWords(f"no {kind}: {missing_master.rest} could not be made")
+        return MissingWords(f"no {kind}: {missing_master.obstacles} could not be made")
     if kind == FLAT:
         return MissingWords(f"no {kind} in ", missing_master.light or "an unnamed filter", end)
     if kind != DARK:
         return MissingWords(f"no {kind}{end}")
-    degrees_in_words = f" at {missing_master.degrees}" if missing_master.degrees else ""
+    temperature_in_words = missing_master.temperature_in_words
+    temperature_phrase = f" at {temperature_in_words}" if temperature_in_words else ""
     return MissingWords(
-        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{degrees_in_words}", end
+        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{temperature_phrase}", end
     )
 
 
@@ -215,7 +216,7 @@ def missing_words(missing_master):
     -------
     str
     """
-    return "" if missing_master is None else "".join(words_on_missing(missing_master))
+    return "" if missing_master is None else "".join(parts_on_missing(missing_master))
 
 
 def differences(master_setup, frame_setup):
@@ -283,11 +284,13 @@ def _why_lost_by_night_or_scale(winner, rival, rules):
 def _why_lost_by_variance(winner, rival):
     """Return how much more variance a rival adds, or why it lost although it adds less."""
     # A dark leaves a part of the bias in the frame: the variance of this part is compared as well.
-    winner_variance = winner.variance + winner.bias_left
-    rival_variance = rival.variance + rival.bias_left
+    winner_variance = winner.variance + winner.bias_variance_left
+    rival_variance = rival.variance + rival.bias_variance_left
     if rival_variance > winner_variance:
-        words_on_degrees = f"{warmer_words(rival.warmer)}, " if rival.warmer else ""
-        with_bias = "with its bias " if winner.bias_left or rival.bias_left else ""
+        words_on_degrees = f"{warmer_words(rival.degrees_warmer)}, " if rival.degrees_warmer else ""
+        with_bias = (
+            "with its bias " if winner.bias_variance_left or rival.bias_variance_left else ""
+        )
         return f"{words_on_degrees}{with_bias}{_more_words(rival_variance / winner_variance)}"
     if rival_variance < winner_variance:
         return _why_less_lost(winner, rival, rival_variance / winner_variance)
@@ -357,12 +360,12 @@ def differences_in_words(observation, frame):
     # With another size, binning or gain the layout differs as well, and other cards distinguish
     # the masters. Layout and cards are therefore named only if nothing else differs.
     differences_named = [
-        each for each in all_differences if not _is_of_other_setup(*each)
+        each for each in all_differences if not _may_follow_from_other_value(*each)
     ] or all_differences
     return ", ".join(_difference_in_words(*each) for each in differences_named)
 
 
-def _is_of_other_setup(name, master_value, frame_value):
+def _may_follow_from_other_value(name, master_value, frame_value):
     """Return whether a value may differ only because another value of the setup differs."""
     return name == "layout" or (name == SETTING_NAME and not (master_value and frame_value))
 
@@ -522,8 +525,8 @@ def master_in_words(master, kind):
         kind, ""
     )
     if kind == "dark":
-        degrees = degrees_words(observation)
-        traits += f" at {degrees}" if degrees else ""
+        words_on_temperature = degrees_words(observation)
+        traits += f" at {words_on_temperature}" if words_on_temperature else ""
     return f"{traits} ({master.n_members}, {observation.night})".strip()
 
 

@@ -295,7 +295,7 @@ def _variance_of_flat(use, record, improvement=1.0):
     signal_to_noise = mean_figure(record, "signal_to_noise")
     if signal_to_noise is None:
         return None
-    return 1 / (improvement * signal_to_noise**2) + use.ageing
+    return 1 / (improvement * signal_to_noise**2) + use.ageing_variance
 
 
 def _least_variance(context, use):

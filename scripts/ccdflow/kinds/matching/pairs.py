@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, 
 from ccdflow.run.master_choices import Step
 
 
-def variance_of_biases(bias, dark, bias_in_dark, ageing):
+def variance_of_biases(bias, dark, bias_in_dark, ageing_a_day):
     """Return the variance of B - k B', electrons^2 a pixel.
 
     Parameters
@@ -22,7 +22,7 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
         The bias and dark of the frame.
     bias_in_dark : ccdflow.run.master_choices.Use or None
         The bias that the dark's members had subtracted; None where it is not known.
-    ageing : float
+    ageing_a_day : float
         The variance that a day between bias and frame adds, electrons^2.
 
     Returns
@@ -33,7 +33,7 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     -----
     Where both biases are B, the bias levels b(t) of the three nights leave
     b(frame) - b(B) - k (b(dark) - b(B)). The level is a random walk, whose variance grows by
-    ``ageing`` a day. The result follows from the days between the three nights.
+    ``ageing_a_day``. The result follows from the days between the three nights.
     """
     k = dark.scale
     if bias_in_dark is None:
@@ -45,7 +45,9 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     bias_to_dark = abs(bias_in_dark.lag or 0)
     days = (1 - k) * bias_to_frame + k * (k - 1) * bias_to_dark + k * dark_to_frame
     # If an undated master counts, lags may contradict each other: no variance becomes negative.
-    return (1 - k) ** 2 * (bias.variance - ageing * bias_to_frame) + ageing * max(days, 0.0)
+    return (1 - k) ** 2 * (bias.variance - ageing_a_day * bias_to_frame) + ageing_a_day * max(
+        days, 0.0
+    )
 
 
 class BiasesOfDarks:
@@ -64,15 +66,15 @@ class BiasesOfDarks:
     biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
-    ageing : float
+    ageing_a_day : float
         The variance that a day between bias and frame adds, electrons^2.
     uses_of : callable
         Takes a list of biases, and returns the `Use` of those that the frame may take.
     """
 
-    def __init__(self, bias, biases_of_darks, rules, ageing, uses_of):
+    def __init__(self, bias, biases_of_darks, rules, ageing_a_day, uses_of):
         self._bias, self._biases_of_darks = bias, biases_of_darks
-        self._rules, self._ageing = rules, ageing
+        self._rules, self._ageing_a_day = rules, ageing_a_day
         self._biases = _competing_biases(bias.uses, biases_of_darks, rules, uses_of)
         self._variances = [each.variance for each in self._biases]
         index_of_bias = {each.product: index for index, each in enumerate(self._biases)}
@@ -106,7 +108,7 @@ class BiasesOfDarks:
             _, best_bias = pairs[0]
             bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
         uses = tuple([use for use, _ in pairs])
-        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing, dark.pairs)
+        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing_master, dark.pairs)
 
     def _pair_of(self, number, use):
         """Return a dark and its best bias, as `_with_best_bias` does.
@@ -134,7 +136,7 @@ class BiasesOfDarks:
         Returns
         -------
         (ccdflow.run.master_choices.Use, ccdflow.run.master_choices.Use)
-            The dark has that variance as its ``bias_left``.
+            The dark has that variance as its ``bias_variance_left``.
         """
         bias_in_dark, variances = self._biases_of_darks[number], self._variances
         if bias_in_dark is not None:
@@ -144,10 +146,14 @@ class BiasesOfDarks:
             variances = [variance + variance_in_dark for variance in variances]
             if (index := self._indices[number]) is not None:
                 variances[index] = variance_of_biases(
-                    self._biases[index], use, bias_in_dark, self._ageing
+                    self._biases[index], use, bias_in_dark, self._ageing_a_day
                 )
         least_variance = min(variances)
-        dark = use if use.bias_left == least_variance else use.with_bias_left(least_variance)
+        dark = (
+            use
+            if use.bias_variance_left == least_variance
+            else use.with_bias_variance_left(least_variance)
+        )
         return dark, self._biases[variances.index(least_variance)]
 
 
@@ -180,7 +186,7 @@ def _order_of_darks(darks, ranks):
     other_indices = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # The sorting is stable: darks of equal variance keep their order.
     return (
-        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_left)
+        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_variance_left)
         + other_indices
     )
 
@@ -210,7 +216,7 @@ def _with_pairs(bias, best_bias, pairs):
         candidate_pairs = ()
     if (uses, candidate_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.is_needed, bias.missing, candidate_pairs)
+    return Step(bias.kind, uses, bias.is_needed, bias.missing_master, candidate_pairs)
 
 
 def bias_alone_first(step, rules):
@@ -236,7 +242,7 @@ def bias_alone_first(step, rules):
     uses = (*competing_uses, *other_uses)
     if uses == step.uses and not step.pairs:
         return step
-    return Step(step.kind, uses, step.is_needed, step.missing)
+    return Step(step.kind, uses, step.is_needed, step.missing_master)
 
 
 def rank_of(use, rules):

@@ -115,16 +115,23 @@ def rank_recent(terms, night):
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
     start = max(0, end - _RECENT_MASTERS)
-    fixed_variance, warming, ties = unscaled.fixed_variance, unscaled.warming, unscaled.ties
-    bias_left = unscaled.bias_left
+    fixed_variance, warming_variance = unscaled.fixed_variance, unscaled.warming_variance
+    bias_variance_left, ties = unscaled.bias_variance_left, unscaled.ties
     variances_and_lags = []
     for index in range(start, end):
         # These sums have the order of those in `Ranking`, so that their rounding is the same.
         lag = day - days[index]
-        ageing = ageing_a_day * lag + warming[index]
-        variance = fixed_variance[index] + ageing
+        ageing_variance = ageing_a_day * lag + warming_variance[index]
+        variance = fixed_variance[index] + ageing_variance
         variances_and_lags.append(
-            (variance + bias_left[index], lag, ties[index], index, variance, ageing)
+            (
+                variance + bias_variance_left[index],
+                lag,
+                ties[index],
+                index,
+                variance,
+                ageing_variance,
+            )
         )
     variances_and_lags.sort()
     if start:
@@ -136,11 +143,11 @@ def rank_recent(terms, night):
     return tuple(
         [
             _unscaled_use(
-                unscaled.masters[index], night, lag, variance, ageing,
-                warmer=unscaled.warmer[index],
+                unscaled.masters[index], night, lag, variance, ageing_variance,
+                degrees_warmer=unscaled.degrees_warmer[index],
                 has_known_temperature=unscaled.has_known_temperature[index],
             )
-            for _, lag, _, index, variance, ageing in variances_and_lags[:MOST_CANDIDATES]
+            for _, lag, _, index, variance, ageing_variance in variances_and_lags[:MOST_CANDIDATES]
         ]
     )  # fmt: skip
 
@@ -165,13 +172,19 @@ def use_at(columns, index, kind, frame, noise):
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.observation.night == frame.night:
         lag = 0.0
-    ageing = terms.ageing_a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(
-        terms.warming[index]
+    ageing_variance = terms.ageing_a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(
+        terms.warming_variance[index]
     )
-    variance = float(terms.fixed_variance[index]) + ageing
-    warmer = float(terms.warmer[index])
+    variance = float(terms.fixed_variance[index]) + ageing_variance
+    degrees_warmer = float(terms.degrees_warmer[index])
     return _unscaled_use(
-        master, frame.night, lag, variance, ageing, warmer=warmer, has_known_temperature=True
+        master,
+        frame.night,
+        lag,
+        variance,
+        ageing_variance,
+        degrees_warmer=degrees_warmer,
+        has_known_temperature=True,
     )
 
 
@@ -203,9 +216,9 @@ class Ranking:
         is_undated = _none_if_unset(np.isnan(days_apart))
         if is_undated is not None:
             days_apart[is_undated] = 0.0
-        self._ageing = terms.ageing_a_day * days_apart + terms.warming[selection]
-        self._variance = terms.fixed_variance[selection] + self._ageing
-        self._added_variance = self._variance + terms.bias_left[selection]
+        self._ageing_variance = terms.ageing_a_day * days_apart + terms.warming_variance[selection]
+        self._variance = terms.fixed_variance[selection] + self._ageing_variance
+        self._added_variance = self._variance + terms.bias_variance_left[selection]
         self._order = self._first_indices(days_apart, is_undated)
 
     def _first_indices(self, days_apart, is_undated):
@@ -297,8 +310,8 @@ class Ranking:
             is_scaled_up=terms.is_scaled_up[indices].tolist(),
             has_known_temperature=terms.has_known_temperature[indices].tolist(),
             variance=self._variance[order].tolist(),
-            warmer=terms.warmer[indices].tolist(),
-            ageing=self._ageing[order].tolist(),
+            degrees_warmer=terms.degrees_warmer[indices].tolist(),
+            ageing_variance=self._ageing_variance[order].tolist(),
         )
         return tuple(map(_use_of, map(RankedMaster._make, zip(*columns_of_values, strict=True))))
 
@@ -338,7 +351,9 @@ def _sort_first(keys, ties):
     ]
 
 
-def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):
+def _unscaled_use(
+    master, night, lag, variance, ageing_variance, *, degrees_warmer, has_known_temperature
+):
     """Return the `Use` of a master that is not scaled, for a frame of a night.
 
     Parameters
@@ -351,9 +366,9 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     variance : float
         Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
         the signal^2.
-    ageing : float
+    ageing_variance : float
         The part of the variance that is due to the lag, in the same unit.
-    warmer : float
+    degrees_warmer : float
         Degrees Celsius by which the master is warmer; 0 within the tolerance, and where unknown.
     has_known_temperature : bool
         Whether the temperatures of both are known.
@@ -361,14 +376,14 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     remarks = () if master.observation.night == night else (match_sentences.remark_on_lag(lag),)
     if not has_known_temperature:
         remarks += (TEMPERATURE_UNKNOWN,)
-    if warmer:
-        remarks += (match_sentences.remark_on_degrees(warmer),)
+    if degrees_warmer:
+        remarks += (match_sentences.remark_on_degrees(degrees_warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
     return Use.of_whole(
         product=master.product, lag=lag, scale=1.0, variance=variance, grade=grade,
-        remarks=remarks, degrees=_degrees_of(master), warmer=warmer, ageing=ageing,
-        is_scaled=False,
+        remarks=remarks, temperatures=_temperatures_of(master), degrees_warmer=degrees_warmer,
+        ageing_variance=ageing_variance, is_scaled=False,
     )  # fmt: skip
 
 
@@ -381,18 +396,19 @@ def _use_of(ranked):
         remarks.append(match_sentences.remark_on_scale(ranked.scale))
     if not ranked.has_known_temperature:
         remarks.append(TEMPERATURE_UNKNOWN)
-    if ranked.warmer:
-        remarks.append(match_sentences.remark_on_degrees(ranked.warmer))
+    if ranked.degrees_warmer:
+        remarks.append(match_sentences.remark_on_degrees(ranked.degrees_warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
     return Use.of_whole(
         product=ranked.master.product, lag=lag, scale=ranked.scale, variance=ranked.variance,
-        grade=grade, remarks=tuple(remarks), degrees=_degrees_of(ranked.master),
-        warmer=ranked.warmer, ageing=ranked.ageing, is_scaled=not ranked.is_exact,
+        grade=grade, remarks=tuple(remarks), temperatures=_temperatures_of(ranked.master),
+        degrees_warmer=ranked.degrees_warmer, ageing_variance=ranked.ageing_variance,
+        is_scaled=not ranked.is_exact,
     )  # fmt: skip
 
 
-def _degrees_of(master):
+def _temperatures_of(master):
     """Return a dark's set point and sensor temperature, degrees Celsius; () of other masters."""
     observation = master.observation
     return (observation.set_temperature, observation.temperature) if master.kind == DARK else ()

@@ -456,11 +456,11 @@ class NightChoice:
         -------
         list of ccdflow.run.master_choices.Use
         """
-        degrees, single_uses = (set_point, sensor), self._single_uses
-        key, _ = choice_key(self._columns, self._kind, None, degrees)
+        temperatures, single_uses = (set_point, sensor), self._single_uses
+        key, _ = choice_key(self._columns, self._kind, None, temperatures)
         for product in products:
             if (product, key) not in single_uses:
-                single_uses[product, key] = self._use(product, *degrees)
+                single_uses[product, key] = self._use(product, *temperatures)
         uses = [single_uses[product, key] for product in products]
         return [use for use in uses if use is not None]
 
@@ -505,10 +505,10 @@ class NightChoice:
         if uses:
             return Step(self._kind, tuple(uses.values()))
         missing_master = self._setup_choice.master_choice.why_none(self._kind, frame, seconds)
-        return Step(self._kind, missing=missing_master)
+        return Step(self._kind, missing_master=missing_master)
 
 
-def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
+def _none_fits(kind, frame, obstacles, *, is_of_other_temperature=False):
     """Return why a frame has no master of a kind: no candidate meets all criteria.
 
     Parameters
@@ -516,8 +516,8 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     kind : {'bias', 'dark', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
         With the exposure that the reason names.
-    rest : str
-        The masters that exist, and the obstacle to each of them: `Missing.rest`.
+    obstacles : str
+        The masters that exist, and the obstacle to each of them: `Missing.obstacles`.
     is_of_other_temperature : bool, optional
         Whether the temperature keeps the frame from taking a dark.
 
@@ -531,7 +531,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
         seconds=(frame.exptime,) if kind == DARK else (),
         light=frame.filter if kind == FLAT else "",
         setup=match_sentences.setup_words(frame.setup),
-        rest=rest,
+        obstacles=obstacles,
         is_of_other_temperature=is_of_other_temperature,
     )
 

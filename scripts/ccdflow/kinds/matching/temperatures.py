@@ -58,14 +58,14 @@ def degrees_warmer(master, frame):
     return max(set_point_difference, sensor_difference, key=abs)
 
 
-def temperature_differences(set_points, sensors, degrees):
+def temperature_differences(set_points, sensors, frame_temperatures):
     """Return by how many degrees Celsius masters differ from a frame; NaN where it is unknown.
 
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
         Set points and sensor temperatures of the masters, degrees Celsius; NaN where unknown.
-    degrees : (float or None, float or None)
+    frame_temperatures : (float or None, float or None)
         Set point and sensor temperature of the frame, degrees Celsius.
 
     Returns
@@ -73,8 +73,8 @@ def temperature_differences(set_points, sensors, degrees):
     numpy.ndarray of shape (n,), float64
         Degrees Celsius, at least 0.
     """
-    set_point_differences = np.abs(set_points - number_or_nan(degrees[0]))
-    sensor_differences = np.abs(sensors - number_or_nan(degrees[1]))
+    set_point_differences = np.abs(set_points - number_or_nan(frame_temperatures[0]))
+    sensor_differences = np.abs(sensors - number_or_nan(frame_temperatures[1]))
     larger_differences = np.where(
         sensor_differences > SENSOR_SPREAD_DEGREES,
         np.fmax(set_point_differences, sensor_differences),
@@ -83,12 +83,12 @@ def temperature_differences(set_points, sensors, degrees):
     return np.where(np.isfinite(set_point_differences), larger_differences, sensor_differences)
 
 
-def tenths_of_degrees(degrees):
+def tenths_of_degrees(temperature):
     """Return a temperature to 0.1 degree, as biases and flats are compared; None for None."""
-    return None if degrees is None else round(degrees, 1)
+    return None if temperature is None else round(temperature, 1)
 
 
-def degrees_beyond_tolerance(set_points, sensors, degrees, rules):
+def degrees_beyond_tolerance(set_points, sensors, frame_temperatures, rules):
     """Return by how many degrees Celsius biases or flats are warmer than a frame, to 0.1 degree.
 
     Biases and flats depend little on temperature. A difference counts as 0 if it is unknown, within
@@ -98,7 +98,7 @@ def degrees_beyond_tolerance(set_points, sensors, degrees, rules):
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
         Set points and sensors of the masters, degrees Celsius.
-    degrees : (float or None, float or None)
+    frame_temperatures : (float or None, float or None)
         Set point and sensor temperature of the frame, degrees Celsius.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
@@ -107,8 +107,8 @@ def degrees_beyond_tolerance(set_points, sensors, degrees, rules):
     numpy.ndarray of shape (n,), float64
         Degrees Celsius; negative for a colder master.
     """
-    set_point_differences = set_points - number_or_nan(degrees[0])
-    sensor_differences = sensors - number_or_nan(degrees[1])
+    set_point_differences = set_points - number_or_nan(frame_temperatures[0])
+    sensor_differences = sensors - number_or_nan(frame_temperatures[1])
     with np.errstate(invalid="ignore"):
         set_points_beyond = np.where(
             np.abs(set_point_differences) > rules.temperature_tolerance, set_point_differences, 0.0
@@ -137,25 +137,29 @@ def dark_degrees_warmer(use, row):
     return dark_degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
 
 
-def dark_degrees_warmer_than(use, degrees):
+def dark_degrees_warmer_than(use, temperatures):
     """Return by how many degrees Celsius a dark is warmer than a frame; None where unknown.
 
     Parameters
     ----------
     use : ccdflow.run.master_choices.Use
         Use of a dark.
-    degrees : sequence of (float, int or str)
+    temperatures : sequence of (float, int or str)
         Set point and sensor temperature of the frame, as in its header.
 
     Returns
     -------
     float or None
     """
-    return degrees_warmer(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
+    return (
+        degrees_warmer(use.temperatures, _numbers_of(tuple(temperatures)))
+        if use.temperatures
+        else None
+    )
 
 
 # Temperatures repeat within and between nights: up to 20,000 different texts are parsed once.
 @lru_cache(maxsize=20_000)
-def _numbers_of(degrees):
+def _numbers_of(temperatures):
     """Return the values of temperature cards as numbers; None for a value that is no number."""
-    return tuple(map(number_or_none, degrees))
+    return tuple(map(number_or_none, temperatures))

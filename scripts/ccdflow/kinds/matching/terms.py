@@ -25,7 +25,7 @@ from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaste
 _MOST_TERMS = 64
 
 
-def choice_key(columns, kind, seconds, degrees):
+def choice_key(columns, kind, seconds, temperatures):
     """Return the key of a frame's choice of masters, and the exposure by which they are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have the
@@ -38,7 +38,7 @@ def choice_key(columns, kind, seconds, degrees):
     columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     seconds : float or None
-    degrees : (float or None, float or None)
+    temperatures : (float or None, float or None)
         Set point and sensor, degrees Celsius.
 
     Returns
@@ -48,7 +48,7 @@ def choice_key(columns, kind, seconds, degrees):
         The exposure to three digits; None for biases and flats.
     """
     key, rounded_seconds = exposure_key(columns, kind, seconds)
-    return (key, temperature_key(columns, kind, degrees)), rounded_seconds
+    return (key, temperature_key(columns, kind, temperatures)), rounded_seconds
 
 
 def exposure_key(columns, kind, seconds):
@@ -78,14 +78,14 @@ def exposure_key(columns, kind, seconds):
     return (rounded_seconds, columns.exposure_flags(seconds)), rounded_seconds
 
 
-def temperature_key(columns, kind, degrees):
+def temperature_key(columns, kind, temperatures):
     """Return the temperatures' part of `choice_key`.
 
     Parameters
     ----------
     columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
-    degrees : (float or None, float or None)
+    temperatures : (float or None, float or None)
         Set point and sensor, degrees Celsius.
 
     Returns
@@ -95,8 +95,8 @@ def temperature_key(columns, kind, degrees):
     if columns is None:
         return b""
     if kind == DARK:
-        return columns.temperature_flags(degrees)
-    return columns.degrees_warmer(degrees)
+        return columns.temperature_flags(temperatures)
+    return columns.degrees_warmer(temperatures)
 
 
 class RankedMaster(NamedTuple):
@@ -105,7 +105,7 @@ class RankedMaster(NamedTuple):
     Attributes
     ----------
     master : CandidateMaster
-    lag, scale, variance, warmer, ageing : float
+    lag, scale, variance, degrees_warmer, ageing_variance : float
         Days between, NaN for an unknown night; factor; electrons^2 (of a flat, relative to the
         signal^2); degrees Celsius; the unit of the variance.
     is_of_own_night, is_exact, is_scaled_up, has_known_temperature : bool
@@ -121,8 +121,8 @@ class RankedMaster(NamedTuple):
     is_scaled_up: bool
     has_known_temperature: bool
     variance: float
-    warmer: float
-    ageing: float
+    degrees_warmer: float
+    ageing_variance: float
 
 
 class UnscaledMasters(NamedTuple):
@@ -133,7 +133,7 @@ class UnscaledMasters(NamedTuple):
     Attributes
     ----------
     masters : list of CandidateMaster
-    days, fixed_variance, warming, bias_left, warmer : list of float
+    days, fixed_variance, warming_variance, bias_variance_left, degrees_warmer : list of float
         Values of `Terms`.
     ties : list of int
         Values of `Terms`.
@@ -147,9 +147,9 @@ class UnscaledMasters(NamedTuple):
     masters: list[CandidateMaster]
     days: list[float]
     fixed_variance: list[float]
-    warming: list[float]
-    bias_left: list[float]
-    warmer: list[float]
+    warming_variance: list[float]
+    bias_variance_left: list[float]
+    degrees_warmer: list[float]
     ties: list[int]
     has_known_temperature: list[bool]
     least_variances: list[float]
@@ -169,9 +169,9 @@ class Terms:
     is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of shape (n,), bool
         True where a master is not scaled; is scaled up by more than `HARMLESS_SCALE_UP`; has a
         known temperature, as the frame has.
-    warmer : numpy.ndarray of shape (n,), float64
+    degrees_warmer : numpy.ndarray of shape (n,), float64
         Degrees Celsius by which a bias or flat is warmer than the frame.
-    fixed_variance, warming, bias_left : numpy.ndarray of shape (n,), float64
+    fixed_variance, warming_variance, bias_variance_left : numpy.ndarray of shape (n,), float64
         The variance that a master adds without ageing; the variance for the degrees between master
         and frame; and, of a dark, the variance of the bias that its scale leaves in the frame.
         Electrons^2; of a flat, relative to the signal^2.
@@ -186,10 +186,10 @@ class Terms:
     is_exact: np.ndarray
     is_scaled_up: np.ndarray
     has_known_temperature: np.ndarray
-    warmer: np.ndarray
+    degrees_warmer: np.ndarray
     fixed_variance: np.ndarray
-    warming: np.ndarray
-    bias_left: np.ndarray
+    warming_variance: np.ndarray
+    bias_variance_left: np.ndarray
     ageing_a_day: float
     is_dark: bool
 
@@ -217,14 +217,16 @@ class Terms:
     def unscaled_masters(self):
         """The dated masters that are not scaled, as `UnscaledMasters`."""
         indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
-        variances = (self.fixed_variance[indices] + self.warming[indices]) + self.bias_left[indices]
+        variances = (
+            self.fixed_variance[indices] + self.warming_variance[indices]
+        ) + self.bias_variance_left[indices]
         return UnscaledMasters(
             masters=[self.columns.masters[index] for index in self.indices[indices].tolist()],
             days=self.days[indices].tolist(),
             fixed_variance=self.fixed_variance[indices].tolist(),
-            warming=self.warming[indices].tolist(),
-            bias_left=self.bias_left[indices].tolist(),
-            warmer=self.warmer[indices].tolist(),
+            warming_variance=self.warming_variance[indices].tolist(),
+            bias_variance_left=self.bias_variance_left[indices].tolist(),
+            degrees_warmer=self.degrees_warmer[indices].tolist(),
             ties=self.ties[indices].tolist(),
             has_known_temperature=self.has_known_temperature[indices].tolist(),
             least_variances=np.minimum.accumulate(variances).tolist(),
@@ -233,7 +235,7 @@ class Terms:
     @cached_property
     def least_variances(self):
         """The least variance of an unscaled master up to each one, and from each one on."""
-        added_variance = (self.fixed_variance + self.warming) + self.bias_left
+        added_variance = (self.fixed_variance + self.warming_variance) + self.bias_variance_left
         added_variance = np.where(self.is_exact, added_variance, np.inf)
         return np.minimum.accumulate(added_variance), np.minimum.accumulate(added_variance[::-1])[
             ::-1
@@ -309,8 +311,8 @@ def terms_of(columns, kind, frame, noise, seconds, *, key=None):
     Terms
     """
     if key is None:
-        degrees = frame.set_temperature, frame.temperature
-        key, _ = choice_key(columns, kind, frame.exptime, degrees)
+        temperatures = frame.set_temperature, frame.temperature
+        key, _ = choice_key(columns, kind, frame.exptime, temperatures)
     terms_key = key, seconds, noise
     if terms_key not in columns.terms:
         if len(columns.terms) >= _MOST_TERMS:
@@ -348,7 +350,7 @@ def _terms_of_darks(columns, frame, noise, seconds):
     variance_of_member = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias in a frame of the same bias; `pairs` computes the
     # exact variance. A dark whose exposure is nearly 0 has an infinite scale, and is no candidate.
-    bias_left = (1 - scale) ** 2 * columns.bias_variances
+    bias_variance_left = (1 - scale) ** 2 * columns.bias_variances
     zeros = np.zeros(np.count_nonzero(is_usable))
     return Terms(
         columns=columns,
@@ -357,10 +359,10 @@ def _terms_of_darks(columns, frame, noise, seconds):
         is_exact=is_exact[is_usable],
         is_scaled_up=is_scaled_up[is_usable],
         has_known_temperature=(flags & HAS_KNOWN_TEMPERATURE > 0)[is_usable],
-        warmer=zeros,
+        degrees_warmer=zeros,
         fixed_variance=(scale**2 * variance_of_member / columns.n_members)[is_usable],
-        warming=zeros,
-        bias_left=bias_left[is_usable],
+        warming_variance=zeros,
+        bias_variance_left=bias_variance_left[is_usable],
         ageing_a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
         is_dark=True,
     )
@@ -380,9 +382,9 @@ def _terms_of_biases_or_flats(columns, kind, frame, noise):
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         Noise of its detector.
     """
-    degrees = frame.set_temperature, frame.temperature
-    warmer = np.frombuffer(columns.degrees_warmer(degrees))[columns.temperature_index]
-    count = len(warmer)
+    temperatures = frame.set_temperature, frame.temperature
+    degrees_warmer = np.frombuffer(columns.degrees_warmer(temperatures))[columns.temperature_index]
+    count = len(degrees_warmer)
     fixed_variance = noise.read_noise**2 / columns.n_members
     ageing_a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
@@ -395,10 +397,10 @@ def _terms_of_biases_or_flats(columns, kind, frame, noise):
         is_exact=np.ones(count, bool),
         is_scaled_up=np.zeros(count, bool),
         has_known_temperature=np.ones(count, bool),
-        warmer=warmer,
+        degrees_warmer=degrees_warmer,
         fixed_variance=fixed_variance,
-        warming=(warming * warmer) ** 2,
-        bias_left=np.zeros(count),
+        warming_variance=(warming * degrees_warmer) ** 2,
+        bias_variance_left=np.zeros(count),
         ageing_a_day=ageing_a_day,
         is_dark=False,
     )

@@ -50,22 +50,22 @@ class WindowChoice:
         """Return the key of an exposure: frames with equal keys have the same masters."""
         return tuple([each.exposure_key(seconds) for each, _ in self.choices])
 
-    def temperature_key(self, *degrees):
+    def temperature_key(self, *temperatures):
         """Return the key of set point and sensor: frames with equal keys have the same masters."""
-        return tuple([each.temperature_key(*degrees) for each, _ in self.choices])
+        return tuple([each.temperature_key(*temperatures) for each, _ in self.choices])
 
-    def step(self, seconds, *degrees):
+    def step(self, seconds, *temperatures):
         """Return the `Step` of a frame.
 
         Parameters
         ----------
         seconds : float or None
             Exposure of the frame.
-        *degrees : float or None
+        *temperatures : float or None
             Set point and sensor temperature of the frame, degrees Celsius.
 
         Returns
         -------
         ccdflow.run.master_choices.Step
         """
-        return self.choose_step(self.choices, seconds, *degrees)
+        return self.choose_step(self.choices, seconds, *temperatures)

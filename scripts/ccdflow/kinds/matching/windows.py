@@ -25,7 +25,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
-_CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
+_SECTION_CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Matches each card with the place of a window: two windows of one chip differ in these cards.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _WINDOW_VALUES = ("size", "window", "part", "layout")
@@ -79,7 +79,7 @@ def window_place_of(context, row):
 
 def _window_place(context, row):
     """Return the `WindowPlace` of a frame by its cards; None where no card has the place."""
-    cards, origin = dict(_CARD.findall(row.facts["part"])), _origin_of(row)
+    cards, origin = dict(_SECTION_CARD.findall(row.facts["part"])), _origin_of(row)
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     images = product_images(geometry, recipe)
     if not (cards or origin) or len(images) != 1 or not recipe.trim or images[0].raw_hdu is None:
@@ -161,7 +161,7 @@ def _sections_by_origin(row, origin, image, shape):
         header["CCDSUM"] = row.facts["ccdsum"]
     header.update(zip(ORIGIN_CARDS, origin, strict=True))
     (shifts,) = shifts_of_amplifiers
-    header.update({f"LTV{axis}": each.shift for axis, each in enumerate(shifts, start=1)})
+    header.update({f"LTV{axis}": each.offset for axis, each in enumerate(shifts, start=1)})
     text = section_by_origin(header, image.shape)
     return {ORIGIN_CARDS[0]: text} if text else {}
 

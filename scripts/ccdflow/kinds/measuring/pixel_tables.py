@@ -24,7 +24,7 @@ PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 _CHECKSUM_COMMENT = "by ccdflow"
 # Card of the first HDU: the fraction of the variance in an image's flats that is noise of the
 # night. The rest is the response of the pixels, which is the same in the next night.
-_OWN_FRACTION_CARD = "FLATOWN"
+_NOISE_FRACTION_CARD = "FLATOWN"
 
 
 def write_product(context, record, cards, images=(), **tables):
@@ -106,7 +106,7 @@ def bad_pixel_columns(images):
 
 
 def weak_pixel_columns(images):
-    """Return the columns of the table of a night's low pixels, bad or not.
+    """Return the columns of the table of a night's weak pixels, bad or not.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def weak_pixel_cards(images):
     """Return a card for each image with weak pixels: the night's own fraction of their variance."""
     return [
         (
-            f"{_OWN_FRACTION_CARD}{number}",
-            image.weak.noise_share,
+            f"{_NOISE_FRACTION_CARD}{number}",
+            image.weak.noise_fraction,
             "part of the variance that is the night's own",
         )
         for number, image in enumerate(images)
@@ -162,13 +162,15 @@ def read_night_bad_pixels(path, night, sources_used, shapes, *, reads_weak_pixel
     shapes : sequence of (int, int)
         (ny, nx) of each image.
     reads_weak_pixels : bool, optional
-        Whether to read the table of low pixels as well.
+        Whether to read the table of weak pixels as well.
 
     Returns
     -------
     list of ccdflow.detector.pixels.history.NightBadPixels
     """
-    cards = [f"{_OWN_FRACTION_CARD}{number}" for number in range(len(shapes)) if reads_weak_pixels]
+    cards = [
+        f"{_NOISE_FRACTION_CARD}{number}" for number in range(len(shapes)) if reads_weak_pixels
+    ]
     names = (PIXELS_EXTENSION, WEAK_EXTENSION) if reads_weak_pixels else (PIXELS_EXTENSION,)
     tables_and_cards = read_plain_columns(path, names, cards)
     tables, values_of_cards = tables_and_cards or read_columns_by_astropy(path, names, cards)
@@ -180,10 +182,10 @@ def read_night_bad_pixels(path, night, sources_used, shapes, *, reads_weak_pixel
         no_bits = np.zeros(len(table["X"]), np.int16)
         bits = {n: table.get(n.upper(), no_bits)[is_of_image].astype(np.int16) for n in SOURCES}
         weak_pixels = None
-        own_fraction = values_of_cards.get(f"{_OWN_FRACTION_CARD}{number}")
-        if own_fraction is not None:
+        noise_fraction = values_of_cards.get(f"{_NOISE_FRACTION_CARD}{number}")
+        if noise_fraction is not None:
             index_of_weak, is_weak = _pixels_of_image(weak_table, number, nx)
-            weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_fraction)
+            weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], noise_fraction)
         images.append(NightBadPixels(night, frozenset(sources_used), index, bits, weak_pixels))
     return images
 

@@ -143,11 +143,11 @@ def _measurement_points(context, groups):
     temperatures = _dark_temperatures(context, groups)
     for group in groups:
         setup = paths.stem(group.product).removeprefix(paths.PIXELS_START)
-        degrees, exposures = temperatures[group.product]
+        temperature, exposures = temperatures[group.product]
         for figures in _figures_of_group(context, group):
             for name in _MEASUREMENT_FIGURES:
                 is_of_darks = name != "gain"
-                words = f"{setup} {degrees} {exposures[name]}" if is_of_darks else setup
+                words = f"{setup} {temperature} {exposures[name]}" if is_of_darks else setup
                 is_measured = not is_of_darks or math.isfinite(figures["dark_rate"])
                 value = float(figures[name]) if is_measured else math.nan
                 key = group.camera, words.strip(), figures["amplifier"], name
@@ -181,10 +181,10 @@ def _dark_temperatures(context, measurements):
     }
     dark_words_by_product = {}
     for group in measurements:
-        degrees, seconds = darks[group.product]
+        temperature, seconds = darks[group.product]
         exposures = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         exposures_of_rate = "several exposures" if len(seconds) > 1 else exposures
-        name = names[group.camera, group.shared][degrees]
+        name = names[group.camera, group.shared][temperature]
         words_by_figure = {"dark_rate": exposures_of_rate, "hot": exposures}
         dark_words_by_product[group.product] = name, words_by_figure
     return dark_words_by_product
@@ -201,7 +201,7 @@ def darks_of_measurement(context, group):
 
     Returns
     -------
-    degrees : str
+    temperature : str
         '' where none is known.
     seconds : list of float
     """
@@ -212,16 +212,16 @@ def darks_of_measurement(context, group):
                 shared = dict(context.group(use.product).shared)
                 seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
-    degrees, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))
-    return degrees, sorted(seconds)
+    temperature, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))
+    return temperature, sorted(seconds)
 
 
-def _names_of_temperatures(degrees, tolerance):
+def _names_of_temperatures(texts_of_temperatures, tolerance):
     """Return {temperature: name} of temperatures as texts; close ones share a name.
 
     Temperatures are close if each is within the tolerance, degrees Celsius, of the next lower one.
     """
-    texts = sorted((text for text in degrees if text), key=float)
+    texts = sorted((text for text in texts_of_temperatures if text), key=float)
     runs = []
     for text in texts:
         if runs and float(text) - float(runs[-1][-1]) <= tolerance:

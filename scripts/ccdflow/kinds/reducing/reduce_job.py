@@ -423,8 +423,11 @@ def _figures_of_frame(frame, written_frame):
 def _row_figures(reduced):
     """Return the scatter of rows before and after subtraction, and of pixels, by amplifier."""
     return {
-        name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel_noise)]
-        for name, rows in reduced.row_noises.items()
+        name: [
+            float(f"{value:.4g}")
+            for value in (row_noise.before, row_noise.after, row_noise.pixel_noise)
+        ]
+        for name, row_noise in reduced.row_noises.items()
     }
 
 
@@ -435,7 +438,7 @@ def _figures_of_strips(frame, reduced):
     """
     if not _has_unconfirmed_overscan(frame):
         return None
-    flags_of_dark = [rows.is_strip_dark for rows in reduced.row_noises.values()]
+    flags_of_dark = [row_noise.is_strip_dark for row_noise in reduced.row_noises.values()]
     is_dark = bool(flags_of_dark) and all(flags_of_dark)
     return {"axis": _axis_of_strips(frame), "dark": is_dark}
 
@@ -522,7 +525,7 @@ def _amplifier_statistics(frame, image, sample, levels):
         pixels = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
         if min(pixels.shape) >= COARSE_BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []
-            yield {"amplifier": amplifier.name, **vars(frame_statistics(pixels, level))}
+            yield {"amplifier": amplifier.name, **frame_statistics(pixels, level).to_record()}
 
 
 def _native_values(image):

@@ -252,27 +252,29 @@ class Associations(ArchiveProduct):
 
     def section(self, context, night):
         """Return the section on the masters and the noise of a night's frames; None for none."""
-        blocks = night_forecast.blocks_of(context, night) if self.is_enabled(context) else []
-        if not blocks:
+        forecasts = (
+            night_forecast.forecasts_of_setups(context, night) if self.is_enabled(context) else []
+        )
+        if not forecasts:
             return None
-        has_several_blocks = len(blocks) > 1
+        has_several_setups = len(forecasts) > 1
         wishes = [
-            f"{block.setup}: {text}" if has_several_blocks else text
-            for block in blocks
-            for text in forecast_sentences.wish_lines(block)
+            f"{forecast.setup}: {text}" if has_several_setups else text
+            for forecast in forecasts
+            for text in forecast_sentences.wish_lines(forecast)
         ]
         wish_sentence = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         unlike_sentences = [
-            f"{block.setup}: {forecast_sentences.unlike_words(block)}: grade C."
-            for block in blocks
-            if block.n_unlike
+            f"{forecast.setup}: {forecast_sentences.unlike_words(forecast)}: grade C."
+            for forecast in forecasts
+            if forecast.n_without_scale
         ]
         noises = [
-            (f"{block.setup} {name}" if has_several_blocks else name, text)
-            for block in blocks
-            for name, text in forecast_sentences.noise_entries(block)
+            (f"{forecast.setup} {name}" if has_several_setups else name, text)
+            for forecast in forecasts
+            for name, text in forecast_sentences.noise_entries(forecast)
         ]
-        headings, rows = forecast_sentences.table(blocks)
+        headings, rows = forecast_sentences.table(forecasts)
         return Section(
             "choices",
             "Which master, and the terms of the noise",

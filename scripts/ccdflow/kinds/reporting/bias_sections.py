@@ -128,8 +128,9 @@ def _figures_of_group(context, group, name):
 
 def _words_on_kept(record):
     """Return [the reason] of a combined bias that is an earlier version; [] of others."""
-    is_kept = record is not None and record.status == job_records.MADE and record.reason
-    return [record.reason] if is_kept else []
+    if record is None or record.status != job_records.MADE or not record.reason:
+        return []
+    return [record.reason]
 
 
 def _shared_words(name, value):
@@ -216,7 +217,7 @@ def _draw_combined(context, group, data, name):
         pictures.CombinedBiasValues(
             name,
             image,
-            members=len(data["members"]),
+            n_members=len(data["members"]),
             noises=tuple(each["combined_noise"] for each in data["quality"]),
             predicted=tuple(each["predicted_noise"] for each in data["quality"]),
             rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,

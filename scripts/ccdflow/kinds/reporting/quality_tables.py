@@ -12,7 +12,7 @@ from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
 
-COLUMNS = (
+BIAS_COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
     "drift_an_hour_error", "read_noise", "read_noise_error", "gain", "read_noise_electrons",
     "header_read_noise_electrons", "row_structure", "row_structure_error", "column_structure",
@@ -95,7 +95,7 @@ class BiasTable(MasterTable):
     version = 3
     path_prefix = paths.BIAS_QUALITY
     master = BIAS_KIND
-    columns = COLUMNS
+    columns = BIAS_COLUMNS
     is_made_without_masters = True
 
 
@@ -128,7 +128,7 @@ BIAS_TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
 """The kinds of the tables of quality."""
 
 
-def quality_rows(context, groups, columns=COLUMNS):
+def quality_rows(context, groups, columns=BIAS_COLUMNS):
     """Return the rows of the table for some groups, one for each amplifier.
 
     Parameters

@@ -32,7 +32,7 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 5.0, 2.2
 _RIGHT_COLUMN = 6.8
 # From the left of the picture to the panel of structure (its names are between), and its width,
 # inches.
-_STRUCTURE_LEFT, _STRUCTURE_WIDTH = 1.65, 4.1
+_STRUCTURE_BOX_LEFT, _STRUCTURE_BOX_WIDTH = 1.65, 4.1
 # From the headline to the upper and to the lower row of panels, inches.
 _UPPER_ROW, _LOWER_ROW = 0.35, 3.45
 # Height of the panels without that of structure, inches.
@@ -141,7 +141,7 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         raster.colour_number(colour)
         raster.colour_number(lighter_colour(colour, _PALE_OPACITY))
     upper, lower, size = top + _UPPER_ROW, top + _LOWER_ROW, (_PANEL_WIDTH, _PANEL_HEIGHT)
-    structure_box = _STRUCTURE_LEFT, lower, _STRUCTURE_WIDTH, structure_height
+    structure_box = _STRUCTURE_BOX_LEFT, lower, _STRUCTURE_BOX_WIDTH, structure_height
     _draw_drift(raster, (LEFT_ROOM, upper, *size), amplifiers, unit)
     _draw_pairs(raster, (_RIGHT_COLUMN, upper, *size), amplifiers, unit)
     _draw_structure(raster, structure_box, amplifiers, unit)

@@ -103,7 +103,7 @@ def proposal_picture(findings, images, *, title):
 
 def _axis_of(findings):
     """Return the axis whose levels are drawn: rows if they alone have strips, else columns."""
-    has_strips_of_rows_alone = findings.rows.strips and not findings.columns.strips
+    has_strips_of_rows_alone = bool(findings.rows.strips) and not findings.columns.strips
     return findings.rows if has_strips_of_rows_alone else findings.columns
 
 

@@ -79,7 +79,7 @@ class CombinedBiasValues:
         Name of the product.
     image : numpy.ndarray of shape (ny, nx), float32 or float64
         Pixels of the combined bias; NaN is not drawn.
-    members : int
+    n_members : int
         Number of frames combined.
     noises, predicted : tuple of float
         Noise of a pixel of each amplifier, measured, and predicted by the members' read noise; NaN
@@ -94,7 +94,7 @@ class CombinedBiasValues:
 
     name: str
     image: np.ndarray = field(repr=False)
-    members: int = 0
+    n_members: int = 0
     noises: tuple[float, ...] = ()
     predicted: tuple[float, ...] = ()
     rejected: float = math.nan
@@ -168,7 +168,7 @@ def _combined_layout(ratio):
 
 def combined_sentence(combined):
     """Return the members, noise, predicted noise and rejected part of a bias, in a sentence."""
-    parts = [f"{combined.members} biases combined"]
+    parts = [f"{combined.n_members} biases combined"]
     if combined.recipe:
         parts[0] += f" ({combined.recipe})"
     if noise := span_text(combined.noises):

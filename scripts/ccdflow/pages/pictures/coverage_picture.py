@@ -30,7 +30,7 @@ _TO_LABEL, _TO_NIGHT = 6, 8
 # A label has at most this many letters.
 _LABEL_LETTERS = 40
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
-_MARKS = {"other": "o", "missing": "x"}
+_MARK_OF_STATE = {"other": "o", "missing": "x"}
 # A night's name has at most this many letters.
 _NIGHT_LETTERS = 14
 
@@ -74,7 +74,7 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
         panel.block(
             x - _HALF_WIDTH, x + _HALF_WIDTH, y - _HALF_HEIGHT, y + _HALF_HEIGHT, _COLOURS[state]
         )
-        text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
+        text = " ".join(filter(None, (str(count or ""), _MARK_OF_STATE.get(state))))
         raster.draw_text(panel.x(x), panel.y(y), text, INK, points=NUMBER_POINTS, anchor="mm")
     for label, row in row_of.items():
         name = drawable_text(label)[:_LABEL_LETTERS]

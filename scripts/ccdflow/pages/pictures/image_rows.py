@@ -1,4 +1,4 @@
-"""Pictures of pairs of images, as PNG bytes: masters; frames before and after calibration."""
+"""Pictures of n_columns of images, as PNG bytes: masters; frames before and after calibration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ccdflow.pages.pictures.style import (
 
 # Largest width of an image, inches.
 _MOST_WIDTH = 3.9
-# Largest width of an image where two pairs are in a line, inches.
+# Largest width of an image where two n_columns are in a line, inches.
 _NARROW_WIDTH = 1.4
-# Images with a larger height over width are tall: two pairs of them fit in a line.
+# Images with a larger height over width are tall: two n_columns of them fit in a line.
 _TALL_RATIO = 1.3
-# Room between the images of a pair where two pairs are in a line, inches.
+# Room between the images of a pair where two n_columns are in a line, inches.
 _BETWEEN_NARROW = 0.2
 # Sum of the room left and right of a heading, inches.
 _BESIDE_HEADING = 0.2
@@ -49,7 +49,7 @@ class ImageRow:
 
 
 def image_rows(rows, *, title, explanation, scale="linear"):
-    """Return the picture of pairs of images, a row each.
+    """Return the picture of n_columns of images, a row each.
 
     Parameters
     ----------
@@ -76,18 +76,20 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     if not shrunk_rows:
         raise ValueError("there is no image to draw")
     is_tall = min(min(row.ratios) for row in shrunk_rows) > _TALL_RATIO
-    pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
-    widest = _NARROW_WIDTH if pairs == 2 else _MOST_WIDTH
-    lines = [shrunk_rows[first : first + pairs] for first in range(0, len(shrunk_rows), pairs)]
+    n_columns = 2 if is_tall and len(shrunk_rows) > 1 else 1
+    widest = _NARROW_WIDTH if n_columns == 2 else _MOST_WIDTH
+    lines = [
+        shrunk_rows[first : first + n_columns] for first in range(0, len(shrunk_rows), n_columns)
+    ]
     heights = [min(widest * max(max(row.ratios) for row in line), _MOST_WIDTH) for line in lines]
     raster, top = new_picture(
         title, explanation, sum(height + _AROUND_IMAGES for height in heights)
     )
-    distance = widest + SCALE_ROOM + (_BETWEEN_NARROW if pairs == 2 else LEFT_ROOM)
+    distance = widest + SCALE_ROOM + (_BETWEEN_NARROW if n_columns == 2 else LEFT_ROOM)
     for line, height in zip(lines, heights, strict=True):
         for number, row in enumerate(line):
-            left = number * WIDTH / pairs
-            heading_width = WIDTH / pairs - _BESIDE_HEADING
+            left = number * WIDTH / n_columns
+            heading_width = WIDTH / n_columns - _BESIDE_HEADING
             write_heading(raster, row.headline, left + MARGIN, top, heading_width)
             for index, (image, unit, name) in enumerate(row.images):
                 box = left + LEFT_ROOM + index * distance, top + _IMAGES_TOP, widest, height

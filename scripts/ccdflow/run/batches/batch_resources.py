@@ -9,8 +9,8 @@ _FRAME_SECONDS = 0.03
 _MEGAPIXEL_SECONDS = 0.03
 # Seconds for a picture: measured on one core of 2.5 GHz with local disks.
 _PICTURE_SECONDS = 1.5
-# Seconds for the start of a job, which is that of four Python processes: measured on one core of
-# 2.5 GHz with local disks.
+# Seconds for the start of a job, with those of Snakemake and of the batch's Python: measured on one
+# core of 2.5 GHz with local disks.
 _START_SECONDS = 20.0
 # Estimated times are multiplied by this number, to allow for shared file systems and slower nodes.
 # Chosen: a job that asks for too little time is killed, and one that asks for too much only queues

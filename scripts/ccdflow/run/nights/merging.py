@@ -137,9 +137,9 @@ def _name_of(line):
     return scanstring(line, 2)[0]
 
 
-def _homes_of_ranges(closed_nights, column, always):
+def _homes_of_ranges(closed_nights, column, ranges_of_no_night):
     """Return [(start, end, home)] of the ranges of a file of notes, in order."""
-    ranges = [(start, start + length, "") for start, length in always]
+    ranges = [(start, start + length, "") for start, length in ranges_of_no_night]
     for night in closed_nights.nights:
         ranges += [
             (start, start + length, night)

@@ -215,7 +215,7 @@ def _is_readable(store, geometry, recipe):
         return False
 
 
-ANOTHER_VERSION = (-1,)
+STAMP_OF_OTHER_VERSION = (-1,)
 """The stamp of a row that another version read."""
 
 _decode = json.JSONDecoder().raw_decode
@@ -278,7 +278,7 @@ class RowReader:
         else:
             text_by_field = _values_by_name(self._fields, texts)
             texts = [text_by_field.get(name, "") for name in OWN_TEXTS]
-        stamp = ANOTHER_VERSION if self.is_of_another_version else tuple(stamp)
+        stamp = STAMP_OF_OTHER_VERSION if self.is_of_another_version else tuple(stamp)
         return Row(file, stamp, facts, *texts)
 
 
@@ -353,7 +353,7 @@ def save_store(results, store):
     earlier_stamp = store.table_stamp
     path = Path(results) / paths.INVENTORY
     has_saved_rows = _are_saved_rows(store.rows, store.saved_rows)
-    has_saved_table = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
+    has_saved_table = bool(earlier_stamp) and atomic_write.stamp_of(path) == earlier_stamp
     if not has_saved_rows or not has_saved_table:
         write_inventory(results, store, earlier_rows=store.saved_rows if has_saved_table else None)
         store.table_stamp = atomic_write.stamp_of(path)

@@ -14,7 +14,7 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.errors import UserError
 from ccdflow.run.rawframes import header_reading
-from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
+from ccdflow.run.rawframes.header_store import STAMP_OF_OTHER_VERSION
 from ccdflow.run.rawframes.rawfolder import check_presence, find_frames
 from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
@@ -111,7 +111,7 @@ def _check_encoding(files):
 def _known_row(store, file):
     """Return the earlier row of a file; None if there is none, or it is of another version."""
     row = store.rows.get(file)
-    is_of_another_version = row is not None and row.stamp == ANOTHER_VERSION and not row.gone
+    is_of_another_version = row is not None and row.stamp == STAMP_OF_OTHER_VERSION and not row.gone
     return None if is_of_another_version else row
 
 

@@ -10,7 +10,7 @@ from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 # Fields that `with_later_fields` gives to a row that lacks them.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
 _N_EARLIER_FIELDS = len(OWN_TEXTS) - len(_LATER_FIELDS)
-_STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
+_STATUS_INDEX, _REASON_INDEX, _GONE_INDEX = map(OWN_TEXTS.index, ("status", "reason", "gone"))
 # Older results: the words on a finding in the reason of a row, which had no other entry for it.
 _WARNING = "warning: "
 _NO_OVERSCAN = ("no card names science pixels or overscan", "no card names an overscan")
@@ -35,8 +35,12 @@ def with_later_fields(texts):
     """
     if len(texts) != _N_EARLIER_FIELDS:
         return texts
-    reason = texts[_REASON]
-    return [*texts, _amplifier_warnings_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]
+    reason = texts[_REASON_INDEX]
+    return [
+        *texts,
+        _amplifier_warnings_in(reason),
+        _marks_in(texts[_STATUS_INDEX], reason, texts[_GONE_INDEX]),
+    ]
 
 
 def _amplifier_warnings_in(reason):

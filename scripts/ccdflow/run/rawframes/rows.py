@@ -233,7 +233,7 @@ class Row:
             return RAW_MISSING, f"{self.gone}; its product is kept"
         if not self.warnings:
             # Most frames have no remark, or one.
-            has_both = self.reason and self.flags
+            has_both = bool(self.reason and self.flags)
             return (
                 self.status,
                 f"{self.reason}; {self.flags}" if has_both else self.reason or self.flags,

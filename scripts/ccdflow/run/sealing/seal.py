@@ -44,7 +44,7 @@ from ccdflow.run.sealing.folder_looks import (
 
 _LOG = logging.getLogger(__name__)
 # The seal holds only while these notes are unchanged.
-_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
+_SEALED_NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Seal:
     state_hash : str
         Hash of settings, profiles, code, and of names, sizes and times of raw files and products.
     note_stamps : list of list of int
-        Size and times of each file of `_NOTES`, in that order.
+        Size and times of each file of `_SEALED_NOTES`, in that order.
     boot : str
         The `job_records.boot_id` with which the seal holds; '' if it holds after any start.
     valid_until : float
@@ -388,5 +388,5 @@ def is_read_again(row):
 
 
 def _ordered_stamps(results):
-    """Return the size and times of each file of `_NOTES`, in that order."""
-    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]
+    """Return the size and times of each file of `_SEALED_NOTES`, in that order."""
+    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _SEALED_NOTES]

@@ -108,7 +108,7 @@ class JobList:
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
-    def late_record(self, job, seconds):
+    def await_records_needed(self, job, seconds):
         """Wait for the records that a job needs and that batches make; return one that is missing.
 
         Parameters
@@ -190,7 +190,7 @@ class JobList:
         unfinished_products, waiting_products = self._products_of_unfinished_batches()
         done_products, remaining_jobs = set(), {}
 
-        def can_be_done(job):
+        def is_left_out_and_ready(job):
             """Return whether Snakemake has left out a job whose needs are all made."""
             if job.product in self._batch_record_by_product:
                 is_left_out = job.product in waiting_products
@@ -206,7 +206,7 @@ class JobList:
             elif chain.by_name(job.kind).is_report:
                 if not job.night or done_products.issuperset(self._needs_of_its_night(job, chain)):
                     remaining_jobs[product] = job
-            elif makes_all and can_be_done(job):
+            elif makes_all and is_left_out_and_ready(job):
                 remaining_jobs[product] = job
                 done_products.add(product)
         return list(remaining_jobs.values())
@@ -232,7 +232,7 @@ class JobList:
         needs = [need for need in needs if not chain.by_name(need.kind).is_report]
         return [need.product for need in needs if need.night == job.night]
 
-    def is_made(self, batch):
+    def is_batch_done(self, batch):
         """Return whether each job of a batch has left its record."""
         jobs = (self._plan.jobs[product] for product in batch.products)
         return self._has_ended(batch) or all(map(self.is_done, jobs))

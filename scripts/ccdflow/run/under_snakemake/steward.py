@@ -279,8 +279,10 @@ class Steward:
                 f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
                 " correct kind= or the pattern of product= in rules/"
             )
-        if late_record := self.jobs.late_record(job, self.host.latency):
-            raise JobFailed(f"{job.product}: {late_record} has not appeared; raise --latency-wait")
+        if missing_record := self.jobs.await_records_needed(job, self.host.latency):
+            raise JobFailed(
+                f"{job.product}: {missing_record} has not appeared; raise --latency-wait"
+            )
         with self._slots.hold(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
         self._tick(record)
@@ -438,7 +440,7 @@ class Steward:
         """Yield the lines on a run that has ended before all its jobs."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"
-        unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
+        unfinished_batches = [batch for batch in self.batches if not self.jobs.is_batch_done(batch)]
         if not unfinished_batches:
             return
         names_in_words = first_named([batch.name for batch in unfinished_batches], 4)

@@ -23,7 +23,7 @@ class FrameLines:
         Jobs of the round.
     complaints : ccdflow.run.watch.complaints.Complaints
         It writes the lines, and words remedies as a watch does.
-    is_short : bool
+    waits_for_lists : bool
         Whether a line waits for its frame's entry in the night's list.
     begun_lines : dict of str to (list of str, list of str)
         Texts and warnings, by raw file, of lines that earlier rounds have begun. It is changed in
@@ -38,7 +38,7 @@ class FrameLines:
     """
 
     def __init__(
-        self, context, jobs, complaints, *, is_short, begun_lines, nights_put_off=frozenset()
+        self, context, jobs, complaints, *, waits_for_lists, begun_lines, nights_put_off=frozenset()
     ):
         self._context, self._complaints, self._chain = context, complaints, context.chain
         self.last_frame_at = time.monotonic()
@@ -58,7 +58,7 @@ class FrameLines:
                 self._products_left.setdefault(file, set()).add(job.product)
                 if former_record is not None and former_record.status == job_records.MADE:
                     self._frames_made_again.add(file)
-            elif kind.reach == OF_A_NIGHT and kind.reports_frames and is_short:
+            elif kind.reach == OF_A_NIGHT and kind.reports_frames and waits_for_lists:
                 self._nights_with_lists.add(job.night)
 
     def _raw_file(self, product):

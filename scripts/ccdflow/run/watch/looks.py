@@ -54,13 +54,12 @@ class Looks:
         """Let a look be due now."""
         self._last_end = 0.0
 
-    @property
-    def is_due(self):
-        """Whether the folder is to be looked through now."""
+    def is_look_due(self):
+        """Return whether the folder is to be looked through now."""
         pause = max(_LOOK_SECONDS, _PAUSE_FACTOR * self._seconds)
         return not self._last_end or self._clock() - self._last_end >= pause
 
-    def look(self):
+    def look_through(self):
         """Look through the folder for new files and for lost ones.
 
         Returns

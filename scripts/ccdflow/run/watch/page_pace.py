@@ -43,7 +43,7 @@ class PagePace:
         """Return whether pages may be renewed now."""
         return self._clock() >= self._next_renewal
 
-    def is_due(self):
+    def is_page_due(self):
         """Return whether a page is to be renewed although no frame comes."""
         return bool(self.nights_owed) and self.may_draw()
 

@@ -91,7 +91,7 @@ class RoundSchedule:
         """Note that a whole round begins."""
         self._whole_began = self._clock()
 
-    def note_whole(self, *, is_open=False, may_be_repaired=False):
+    def note_whole(self, *, is_open=False, has_failed_products=False):
         """Note the end of a whole round, and the seconds since `begin_whole`.
 
         Parameters
@@ -99,7 +99,7 @@ class RoundSchedule:
         is_open : bool, optional
             Whether the round had a problem, or a frame is still being written: another whole round
             follows after a pause. Otherwise none is due.
-        may_be_repaired : bool, optional
+        has_failed_products : bool, optional
             Whether a product failed, or waits for one that did: another whole round tries it again,
             after a pause that doubles each time and is no shorter than the usual rest.
         """
@@ -107,7 +107,7 @@ class RoundSchedule:
         self._earliest_begin = now
         self._whole_seconds = now - self._whole_began
         self._whole_due = None
-        if may_be_repaired:
+        if has_failed_products:
             self._whole_due = now + max(self._retry_seconds, _REST_FACTOR * self._whole_seconds)
             self._retry_seconds = min(2 * self._retry_seconds, _MOST_RETRY_SECONDS)
         else:

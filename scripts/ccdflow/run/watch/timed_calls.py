@@ -14,7 +14,7 @@ from pathlib import Path
 # The threads of a call are checked this many times within its time limit.
 _LOOKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
-_STATUS = "/proc/self/task/{}/status"
+_STATUS_FILE = "/proc/self/task/{}/status"
 # The state of a thread that has the processor, or waits for nothing but the processor.
 _RUNNING_STATE = "R"
 
@@ -185,7 +185,7 @@ class _Call:
 def _turns_of(thread_id):
     """Return how often a thread got the processor, or `_RUNNING_STATE`; None where unknown."""
     try:
-        lines = Path(_STATUS.format(thread_id)).read_text("ascii", "replace").splitlines()
+        lines = Path(_STATUS_FILE.format(thread_id)).read_text("ascii", "replace").splitlines()
     except OSError:
         return None
     entries = dict(line.partition(":")[::2] for line in lines)

@@ -95,7 +95,7 @@ class Round:
         self.nights = undated_first({*self.nights, *nights} - {""})
 
     @property
-    def may_be_repaired(self):
+    def has_failed_products(self):
         """Whether a product failed, or waits for one that did."""
         return any(
             record.status in (job_records.FAILED, job_records.WAITING) for record in self.records
@@ -286,20 +286,20 @@ class Watch:
         seconds = self.pace.seconds_to_wait(self.pause) if has_events else self.pause
         news = frame_source.wait_for_news(seconds)
         self._frames.note_news(news)
-        if news.needs_look or self.looks.is_due:
-            stamps = self.looks.look()
+        if news.needs_look or self.looks.is_look_due():
+            stamps = self.looks.look_through()
             if stamps is not None:
                 self._frames.note_look(self.looks.unseen_files, is_polled=not has_events)
         ready_frames = self._frames.waiting_stamps()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
-        is_needed = ready_frames or self.is_due() or self.pace.is_due()
+        is_needed = bool(ready_frames) or self.needs_whole_round() or self.pace.is_page_due()
         if is_needed and self.schedule.may_begin():
             self._wait_for(lambda: self.claim_and_do_round(ready_frames))
         return stamps
 
-    def is_due(self):
-        """Return whether a whole round is due, a file has gone, or a profile has changed."""
+    def needs_whole_round(self):
+        """Return whether a whole round is due, a file has gone, or a camera's profile differs."""
         is_time = self.schedule.is_whole_due()
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
@@ -355,8 +355,8 @@ class Watch:
         -------
         Round
         """
-        is_short = ready_frames or self.pace.is_due()
-        if is_short and self._warm_state is not None and not self.is_due():
+        has_short_work = bool(ready_frames) or self.pace.is_page_due()
+        if has_short_work and self._warm_state is not None and not self.needs_whole_round():
             this_round = self._short_round(ready_frames)
             if this_round is not None:
                 return this_round
@@ -369,22 +369,22 @@ class Watch:
             with lock.take_lock(Path(self.settings["results"])):
                 if not self._warm_state.is_current():
                     return None
-                began = time.monotonic()
+                began_at = time.monotonic()
                 short_plan = self._warm_state.plan(
                     ready_frames, nights_owed=self.pace.nights_owed, makes_pages=makes_pages
                 )
                 lines = frame_lines.FrameLines(
                     short_plan.context, short_plan.jobs, self._complaints,
-                    is_short=True, begun_lines=self.pace.open_lines,
+                    waits_for_lists=True, begun_lines=self.pace.open_lines,
                     nights_put_off=short_plan.nights_put_off,
                 )  # fmt: skip
-                plan_time = time.monotonic()
+                planned_at = time.monotonic()
                 work_result = self._warm_state.work(
                     short_plan, cores=self.cores, on_done=self._record_listener(lines)
                 )
                 if not short_plan.nights_put_off:
                     lines.say_all()
-                seconds = time.monotonic() - lines.last_frame_at + plan_time - began
+                seconds = time.monotonic() - lines.last_frame_at + planned_at - began_at
                 self.pace.note_round(short_plan.nights_put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)
@@ -456,7 +456,7 @@ class Watch:
         self.n_failed = this_round.n_failed
         self.schedule.note_whole(
             is_open=bool(this_round.problem or this_round.n_arriving),
-            may_be_repaired=this_round.may_be_repaired,
+            has_failed_products=this_round.has_failed_products,
         )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
@@ -498,8 +498,8 @@ class Watch:
         self._complaints.say_if_changed(run_session.lines_on_nights())
         try:
             self._work(run_session, this_round)
-            closed = run_session.context.closed_nights
-            is_stale = closed is not None and not closed.is_current_in(results)
+            closed_nights = run_session.context.closed_nights
+            is_stale = closed_nights is not None and not closed_nights.is_current_in(results)
             if this_round.problem or is_stale:
                 return is_stale
             if may_close and night_closing.close_nights(run_session):
@@ -547,14 +547,13 @@ class Watch:
         this_round.n_arriving += len(context.store.rewritten_files)
         self._frames.note_rows_of_whole_round(rows, context.store.rewritten_files)
         self._complaints.name_set_aside(rows)
-        began = time.monotonic()
+        began_at = time.monotonic()
         if jobs:
-            is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
                 context,
                 jobs,
                 self._complaints,
-                is_short=is_short,
+                waits_for_lists=len(jobs) <= _MOST_JOBS,
                 begun_lines=self.pace.open_lines,
             )
             work_result = worker.work_plan(
@@ -578,7 +577,7 @@ class Watch:
         )
         if jobs:
             line = complaints.line_on_made_products(
-                self.chain, work_result.records.values(), time.monotonic() - began
+                self.chain, work_result.records.values(), time.monotonic() - began_at
             )
             if line:
                 self.say(line)

@@ -25,7 +25,7 @@ _SKY_BOX = 9
 # Pixels of a side of the profile of a star.
 _PROFILE_SIZE = 7
 # Sigma of stars, pixels, where too few are found to measure it: a FWHM of 2 pixels.
-_USUAL_WIDTH = 0.85
+_USUAL_SIGMA = 0.85
 # Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
 _FWHM_OVER_SIGMA = 2.3548
 # Standard errors by which the median of 3 x 3 pixels is above its surroundings in a star.
@@ -49,7 +49,7 @@ _FEWEST_STARS = 5
 # not infinite.
 _LEAST_CURVATURE = 1e-6
 # Least sigma of stars, pixels: no optics are sharper.
-_LEAST_WIDTH = 0.45
+_LEAST_SIGMA = 0.45
 _NEIGHBOUR_BOX = np.ones((3, 3), bool)
 # The image is mirrored this many pixels beyond each edge, because the filters leave edges out.
 _MARGIN_PIXELS = 6
@@ -138,7 +138,7 @@ def hits_of(header, image, errors, mask):
         **profile_arguments,
     )
     hits = result.mask & ~is_unusable
-    hits = _clear_stars(hits, pixels, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_WIDTH)
+    hits = _clear_stars(hits, pixels, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_SIGMA)
     return _clear_lines(hits[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS].copy())
 
 
@@ -162,7 +162,7 @@ def _fwhm_of_stars(data, errors, is_unusable):
         return 0.0
     logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
     curvature = np.median(4 * logs[0] - logs[1:].sum(axis=0))
-    return _FWHM_OVER_SIGMA * max((2 / max(curvature, _LEAST_CURVATURE)) ** 0.5, _LEAST_WIDTH)
+    return _FWHM_OVER_SIGMA * max((2 / max(curvature, _LEAST_CURVATURE)) ** 0.5, _LEAST_SIGMA)
 
 
 def _clear_lines(hits):
@@ -177,21 +177,21 @@ def _clear_lines(hits):
     return hits
 
 
-def _clear_stars(hits, data, errors, width):
+def _clear_stars(hits, data, errors, sigma):
     """Return hits without those in stars, where pixels are no sharper than a star of this width.
 
     Parameters
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
     data, errors : numpy.ndarray of shape (ny, nx), float32 or float64
-    width : float
+    sigma : float
         Sigma of the stars, pixels.
     """
     sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     is_bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
     is_near_star = ndimage.binary_dilation(is_bright, _NEIGHBOUR_BOX)
     y, x = np.nonzero(hits & is_near_star)
-    is_sharp = _are_sharper(data, sky, errors=errors, y=y, x=x, width=width)
+    is_sharp = _are_sharper(data, sky, errors=errors, y=y, x=x, sigma=sigma)
     labels, count = ndimage.label(hits, _NEIGHBOUR_BOX)
     label_of_pixel = labels[y, x]
     pixel_counts = np.bincount(label_of_pixel, minlength=count + 1)
@@ -201,7 +201,7 @@ def _clear_stars(hits, data, errors, width):
     return kept_hits
 
 
-def _are_sharper(data, smooth, errors, y, x, width):
+def _are_sharper(data, smooth, errors, y, x, sigma):
     """Return whether each pixel is sharper than a star of this width along any of four lines.
 
     Parameters
@@ -212,14 +212,14 @@ def _are_sharper(data, smooth, errors, y, x, width):
         Standard errors.
     y, x : numpy.ndarray of shape (n,), int
         The pixels in question.
-    width : float
+    sigma : float
         Sigma of the stars, pixels.
     """
     offsets = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
     sky = np.min([_values_at(smooth, y + dy, x + dx) for dy in offsets for dx in offsets], axis=0)
     is_sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
+        ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * sigma) ** 2)
         neighbour_sum = sum(
             np.maximum(_values_at(data, y + s * dy, x + s * dx) - sky, 0) for s in (-1, 1)
         )

@@ -12,7 +12,7 @@ _GRADE_LINE = re.compile(r"grade ([ABC]): (.*)")
 # Matches a line of HISTORY on a step that was not taken.
 _LINE_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 # Pattern of a number in a reason.
-_NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
+_NUMBER_GROUP = r"([\d.]+(?:e[+-]?\d+)?)"
 _START_OF_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
 # Relative rounding of degrees in a reason, and their absolute rounding: they have two or three
 # digits.
@@ -22,15 +22,18 @@ _REASON_OF_CARDS = re.compile(r"\d+ nights? |cut to its pixels |scaled (up|down)
 # Patterns that match reasons, and the best grade of a frame with such a reason.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
-    (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
+    (re.compile(rf"dark scaled up by {_NUMBER_GROUP}"), "C"),
     (re.compile("amplifiers of unlike scales: a gain is unknown, and no flat was applied"), "C"),
-    (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
+    (
+        re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER_GROUP})"),
+        "B",
+    ),
     (re.compile(r"dark temperature unknown"), "B"),
     # Older results: "without a date", of masters and of frames that have none.
     (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)"
                 r"|of another night(, days between unknown| without a date))"), "B"),
     (re.compile(r"(bias|dark|flat) cut to its pixels \[\d+:\d+,\d+:\d+\]"), "B"),
-    (re.compile(rf"(bias|dark|flat) {_NUMBER} C (warm|cold)er"), "B"),
+    (re.compile(rf"(bias|dark|flat) {_NUMBER_GROUP} C (warm|cold)er"), "B"),
     (re.compile(r"no UNCERT: gain or read noise of an amplifier is unknown"), "A"),
     (re.compile(r"no UNCERT: the bias level is still in the pixels"), "A"),
     (re.compile(r"shutter not corrected: (no flats of several exposures tell of it|no flat"
@@ -98,7 +101,7 @@ def _check_reasons(first_header, reasons, needed_patterns):
 
 def _check_degrees(first_header, reason):
     """Raise if a reason in HISTORY has other degrees than DARKDTMP."""
-    match = re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason)
+    match = re.fullmatch(rf"dark {_NUMBER_GROUP} C (warmer|colder)", reason)
     if match is None:
         return
     card_value = first_header.get("DARKDTMP")

@@ -23,13 +23,13 @@ from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
 # Bits for the reasons why a master has no value in a pixel. A frame's mask gets UNCALIBRATED
 # instead of them.
-_BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+_NO_VALUE_BITS = SATURATED | NOT_FINITE | NO_DATA
 # Standard errors by which a pixel's own light stands out: calibrate/master_noise.py.
 _OWN_SIGNAL_SIGMA = 4.0
 # Rows whose light is computed at once: their arrays in double precision stay small.
 _LIGHT_ROWS = 64
 # Rows and columns of the tiles of a dark.
-_TILE_SIDE = 24
+_DARK_TILE_SIDE = 24
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def _fill_master(data, kind, mask):
     """
     flags = np.zeros(data.shape, np.int16)
     if mask is not None:
-        flags |= mask & ~np.int16(_BITS_OF_FRAMES)
-        flags[mask & _BITS_OF_FRAMES != 0] |= UNCALIBRATED
+        flags |= mask & ~np.int16(_NO_VALUE_BITS)
+        flags[mask & _NO_VALUE_BITS != 0] |= UNCALIBRATED
     is_absent = ~np.isfinite(data)
     flags[is_absent] |= UNCALIBRATED
     if kind == "flat":
@@ -199,8 +199,8 @@ def expected_dark_light(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first_header.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        sampled_rows = np.concatenate(edges_of_tiles(len(values), _TILE_SIDE)[1])
-        surroundings = SmoothLight(values[sampled_rows], len(values), _TILE_SIDE)
+        sampled_rows = np.concatenate(edges_of_tiles(len(values), _DARK_TILE_SIDE)[1])
+        surroundings = SmoothLight(values[sampled_rows], len(values), _DARK_TILE_SIDE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), _LIGHT_ROWS):
             rows = slice(low, min(low + _LIGHT_ROWS, len(values)))

@@ -233,7 +233,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
         factor = readout.gain if converts else 1.0
         level_noise = (number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0) / factor
         level_variance = level_noise**2 / level_shares
-        variance_of_frame = readout.read_noise**2 + readout.rounding
+        variance_of_frame = readout.read_noise**2 + readout.rounding_variance
         pixel_variance = variance_of_frame + level_variance
         pixel_variances.append(pixel_variance)
         # The levels add to the variance of the dark's bias by the same ratio as to that of a frame.

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ccdflow.verify.combined import measuring, tolerances
 from ccdflow.verify.comparing.amplifiers import (
-    ROUNDING,
+    ROUNDING_VARIANCE,
     VerifiedAmplifier,
     card,
     check_level_noise,
@@ -44,7 +44,7 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 # Standard errors by which a hot pixel is above its surroundings: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
 # Matches the comment of NHOT that combine/combined_header.py writes: the group is the rate.
-_HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
+_HOT_RATE_COMMENT = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
 # Pixels of a dark with a standard error above this many times the median have few members: they are
 # left out of the noise of the dark.
 _MOST_ERROR_RATIO = 3
@@ -161,7 +161,7 @@ def _check_clipping_noise(header, tail, frames):
     # An amplifier without signal has no noise to measure.
     if card_value is None or card(header, "AMPBAD", tail) is not None:
         return
-    noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
+    noise = max(measuring.pair_noise(frames), ROUNDING_VARIANCE**0.5)
     # In a camera as quiet as the rounding, pairs cannot correct the value of header or profile.
     if card_value <= noise or measuring.has_scatter(frames, card_value):
         check_value(f"CLIPRN{tail}", card_value, noise, rtol=tolerances.CLIPPING_NOISE_TOLERANCE)
@@ -180,9 +180,9 @@ def _check_model(remade, bias):
         if gain is not None:
             check_value(f"MODGN{tail}", model.gain, gain)
         if number_of_card(header.get(f"MODLN{tail}")) is not None:
-            rounding = 0.0 if measured_noise else ROUNDING
+            rounding_variance = 0.0 if measured_noise else ROUNDING_VARIANCE
             readout = VerifiedAmplifier(
-                model.place, tail, read_noise=model.read_noise, rounding=rounding
+                model.place, tail, read_noise=model.read_noise, rounding_variance=rounding_variance
             )
             check_level_noise("MODLN", model.level_noise, header, readout)
         y, x = model.place
@@ -197,7 +197,7 @@ def _check_model(remade, bias):
         # A factor of 0 corrects nothing: as quiet as the rounding, a camera has equal differences.
         factor = factor or 1.0
         # The noise is at least that of the rounding.
-        factor = max(factor, min(1.0, (ROUNDING * square / model.fixed_variance) ** 0.5))
+        factor = max(factor, min(1.0, (ROUNDING_VARIANCE * square / model.fixed_variance) ** 0.5))
         check_value(
             f"MODFC{tail}", model.factor, factor, rtol=tolerances.tolerance_of_factor(error)
         )
@@ -369,7 +369,7 @@ def _hot_rate(header):
     Only the comment of NHOT has the rate: raise `CannotRemake` if it has none.
     """
     comment = header.comments["NHOT"]
-    match = _HOT_RATE.match(comment)
+    match = _HOT_RATE_COMMENT.match(comment)
     if match is None:
         raise CannotRemake(
             f"the comment of NHOT should begin 'pixels over those around by <rate>', and is"

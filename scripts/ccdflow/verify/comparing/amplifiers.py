@@ -11,7 +11,7 @@ from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
-ROUNDING = 1 / 12
+ROUNDING_VARIANCE = 1 / 12
 """Variance of rounding to whole adu, adu^2."""
 
 # The noise of a median of more values than this is drawn from the distribution of the median.
@@ -48,7 +48,7 @@ class VerifiedAmplifier:
         Electrons per adu, from which the noise of photons follows.
     read_noise : float or None
         MODRN, adu.
-    rounding : float
+    rounding_variance : float
         Variance of rounding that the read noise does not contain, adu^2: 0 where the read noise
         was measured on rounded pixels.
     """
@@ -58,7 +58,7 @@ class VerifiedAmplifier:
     gain: float | None = None
     photon_gain: float | None = None
     read_noise: float | None = None
-    rounding: float = ROUNDING
+    rounding_variance: float = ROUNDING_VARIANCE
 
 
 def tails_of(header):
@@ -241,7 +241,7 @@ def readouts_of(header, first_header, reduced_header, bias):
                 gain=gain,
                 photon_gain=gain_of_flats or gain,
                 read_noise=number_of_card(card(header, "MODRN", tail)),
-                rounding=0.0 if measured_noise else ROUNDING,
+                rounding_variance=0.0 if measured_noise else ROUNDING_VARIANCE,
             )
         )
     return readouts
@@ -267,18 +267,18 @@ def check_level_noise(name, value, header, readout, *, factor=1.0):
     Differs
         If the noise differs by more than the tolerances.
     """
-    noise = level_noise(header, readout.tail, readout.read_noise, readout.rounding)
+    noise = level_noise(header, readout.tail, readout.read_noise, readout.rounding_variance)
     # Older results: the level of a whole frame counts 0.6 of the rounding of a pixel, not all.
     is_frame = card(header, "OSCAXIS", readout.tail) == "frame"
     difference = abs((value / factor) ** 2 - noise**2)
     if difference > _LEVEL_VARIANCE_TOLERANCE * noise**2 + (
-        0.5 * ROUNDING if is_frame else _LEAST_LEVEL_TOLERANCE
+        0.5 * ROUNDING_VARIANCE if is_frame else _LEAST_LEVEL_TOLERANCE
     ):
         keyword = f"{name}{readout.tail}"
         raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {value}")
 
 
-def level_noise(header, tail, read_noise, rounding):
+def level_noise(header, tail, read_noise, rounding_variance):
     """Return the noise of an overscan level by the cards, adu, to 5 %.
 
     It is the scatter of simulated levels of as many rounded pixels as OVERSCAN has across.
@@ -290,7 +290,7 @@ def level_noise(header, tail, read_noise, rounding):
     tail : str
     read_noise : float
         Read noise of a pixel, adu.
-    rounding : float
+    rounding_variance : float
         Variance of rounding that the read noise does not contain, adu^2.
 
     Returns
@@ -308,7 +308,7 @@ def level_noise(header, tail, read_noise, rounding):
     else:
         n_pixels = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in strip_slices)  # fmt: skip
-    pixel_noise = (read_noise**2 + rounding) ** 0.5
+    pixel_noise = (read_noise**2 + rounding_variance) ** 0.5
     noise = _scatter_of_medians(n_pixels, header.get("OSCSTAT", "median"), round(pixel_noise, 4))
     if axis == "frame" or not header.get("OSCMODEL"):
         return noise
@@ -334,7 +334,10 @@ def _scatter_of_medians(n_values, statistic, noise):
         else _MOST_DRAWN_LEVELS
     )
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
-    noise_without_rounding, levels = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((n_trials, 1))
+    noise_without_rounding, levels = (
+        max(noise**2 - ROUNDING_VARIANCE, 0.0) ** 0.5,
+        rng.random((n_trials, 1)),
+    )
     if n_values <= _FEWEST_VALUES_BY_FORMULA:
         values = rng.standard_normal((n_trials, n_values)) * noise_without_rounding + levels
     else:

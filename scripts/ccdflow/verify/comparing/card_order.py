@@ -9,7 +9,7 @@ from ccdflow.verify.comparing.comparing import Differs
 # Cards that may stand anywhere in a header.
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 # Matches a keyword with its number: IMCMB012 is IMCMB and 012.
-_NUMBER = re.compile(r"(\D*?)(\d+)$")
+_NUMBERED_KEYWORD = re.compile(r"(\D*?)(\d+)$")
 # Keywords of the cards on a master, in their order, for the name of a kind.
 _KEYWORDS_OF_A_MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 
@@ -110,7 +110,7 @@ def _rank_of(keyword, ranks):
     """Return the rank of a card of ccdflow, (1, rank, number, rank within the number), or None."""
     if keyword in ranks:
         return 1, ranks[keyword][0], 0, 0
-    match = _NUMBER.fullmatch(keyword)
+    match = _NUMBERED_KEYWORD.fullmatch(keyword)
     if match is None or (match[1], True) not in ranks:
         return None
     rank, rank_of_kind = ranks[match[1], True]

@@ -117,8 +117,8 @@ def _check_sources(first_header, names):
         if keyword.startswith("IMCOM")
     ]
     # Older results: a table names no masters. A table of today has masters, or an empty LOOKED.
-    has_sources = sources or not str(first_header.get("LOOKED", "")).strip()
-    if has_sources and sorted(sources) != sorted(names):
+    must_name_masters = bool(sources) or not str(first_header.get("LOOKED", "")).strip()
+    if must_name_masters and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
 
 

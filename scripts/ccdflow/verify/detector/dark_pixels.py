@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -81,6 +82,23 @@ class PixelLines:
     scatter_chi2: np.ndarray
 
 
+class ErrorScales(NamedTuple):
+    """The ratios of measured to assumed scatter, each 1 or more.
+
+    Attributes
+    ----------
+    rate, offset : float
+        Factors of the errors of rates and of offsets.
+    misfit_chi2, scatter_chi2 : float
+        Factors of both chi^2.
+    """
+
+    rate: float
+    misfit_chi2: float
+    scatter_chi2: float
+    offset: float
+
+
 class LinesThroughDarks:
     """The lines in time that the darks of an amplifier follow.
 
@@ -107,8 +125,7 @@ class LinesThroughDarks:
         Dark current of a usual pixel, electrons a second.
     degrees_of_freedom : (int, int)
         Those of `misfit_chi2` and of `scatter_chi2` of a pixel.
-    scales : list of float
-        Factors of the errors of rates, of both chi^2, and of the errors of offsets, 1 or more.
+    scales : ErrorScales
     """
 
     def __init__(self, sample, seconds, read_noise):
@@ -126,21 +143,23 @@ class LinesThroughDarks:
         self.scales = self._scales(self.lines(sample))
 
     def _scales(self, lines):
-        """Return the ratios of measured to assumed scatter of rates, both chi^2 and offsets."""
+        """Return the `ErrorScales` by the scatter of these lines."""
         rate = lines.rate[np.isfinite(lines.rate)]
-        scales = [sigma_by_mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
+        rate_scale = sigma_by_mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))
+        chi2_scales = []
         for values, degrees_of_freedom in zip(
             (lines.misfit_chi2, lines.scatter_chi2), self.degrees_of_freedom, strict=True
         ):
             expected_median = special.chdtri(degrees_of_freedom, 0.5) if degrees_of_freedom else 1.0
-            scales.append(
+            chi2_scales.append(
                 float(np.nanmedian(values)) / expected_median if degrees_of_freedom else 1.0
             )
         offset = lines.offset[np.isfinite(lines.offset)]
-        scales.append(
-            sigma_by_mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error))
+        offset_scale = sigma_by_mad(offset - np.median(offset)) / float(
+            np.nanmedian(lines.offset_error)
         )
-        return [scale if scale > _SAME_NOISE else 1.0 for scale in scales]
+        scales = (rate_scale, *chi2_scales, offset_scale)
+        return ErrorScales(*[scale if scale > _SAME_NOISE else 1.0 for scale in scales])
 
     def _usual_lines(self, darks):
         """Return the lines with the weights of a usual pixel: (n, ...) to (...)."""
@@ -282,13 +301,13 @@ def flag_by_lines(bits, place, read_rows, seconds, read_noise, hot_rate):
         part = slice(strip.start + y.start, strip.stop + y.start), x
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
         excess = lines.rate - np.maximum(values_of_neighbours(rate), fit.rate)
-        limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales[0] * lines.error)
+        limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales.rate * lines.error)
         bits.add(HOT, excess, limit, part, margin=0)
         for bit, values, freedom, scale in zip(
             (HOT, VARIES),
             (lines.misfit_chi2, lines.scatter_chi2),
             fit.degrees_of_freedom,
-            fit.scales[1:3],
+            (fit.scales.misfit_chi2, fit.scales.scatter_chi2),
             strict=True,
         ):
             if freedom:
@@ -298,7 +317,7 @@ def flag_by_lines(bits, place, read_rows, seconds, read_noise, hot_rate):
         _flag_filling_pixels(bits, part, lines, fit)
         is_empty = ~np.isfinite(lines.rate)
         bits.set(HOT, is_empty, is_empty, part)
-        sigma = (lines.rate - fit.rate) / (lines.error * fit.scales[0])
+        sigma = (lines.rate - fit.rate) / (lines.error * fit.scales.rate)
         sums.append(column_sums(np.nan_to_num(sigma, nan=0.0)))
     bits.set(BAD_COLUMN, *bad_parts(np.concatenate(sums), ny), place)
 
@@ -318,11 +337,13 @@ def _flag_filling_pixels(bits, part, lines, fit):
         Fit of the amplifier.
     """
     offset = np.nan_to_num(lines.offset)
-    square = ((offset - values_of_neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
+    square = (
+        (offset - values_of_neighbours(offset)) / (fit.scales.offset * lines.offset_error)
+    ) ** 2
     bits.add(HOT, square, _BAD_SIGMA**2, part, margin=0)
     if fit.degrees_of_freedom[0]:
         limit = special.chdtri(fit.degrees_of_freedom[0] + 1, _FALSE_ALARM_SHARE)
-        bits.add(HOT, square + lines.misfit_chi2 / fit.scales[1], limit, part, margin=0)
+        bits.add(HOT, square + lines.misfit_chi2 / fit.scales.misfit_chi2, limit, part, margin=0)
 
 
 def flag_by_one_dark(bits, place, rate, error, hot_rate):

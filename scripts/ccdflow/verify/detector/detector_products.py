@@ -25,7 +25,7 @@ _ALLOWED_BITS = {
     "DEEP": BAD_COLUMN,
 }
 # Nights by which a number may be below its limit: 0.7 x 90 is 62.99999999999999 and not 63.
-_ROUNDING = 1e-9
+_NIGHTS_BY_ROUNDING = 1e-9
 # The tables of bad pixels and of pixels that may be low, in a night's product.
 _TABLES = ("PIXELS", "WEAK")
 _MAP_COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
@@ -226,14 +226,14 @@ class _WeakPixels(NamedTuple):
         Places in the flattened image.
     sigma : numpy.ndarray of shape (n,), float32
         Contrast of each pixel in standard deviations, below 0.
-    own_fraction : float
+    noise_fraction : float
         FLATOWN: the fraction of the variance that is noise of this night alone.
     """
 
     night_index: int
     places: np.ndarray
     sigma: np.ndarray
-    own_fraction: float
+    noise_fraction: float
 
 
 class _JointlyLow(NamedTuple):
@@ -317,7 +317,7 @@ def pixel_history(nights, image_number, shape, share):
             newest[is_bad_then] = bits_by_night[number_of_night][is_bad_then]
             first[is_bad_then] = np.minimum(first[is_bad_then], number_of_night)
             last[is_bad_then] = np.maximum(last[is_bad_then], number_of_night)
-        is_often_bad = nights_bad >= share * nights_counted - _ROUNDING
+        is_often_bad = nights_bad >= share * nights_counted - _NIGHTS_BY_ROUNDING
         bits[is_often_bad] |= newest[is_often_bad]
         is_oftener = nights_bad > times_bad
         times_bad[is_oftener] = nights_bad[is_oftener]
@@ -358,8 +358,8 @@ def _find_jointly_low(nights, image_number, shape, share):
     for night_index, night in enumerate(nights):
         if night.weak_pixels is not None and keyword in night.header:
             places, lines = _places_in_image(night.weak_pixels, image_number, shape)
-            sigma, own_fraction = night.weak_pixels["SIGMA"][lines], night.header[keyword]
-            weak_of_nights.append(_WeakPixels(night_index, places, sigma, own_fraction))
+            sigma, noise_fraction = night.weak_pixels["SIGMA"][lines], night.header[keyword]
+            weak_of_nights.append(_WeakPixels(night_index, places, sigma, noise_fraction))
     all_places = [np.empty(0, np.int64), *(weak.places for weak in weak_of_nights)]
     index = np.unique(np.concatenate(all_places))
     if not index.size:
@@ -371,10 +371,12 @@ def _find_jointly_low(nights, image_number, shape, share):
     nights_listed = is_listed.sum(axis=0)
     # Nights count from the first one in which a pixel was listed.
     nights_counted = np.logical_or.accumulate(is_listed, axis=0).sum(axis=0)
-    own_fraction = np.mean([weak.own_fraction for weak in weak_of_nights])
+    noise_fraction = np.mean([weak.noise_fraction for weak in weak_of_nights])
     # The variance of a sum of terms that share all but their own fraction.
-    variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_fraction)
-    is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
+    variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - noise_fraction)
+    is_often_low = nights_listed >= np.maximum(
+        np.floor(share * nights_counted + _NIGHTS_BY_ROUNDING), 2
+    )
     is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -LOW_SIGMA * np.sqrt(variance))
     night_indices = np.array([weak.night_index for weak in weak_of_nights])
     is_listed = is_listed[:, is_low]

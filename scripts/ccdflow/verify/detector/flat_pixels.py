@@ -64,14 +64,14 @@ class Contrast:
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float64
         Contrast in standard deviations; -inf where no flat has a good value.
-    own_share : float
+    noise_fraction : float
         Fraction of the variance that is noise of the night.
     low_share : float
         Fraction of the pixels outside bad columns that are low.
     """
 
     sigma: np.ndarray
-    own_share: float
+    noise_fraction: float
     low_share: float
 
 

@@ -18,7 +18,7 @@ _FIRST_HDU_CARDS = {
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
 # The order of the cards of the first HDU, as `card_order.REDUCED_ORDER`.
-_ORDER = {
+_ORDER_BY_SORT = {
     "pixels_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
         "HOTRATE", "LOWSIGMA", "CCDMASK", ("IMCOM", "IMKEY", "IMUSE"),
@@ -35,7 +35,7 @@ _ORDER = {
     ),
 }  # fmt: skip
 # Columns of the tables, and BITPIX of the images, by the beginning of the file's name.
-_TABLES = {
+_TABLES_BY_SORT = {
     "pixels_": {
         "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
         "WEAK": ["IMAGE", "X", "Y", "SIGMA"],
@@ -76,13 +76,13 @@ def check_measured(hdus, path):
         if number == 0:
             pattern = re.compile(f"{_COMMON_CARDS}|{_FIRST_HDU_CARDS[sort]}")
         else:
-            pattern = _TABLE_FORM_CARDS if hdu.name in _TABLES[sort] else _IMAGE_FORM_CARDS
+            pattern = _TABLE_FORM_CARDS if hdu.name in _TABLES_BY_SORT[sort] else _IMAGE_FORM_CARDS
         for keyword, count in Counter(hdu.header.keys()).items():
             if not pattern.fullmatch(keyword) or count > 1:
                 words = "writes no" if count == 1 else "writes only one"
                 raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
     first_header = hdus[0].header
-    check_order(first_header, None, _ORDER[sort], re.compile(""))
+    check_order(first_header, None, _ORDER_BY_SORT[sort], re.compile(""))
     # A folder has another name than the camera where that has unusual characters.
     camera = path.parent if sort == "bad_pixels_" else path.parent.parent
     if re.fullmatch(r"[a-z0-9_]+", camera.name):
@@ -99,7 +99,7 @@ def check_measured(hdus, path):
 
 def _check_hdus(hdus, sort):
     """Raise unless the HDUs are those of a product of this sort."""
-    tables = _TABLES[sort]
+    tables = _TABLES_BY_SORT[sort]
     columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Older results: nights closed before version 4 of the measurement have no column DEEP.
     columns_of_older_tables = {

@@ -441,7 +441,7 @@ def _check_weak(first_header, number, contrast, lines):
         if keyword in first_header or len(lines[0]):
             raise Differs(f"{keyword} and WEAK need flats that show bad pixels, and there are none")
         return 0.0
-    check_figure(first_header, keyword, contrast.own_share, rtol=_SIGMA_ROUNDING)
+    check_figure(first_header, keyword, contrast.noise_fraction, rtol=_SIGMA_ROUNDING)
     places, sigma = lines[0], lines[1]["SIGMA"]
     certain_places, possible_places = flat_pixels.places_of_weak_pixels(contrast.sigma)
     missing_places = np.setdiff1d(certain_places, places)

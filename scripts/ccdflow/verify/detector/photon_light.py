@@ -37,7 +37,7 @@ _NEAR_FRACTION = 0.99
 # lifts no smaller difference over the limit, and each examined pixel takes time.
 _EXAMINED_FRACTION = 0.999
 # One row in this many gives the least variance.
-_SAMPLED_ROWS = 4
+_ROW_STEP = 4
 
 
 def edges_of_tiles(ny, size=_TILE_SIDE):
@@ -191,9 +191,7 @@ def light_of_block(image, smooth, variance, flat, photon_variance):
     mean = (padded_sums[:, :-2] + padded_sums[:, 1:-1] + padded_sums[:, 2:]) / 9
     difference = np.abs(mean - smooth)
     # Only pixels beyond a limit are examined: that of the quietest pixels of the block.
-    least_variance = max(
-        float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
-    )
+    least_variance = max(float(np.nanmin(variance[::_ROW_STEP] / flat[::_ROW_STEP] ** 2)), 0.0)
     limit = _SIGNIFICANT_SIGMA / 3 * least_variance**0.5
     places = np.flatnonzero(difference > limit * _EXAMINED_FRACTION)
     pixel_variance = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2

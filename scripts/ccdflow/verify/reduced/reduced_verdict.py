@@ -324,7 +324,7 @@ def _check_saturated_lines(headers, account, raw_images):
             top = _saturated_value(header, tail, pixels.data.dtype)
             saturated_lines[place] = _saturated_lines(pixels, amplifier, account.statistic, top)
             # A level of the whole frame, or of a model, belongs to no line.
-            has_no_lines = account.model or amplifier.axis == "frame"
+            has_no_lines = bool(account.model) or amplifier.axis == "frame"
             if has_no_lines or not np.array_equal(saturated_lines, named_lines):
                 raise Differs("OSCSAT has other parts than those whose raw overscan is saturated")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class DarkMaker(ExposedMasterMaker):
                 ):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     figures = frame_statistics(frame, [] if level is None else [level])
-                    entries.append({"amplifier": amplifier.name, **asdict(figures)})
+                    entries.append({"amplifier": amplifier.name, **figures.to_record()})
         lost_pixels = [
             max(parts_of_member, key=lambda lost_part: lost_part.fraction)
             for parts_of_member in zip(*parts_of_images, strict=True)
@@ -116,7 +116,7 @@ class DarkMaker(ExposedMasterMaker):
                 bias=members.master("bias", image),
                 amplifiers=members.noises(image, work.reduction),
                 recipe=self.recipe(work),
-                limits=work.limits(),
+                options=work.combine_options(),
                 masks=members.masks(image, work.reduction),
             )
             mask = dark_figures.hot_mask(

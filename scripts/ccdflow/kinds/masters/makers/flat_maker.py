@@ -89,7 +89,7 @@ class FlatMaker(ExposedMasterMaker):
                 amplifiers=members.noises(image, work.reduction),
                 scale=levels,
                 recipe=self.recipe(work),
-                limits=work.limits(),
+                options=work.combine_options(),
                 masks=members.masks(image, work.reduction),
             )
             images.append(self._with_ratios_of_light(work, image, combined))

@@ -128,7 +128,7 @@ class MasterMaker:
             members,
             self.recipe(work),
             noise=self.noise(work, image, members),
-            limits=work.limits(has_uncertainty=work.settings["uncertainty"]),
+            options=work.combine_options(has_uncertainty=work.settings["uncertainty"]),
             allows_empty=True,
         )
 

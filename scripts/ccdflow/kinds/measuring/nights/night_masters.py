@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.detector.photons.night_transfer import group_by_exposure
 from ccdflow.frame.products import product_images
-from ccdflow.frame.readout import ROUNDING
+from ccdflow.frame.readout import ROUNDING_VARIANCE
 from ccdflow.kinds.masters.combining import has_members_below_minimum
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.measuring.member_rows import whole_image
@@ -220,7 +220,7 @@ class NightMasters:
                 if figures["amplifier"] == amplifier.name and value and math.isfinite(value):
                     return value, error if math.isfinite(error) else 0.0, True
         if amplifier.read_noise and amplifier.gain:
-            value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
+            value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING_VARIANCE**0.5)
             # Chosen: the value of a card is taken to be right within 10 %.
             return value, 0.1 * value, False
         return _ASSUMED_READ_NOISE, _ASSUMED_READ_NOISE, False

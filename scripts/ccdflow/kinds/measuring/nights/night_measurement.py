@@ -139,7 +139,7 @@ def _figures_of_amplifier(night, amplifier, transfer):
     facts = night.row.facts
     return {
         "amplifier": amplifier.name,
-        "flats": transfer.frames,
+        "flats": transfer.n_frames,
         "level": transfer.level,
         "gain": transfer.gain,
         "gain_error": transfer.gain_error,
