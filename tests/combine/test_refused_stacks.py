@@ -75,7 +75,7 @@ def test_no_thread_is_refused(members):
 
 @pytest.mark.parametrize("source", [True, False, "poisson"])
 def test_an_unknown_source_of_the_uncertainty_is_refused(source):
-    assert refusal_of(CombineLimits, uncertainty_source=source) == (
+    assert refusal_of(CombineOptions, uncertainty_source=source) == (
         UserError,
         f"uncertainty_source: unknown source of the uncertainty (found {source!r}); allowed:"
         " 'scatter', 'noise' or None; give one of these",

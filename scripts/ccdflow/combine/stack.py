@@ -226,9 +226,7 @@ def combine(
                 masks=masks,
             ),
             noise=_checked_noise(noise, first.shape, options.uncertainty_source),
-            uncertainty_source="scatter"
-            if options.uncertainty_source is True
-            else options.uncertainty_source or None,
+            uncertainty_source=options.uncertainty_source,
             n_sample_rows=n_sample_rows,
         )
         return _combine_job(job, options.threads, options.memory, allows_empty=allows_empty)

@@ -159,9 +159,7 @@ def write_late_notes(results, late):
     """
     first_line = checked_lines.first_line_of(
         {
-            "of": {
-            name: _checksum_of_notes(results, file) for name, file in _FILE_BY_NAME.items()
-        },
+            "of": {name: _checksum_of_notes(results, file) for name, file in _FILE_BY_NAME.items()},
             "heads": late.heads,
             "count": len(late.rows),
             "records": len(late.records),

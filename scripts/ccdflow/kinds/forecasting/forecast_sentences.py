@@ -75,7 +75,10 @@ def _count_grades(context, groups):
 def paragraph(forecast):
     """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.SetupForecast`."""
     types_in_words = ", ".join(f"{number} {name}" for name, number in forecast.n_by_type)
-    lines = [f"night {forecast.night}  {forecast.setup}", f"  {types_in_words}  {_frames_of(forecast)}"]
+    lines = [
+        f"night {forecast.night}  {forecast.setup}",
+        f"  {types_in_words}  {_frames_of(forecast)}",
+    ]
     if forecast.n_refused:
         lines.append(
             f"  not calibrated: {forecast.n_refused} of {len(forecast.groups)}, as `calibrate:"
@@ -415,7 +418,9 @@ def _traits_of_darks(noise, forecast, small_group):
         each.temperature_in_words != noise.temperature_in_words for each in forecast.noises
     )
     names_temperature = noise.temperature_in_words and has_several_temperatures
-    return f" of {exposure_in_words}" + (f" at {noise.temperature_in_words}" if names_temperature else "")
+    return f" of {exposure_in_words}" + (
+        f" at {noise.temperature_in_words}" if names_temperature else ""
+    )
 
 
 def _traits_of_flats(noise, forecast, *, joins_frames):
