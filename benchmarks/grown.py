@@ -188,7 +188,7 @@ def _copy_closed(archive, copies):
     values = million.values_of(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     first = closed_real.shared_values | {
-        "files": closed_nights._stamps_of_open_notes(results),
+        "files": closed_nights._stamps_of_noted_files(results),
         "folders": state.folders,
     }
     first["always"] = places["records"][""]

@@ -134,6 +134,14 @@ def test_the_page_has_the_effect_of_each_master_on_the_frames(tmp_path):
     assert section.rows[2][1].startswith("helps")
 
 
+def test_the_structure_of_a_spectrum_is_no_effect_of_its_flat(tmp_path):
+    done = run(tmp_path, take(tmp_path, sky=40.0, cards={"GRISM": "Gr#3"}))
+    flat = Effect(*done.records[FRAME].data["helps"]["flat"])
+    assert flat.structure_variance == flat.structure_variance_without == 0
+    assert flat.structure_variance_error == 0
+    assert flat.noise_variance > 0
+
+
 def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
     effect = Effect(1160.0, 1143.0, 6.35, 12321.0, 10.0, 4500.0)
     assert master_help.MasterHelp("dark", "d", 2, effect, "electron").verdict == "helps"

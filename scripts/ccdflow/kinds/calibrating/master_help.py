@@ -153,7 +153,10 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
         )
         for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
-                effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
+                effect = replace(
+                    effect, structure_variance=0.0, structure_variance_without=0.0,
+                    structure_variance_error=0.0,
+                )  # fmt: skip
             effects[kind].append(astuple(effect))
     averages = {kind: _mean_effect(values) for kind, values in effects.items()}
     return {
