@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ccdflow.camera.binning import binning_of_hdu
-from ccdflow.camera.filters import filter_of
+from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type, is_named_by_object
@@ -332,7 +332,7 @@ def _alike_facts(headers, cards, file, *, has_gain):
     image = reader.images[0]
     facts = {
         "filter": filter_of(reader),
-        "grism": reader.text("grism"),
+        "grism": disperser_of(reader),
         "optics": optics_of(reader),
         "naxis1": headers[image].get("NAXIS1"),
         "naxis2": headers[image].get("NAXIS2"),

@@ -209,6 +209,46 @@ def is_open(text):
     return bool(_OPEN_POSITION.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
 
 
+# Matches the words of an instrument's disperser that disperse nothing: a mirror or an open place.
+_NO_DISPERSER = re.compile(
+    r"(no|none|without|open|clear|empty|free|air|out)([-_ ]*(grating|grism|gris|prism|disperser))?\d*"
+    r"|mirror\d*|undispersed|imaging|direct",
+    re.IGNORECASE,
+)
+
+
+def disperser_of(reader):
+    """Return the name of a frame's grism or grating; '' for a mirror or an open place.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+
+    Returns
+    -------
+    str
+        The first text that names a disperser: GMOS writes MIRROR, Goodman NO_GRATING, ALFOSC 'Open
+        (Lyot)' into its card where the light goes straight through.
+    """
+    if not is_undispersed(name := reader.text("grism")):
+        return name
+    texts = (text for text, _ in reader.all_values("grism", as_text, None))
+    return next((text for text in texts if not is_undispersed(text)), "")
+
+
+def is_undispersed(text):
+    """Return whether the text of a grism's or a grating's card means that nothing disperses.
+
+    Examples
+    --------
+    >>> is_undispersed("MIRROR"), is_undispersed("NO_GRATING"), is_undispersed("R400 + open")
+    (True, True, False)
+    """
+    words = re.sub(r"\(.*?\)", " ", text).strip()
+    parts = [part for part in re.split(r"\s*[+,;]\s*", words) if part]
+    return all(map(_NO_DISPERSER.fullmatch, parts))
+
+
 def _keyword_family(keyword):
     """Return a keyword without the number of its filter wheel."""
     return re.sub(r"_?\d+", "", keyword) if _WHEEL.fullmatch(keyword) else keyword

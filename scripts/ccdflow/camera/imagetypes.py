@@ -30,29 +30,38 @@ TARGET_CARD = "OBJECT"
 SYNONYMS = {
     "bias": (
         "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
-        "offsets offsetframe offsetfield biasexposure zeroexposure zeroimage"
+        "offsets offsetframe offsetfield biasexposure zeroexposure zeroimage "
+        "zro nullbild"
     ),
-    "dark": "dark darks darkframe darkimage darkfield darkexposure darkflat flatdark dunkelbild",
+    "dark": (
+        "dark darks darkframe darkimage darkfield darkexposure darkflat flatdark drk dunkelbild "
+        "dunkelbilder dunkelstrom noir noirs oscuro oscuros escuro escuros buio"
+    ),
     "flat": (
         "flat flats flatfield flatframe flatimage dome domeflat skyflat twiflat twilight "
         "twilightflat dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat "
         "projectorflat led pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat "
-        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp mfff mffff mfsff"
+        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp mfff mffff mfsff flt "
+        "twi plano planos"
     ),
     "science": (
         "science object objects obj objs target light lightframe lights std standard spectrum sci "
         "stdstar spectrophotometricstandard objectastro expose sky stdflux stdtell lightimage "
-        "nightsky stdtelluric objectframe guidestar sciobj mfobject mfsky"
+        "nightsky stdtelluric objectframe guidestar sciobj mfobject mfsky "
+        "specltarget speclfluxref osirisbroadbandimage osirislongslitspectroscopy osirismos "
+        "osiristunablefilterimage brute brutes imagebrute luz luces luce objeto objetos objet "
+        "oggetto"
     ),
     "arc": (
         "arc arcs comp comps comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage "
         "compframe lamparc arclamps wavelengthcalibration neon argon xenon krypton helium mercury "
         "thar cuar hear fear hgar hgne hgcd henear near arne cdar thne hene hgnear hgarne cuhear "
-        "comparisonlamp calibrationlamp arcframe calib mfarc"
+        "comparisonlamp calibrationlamp arcframe calib mfarc "
+        "cmp specllamp speclwllight osiriscalibrationlamp"
     ),
     "other": (
         "focus test other acquisition acq acquire align alignment engineering junk pointing "
-        "through slit mask"
+        "through slit mask slittarget"
     ),
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""

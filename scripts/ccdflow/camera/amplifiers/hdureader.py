@@ -11,7 +11,7 @@ from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents_of_cards
-from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, is_silent
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_number, is_silent
 
 AMPLIFIERS_REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
@@ -23,6 +23,9 @@ AMPLIFIERS_REMEDY = (
 _SIZE_CARDS = ("DETSIZE", "CCDSIZE")
 # Matches a size as columns and rows: 4096x4096, [4096,4096].
 _SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
+# Short names of sections, into which other cameras write numbers: TSEC of Lick is the time in
+# seconds.
+_SHORT_SECTION_CARDS = ("BSEC", "CSEC", "DSEC", "TSEC")
 # Cards of the gain, read noise and saturation of one amplifier, which count before the camera's.
 _FAMILY_FIGURES = {
     "gain": ("GAIN", "GTGAIN"),
@@ -52,6 +55,8 @@ def section_text(header, keyword, *, file):
     """
     for content in contents_of_cards(header, keyword):
         if is_silent(content.value):
+            continue
+        if keyword in _SHORT_SECTION_CARDS and as_number(content.value) is not None:
             continue
         if not isinstance(content.value, str):
             raise FrameError(
