@@ -46,7 +46,8 @@ _LEAST_ELECTRONS = 1e-6
 
 FACTORLESS_UNITS = dict.fromkeys([
     "e", "e-", "el", "electron", "electrons", "e/adu", "e-/adu", "electrons/adu", "electron/adu",
-    "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px",
+    "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px", "e-/pix", "e-/pixel", "e/pix",
+    "e/pixel", "e rms", "e- rms", "el rms", "electron rms", "electrons rms", "rms e-",
 ], 1.0)  # fmt: skip
 """Units of gains and read noises that need no factor, in lower case."""
 
