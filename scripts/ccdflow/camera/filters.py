@@ -221,8 +221,8 @@ def is_open(text):
 
 # Matches the words of an instrument's disperser that disperse nothing: a mirror or an open place.
 _NO_DISPERSER = re.compile(
-    r"(\d{1,2} +)?(no|none|without|open|clear|empty|free|air|out)"
-    r"([-_ ]*(grating|grism|gris|prism|disperser))?\d*"
+    r"(\d{1,2} +)?(no|none|without|(open|clear|empty|free|air|out)\d*)"
+    r"([-_ ]*(grating|grism|gris|prism|disperser))?"
     r"|(\d{1,2} +)?mirror\d*|undispersed|imaging|direct",
     re.IGNORECASE,
 )
