@@ -176,6 +176,39 @@ def test_a_unit_of_electrons_and_its_statistic_behind_a_read_noise():
     assert facts_of(("READNOIS", "5.0 adu")).rdnoise is None
 
 
+def test_a_card_of_a_calibration_beside_science_has_a_warning():
+    both = (("IMAGETYP", "object"), ("OBSTYPE", "DARK"), ("EXPTIME", 60.0))
+    facts = facts_of(*both)
+    assert (facts.type, warnings_of(facts)) == (
+        "science",
+        (
+            "'object' is taken for science, and another card says 'DARK'; if it is of type dark,"
+            " name the card that counts in the camera's profile: keywords: {imagetyp: CARD}",
+        ),
+    )
+    # Keck's archive knows better than the instrument; a frame of the sky may be a flat.
+    assert warnings_of(facts_of(("KOAIMTYP", "object"), *both)) == ()
+    for imagetyp, obstype in (("sky", "FLAT"), ("object", "TARGET"), ("flat", "DOME")):
+        cards = (("IMAGETYP", imagetyp), ("OBSTYPE", obstype), ("EXPTIME", 60.0))
+        assert warnings_of(facts_of(*cards)) == (), (imagetyp, obstype)
+
+
+def test_the_gains_of_several_images_are_numbered_in_the_primary_header():
+    numbered = [("GAIN1", 2.0), ("GAIN2", 2.3), ("RDNOISE1", 5.0), ("RDNOISE2", 6.0)]
+
+    def figures(*cards, own=()):
+        headers = [fits.Header({"SIMPLE": True, "NAXIS": 0}), header_of(), header_of(*own)]
+        headers[0].update(dict(cards))
+        drafts, _ = drafts_from_header(headers, CARDS, file="x.fits")
+        return [(draft.gain, draft.read_noise) for draft in drafts]
+
+    assert figures(*numbered) == [(2.0, 5.0), (2.3, 6.0)]
+    assert figures(*numbered, own=[("GAIN", 3.1)]) == [(2.0, 5.0), (3.1, 6.0)]
+    # Numbers for more amplifiers than images, or for fewer, are not those of the images.
+    assert figures(*numbered, ("GAIN3", 2.6), ("RDNOISE3", 7.0)) == [(2.0, 5.0), (2.0, 5.0)]
+    assert figures(("GAIN1", 2.0)) == [(2.0, None), (2.0, None)]
+
+
 def test_a_unit_of_time_at_the_end_of_a_comment():
     for comment, seconds in (
         ("exposure time, milliseconds", 0.06), ("Exposure - ms", 0.06), ("msec", 0.06),

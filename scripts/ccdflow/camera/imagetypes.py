@@ -177,6 +177,7 @@ def frame_type(reader, rules):
             return first_text, rule.type, ""
     for text, image_type in types_written:
         if image_type:
+            _look_at_other_types(reader, text, image_type, types_written)
             return text, _type_by_other_cards(reader, text, image_type), ""
     keyword, name = _target_of(reader)
     target_type = type_of_target(name)
@@ -190,6 +191,37 @@ def frame_type(reader, rules):
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
     reason = f"no card says the image type (looked for {names}...): name it in a profile"
     return "", "", reason + advice
+
+
+# Types of frames without a target: a card with one of them contradicts one that says science.
+_CALIBRATION_TYPES = ("bias", "dark", "flat")
+
+
+def _look_at_other_types(reader, text, image_type, types_written):
+    """Warn of a frame of type science that another card calls a bias, a dark or a flat.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Gets the warning.
+    text, image_type : str
+        The type that counts, as written and in our words.
+    types_written : list of (str, str)
+        Text and type of each card.
+    """
+    # A frame of the sky may be a flat: both words are right. Keck's archive corrects other cards.
+    order = (0, reader.images[0])
+    is_corrected = value_of_card(reader.headers, CardSpec("KOAIMTYP"), order) is not None
+    if image_type != "science" or "sky" in text.lower() or is_corrected:
+        return
+    others = [pair for pair in types_written if pair[1] in _CALIBRATION_TYPES]
+    if others:
+        other_text, other_type = others[0]
+        reader.warn(
+            f"{text!r} is taken for science, and another card says {other_text!r}; if it is of type"
+            f" {other_type}, name the card that counts in the camera's profile:"
+            " keywords: {imagetyp: CARD}"
+        )
 
 
 def type_by_file_name(file):

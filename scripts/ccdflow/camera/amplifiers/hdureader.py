@@ -7,7 +7,7 @@ import re
 from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Note
-from ccdflow.camera.image_hdus import array_shape
+from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents_of_cards
@@ -255,10 +255,37 @@ class HduReader:
         figures = {}
         for field, names in _FAMILY_FIGURES.items():
             own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
+            own_specs += self._numbered_specs(names)
             specs = own_specs + getattr(self.cards, field)
             largest = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
             figures[field] = card_number(self.headers, specs, self.index, largest=largest)
         return figures
+
+    def _numbered_specs(self, names):
+        """Return the cards of this image in the primary header: GAIN3 of the third of four images.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Keywords without the number, such as GAIN.
+
+        Returns
+        -------
+        tuple of ccdflow.files.cards.CardSpec
+            Empty unless the primary header has a card for each of several images.
+        """
+        images = required_image_hdus(self.headers, file=self.file)
+        if len(images) == 1:
+            return ()
+        numbers = range(1, len(images) + 1)
+        number = images.index(self.index) + 1
+        return tuple(
+            CardSpec(f"{name}{number}", hdu=0)
+            for name in names
+            if all(as_number(card_value(self.headers[0], f"{name}{n}")) for n in numbers)
+            and f"{name}{len(images) + 1}" not in self.headers[0]
+            and name not in self.headers[self.index]
+        )
 
     def contradiction(self, problem, keyword, value, allowed=None):
         """Return the error for cards that contradict each other or the frame.
