@@ -175,8 +175,8 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
-    if suffix and not reader.is_alone and data is not None and "DETSEC" not in dict(detector):
-        detector = (*_part_of_detector_section(reader, data.region), *detector)
+    if suffix:
+        detector = _with_part_of_detector(reader, data, detector)
     draft = Draft(
         name=name,
         hdu=reader.index,
@@ -366,6 +366,26 @@ def _detector_sections(reader, suffix):
         if text is not None:
             sections.append((name, reader.parse_section(*text)))
     return tuple(sections)
+
+
+def _with_part_of_detector(reader, data, detector):
+    """Return the detector sections of an amplifier of a family, with its part of the HDU's DETSEC.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    data : ccdflow.camera.sections.DirectedSection or None
+        The amplifier's data.
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
+        Its own sections of the detector.
+
+    Returns
+    -------
+    tuple of (str, ccdflow.camera.sections.DirectedSection)
+    """
+    if reader.is_alone or data is None or "DETSEC" in dict(detector):
+        return detector
+    return (*_part_of_detector_section(reader, data.region), *detector)
 
 
 def _part_of_detector_section(reader, own_region):

@@ -1,4 +1,4 @@
-"""Amplifiers from cards with the first and last pixel of each: Subaru's S_EFMN11, T_OSMX11."""
+"""Amplifiers from cards with the first and last pixel of each: Subaru's S_EFMN11, S_OSMX11."""
 
 from __future__ import annotations
 

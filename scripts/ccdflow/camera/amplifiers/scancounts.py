@@ -93,12 +93,12 @@ def _unconfirmed_counts(reader, counts, binned_counts):
         If the frame is binned, and no card of the data's size agrees with one of the two alone.
     """
     if counts != binned_counts:
-        stated = [
+        numbers_of_data = [
             numbers for numbers in (counts, binned_counts) if _has_stated_size(reader, numbers)
         ]
-        if len(stated) == 1:
-            _note_data(reader, stated[0])
-            return stated[0]
+        if len(numbers_of_data) == 1:
+            _note_data(reader, numbers_of_data[0])
+            return numbers_of_data[0]
         raise reader.contradiction(
             "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
