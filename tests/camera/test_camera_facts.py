@@ -23,12 +23,25 @@ from ccdflow.camera.times import nights
         ("object", "science"), ("Light Frame", "science"), ("OBJECT,POINT", "science"),
         ("comp", "arc"), ("WAVE,LAMP", "arc"), ("Line", "arc"),
         ("FOCUS", "other"),
+        ("zro", "bias"), ("drk", "dark"), ("flt", "flat"), ("twi", "flat"), ("cmp", "arc"),
+        ("Nullbild", "bias"), ("Dunkelbild", "dark"), ("Noir", "dark"), ("Image brute", "science"),
+        ("Oscuro", "dark"), ("Plano", "flat"), ("Luz", "science"), ("Objeto", "science"),
+        ("SPECLTARGET", "science"), ("SPECLFLAT", "flat"), ("SPECLLAMP", "arc"),
+        ("OsirisBroadBandImage", "science"), ("OsirisSkyFlat", "flat"), ("OsirisBias", "bias"),
     ],
 )  # fmt: skip
 def test_the_usual_image_types(written, understood):
     frame_header = header(12, 9, IMAGETYP=written)
     facts = generic_camera([frame_header]).describe([frame_header], file="a.fits")
     assert (facts.imagetyp, facts.type, facts.reason) == (written, understood, "")
+
+
+def test_a_word_of_two_meanings_is_no_image_type():
+    """In German 'Hellbild' is used for flats and for frames of the sky."""
+    frame_header = header(12, 9, IMAGETYP="Hellbild")
+    facts = generic_camera([frame_header]).describe([frame_header], file="a.fits")
+    assert facts.type == ""
+    assert "unknown image type 'Hellbild'" in facts.reason
 
 
 def test_an_unknown_image_type_has_a_warning():

@@ -50,6 +50,8 @@ def test_generic_cameras_have_speaking_names(tmp_path):
     assert generic_camera([header(), header(INSTRUME="Si 1110")]).name == "si_1110"
     assert generic_camera([header(DETECTOR="E2V")]).name == "e2v"
     assert generic_camera([header(INSTRUME="GMOS-N")]).name == "gmos-n"
+    for keyword in ("CAMERAS", "FPA", "HEAD"):
+        assert generic_camera([header(**{keyword: "B1"})]).name == "b1"
     lfc = profile(tmp_path, "recognise: {INSTRUME: LFC, CHIPID: 3}", "lfc")
     assert identify([header(INSTRUME="LFC", CHIPID=0)], [lfc], file="a").name == "lfc-generic"
 

@@ -734,7 +734,7 @@ SETTINGS = [
     "OVERSCAN= '16'", "OVERSCAN= '16,0'", "OVERSCAN= 'both sides'", "TRIM    = 'YES     '",
     "BIASLVL = 1000.0", "CALSTAT = '        '", "PROCBIAS= F", "PROCFLAT= 'NO      '",
     "HISTORY no bias subtracted", "HISTORY dark subtraction: off", "HISTORY taken through flat 3",
-    "NCOMBINE= 1", "MIRAPROC= '00000'",
+    "NCOMBINE= 1", "MIRAPROC= '00000'", "L1STATOV= -1", "L1STATOV= 0",
 ]  # fmt: skip
 MARKS = [
     "OVERSCAN= 'Oct  8 21:19 Overscan section is [33:40,1:24] with mean=1000.'",
@@ -744,6 +744,7 @@ MARKS = [
     "HISTORY Bias subtracted with master_bias.fits", "HISTORY Flat field correction applied",
     "HISTORY Calibrated with a master dark", "HISTORY overscan removed and trimmed",
     "HISTORY Dark Subtraction (Dark 3, 1024 x 1024)", "HISTORY divided by flat",
+    "L1STATOV= 1", "CCDMEAN = -0.03",
 ]  # fmt: skip
 
 

@@ -128,6 +128,106 @@ def test_of_numbered_optical_elements_the_filters_are_those_of_this_type():
     assert facts_of(("ESO INS OPTI-2 NAME", "Bessel R")).filter == ""
 
 
+def test_a_filter_of_keck_or_of_several_wheels_in_one_card_is_no_open_place():
+    """Flats of two filters were averaged where the name of the filter was lost."""
+    for cards, name in (
+        ([("DWFILNAM", "R")], "R"),
+        ([("FIL1NAME", "kv380"), ("FIL2NAME", "clear")], "kv380"),
+        ([("ACAMFILT", "SlnR+CLEAR")], "SlnR"),
+        ([("ACAMFILT", "CLEAR+SlnG")], "SlnG"),
+        ([("ACAMFILT", "CLEAR+CLEAR")], ""),
+        ([("FILTER1", "1 Free"), ("FILTER2", "7 Bes V")], "7 Bes V"),
+        ([("LFILNAME", "ug5"), ("FLATNAME", "R")], ""),
+    ):
+        assert facts_of(*cards).filter == name, cards
+
+
+def test_a_mirror_or_an_open_place_is_no_disperser():
+    """Direct images would else count as spectra: their flats are not compared."""
+    for keyword, text in (
+        ("GRATING", "MIRROR"), ("GRATENAM", "Mirror"), ("GRATING", "NO_GRATING"),
+        ("GRISM", "OPEN"), ("ALGRNM", "Open (Lyot)"), ("GRISM", "8 Free"), ("GRISM", "Open+Open"),
+    ):  # fmt: skip
+        assert facts_of((keyword, text)).grism == "", text
+    for keyword, text in (
+        ("GRATENAM", "600ZD"), ("GRISM", "8 Grism 5"), ("GRISM", "R400+open"), ("GRM_ID", "LR-R"),
+        ("GRATING", "No5"), ("DISPERSE", "VPHG1200@540"),
+    ):  # fmt: skip
+        assert facts_of((keyword, text)).grism == text
+    assert facts_of(("GRISM", "OPEN"), ("GRATING", "B1200")).grism == "B1200"
+
+
+def test_a_whole_number_in_gain_is_a_setting_for_cameras_of_makers_of_such_settings():
+    for name in ("QHY CCD QHY183M-c1", "ZWO ASI2600MM Pro", "ASI1600MM", "ToupTek ATR3"):
+        facts = facts_of(("INSTRUME", name), ("GAIN", 26.0))
+        assert facts.gain is None, name
+        assert "GAIN: a setting of the readout" in warnings_of(facts)[0]
+    for name, gain in (("QHY183M", 0.8), ("ASIAGO AFOSC", 2), ("SBIG STX-16803", 2.0)):
+        facts = facts_of(("INSTRUME", name), ("GAIN", gain))
+        assert (facts.gain, warnings_of(facts)) == (float(gain), ()), name
+    unit = facts_of(("INSTRUME", "ZWO ASI1600MM"), ("GAIN", 2.0, "e-/ADU"))
+    assert (unit.gain, warnings_of(unit)) == (2.0, ())
+
+
+def test_a_unit_of_electrons_and_its_statistic_behind_a_read_noise():
+    for text in ("5.0 e- rms", "5.0 e-", "5.0 electrons rms", "5.0 e-/pixel", "5.0 [e- rms]"):
+        facts = facts_of(("READNOIS", text))
+        assert (facts.rdnoise, warnings_of(facts)) == (5.0, ()), text
+    assert facts_of(("READNOIS", "5.0 adu")).rdnoise is None
+
+
+def test_a_card_of_a_calibration_beside_science_has_a_warning():
+    both = (("IMAGETYP", "object"), ("OBSTYPE", "DARK"), ("EXPTIME", 60.0))
+    facts = facts_of(*both)
+    assert (facts.type, warnings_of(facts)) == (
+        "science",
+        (
+            "'object' is taken for science, and another card says 'DARK'; if it is of type dark,"
+            " name the card that counts in the camera's profile: keywords: {imagetyp: CARD}",
+        ),
+    )
+    # Keck's archive knows better than the instrument; a frame of the sky may be a flat.
+    assert warnings_of(facts_of(("KOAIMTYP", "object"), *both)) == ()
+    for imagetyp, obstype in (("sky", "FLAT"), ("object", "TARGET"), ("flat", "DOME")):
+        cards = (("IMAGETYP", imagetyp), ("OBSTYPE", obstype), ("EXPTIME", 60.0))
+        assert warnings_of(facts_of(*cards)) == (), (imagetyp, obstype)
+
+
+def test_the_gains_of_several_images_are_numbered_in_the_primary_header():
+    numbered = [("GAIN1", 2.0), ("GAIN2", 2.3), ("RDNOISE1", 5.0), ("RDNOISE2", 6.0)]
+
+    def figures(*cards, own=()):
+        headers = [fits.Header({"SIMPLE": True, "NAXIS": 0}), header_of(), header_of(*own)]
+        headers[0].update(dict(cards))
+        drafts, _ = drafts_from_header(headers, CARDS, file="x.fits")
+        return [(draft.gain, draft.read_noise) for draft in drafts]
+
+    assert figures(*numbered) == [(2.0, 5.0), (2.3, 6.0)]
+    assert figures(*numbered, own=[("GAIN", 3.1)]) == [(2.0, 5.0), (3.1, 6.0)]
+    # Numbers for more amplifiers than images, or for fewer, are not those of the images.
+    assert figures(*numbered, ("GAIN3", 2.6), ("RDNOISE3", 7.0)) == [(2.0, 5.0), (2.0, 5.0)]
+    assert figures(("GAIN1", 2.0)) == [(2.0, None), (2.0, None)]
+
+
+def test_a_unit_of_time_at_the_end_of_a_comment():
+    for comment, seconds in (
+        ("exposure time, milliseconds", 0.06), ("Exposure - ms", 0.06), ("msec", 0.06),
+        ("exposure time, microseconds", 6e-5), ("Exposure time, minutes", 3600.0),
+        ("exposure time, to 1 ms", 60.0), ("exposure, resolution ms", 60.0),
+        ("exposure (s), good to milliseconds", 60.0), ("exposure time in seconds", 60.0),
+        ("of two frames", 60.0), ("", 60.0),
+    ):  # fmt: skip
+        assert as_seconds(60, comment) == pytest.approx(seconds), comment
+
+
+def test_a_day_before_its_month_behind_the_year_is_read_where_it_is_no_month():
+    facts = facts_of(("DATE-OBS", "2025/16/12"), ("UT", "21:00:00"), ("LONGITUD", 41.4))
+    assert (facts.date_obs, facts.night) == ("2025-12-16T21:00:00", "2025-12-16")
+    usual = facts_of(("DATE-OBS", "2025/12/06"), ("UT", "21:00:00"), ("LONGITUD", 41.4))
+    assert usual.night == "2025-12-06"
+    assert facts_of(("DATE-OBS", "2025/16/32"), ("UT", "21:00:00")).date_obs == ""
+
+
 def test_the_temperature_of_the_sensor_in_degrees_or_kelvin():
     for keyword, value, degrees in (
         ("TEMPCCD", -112.0, -112.0), ("CCDATEMP", -109.9, -109.9), ("CAMTEMP", "-120.1", -120.1),
@@ -325,22 +425,66 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
         assert np.allclose(image.error(), error)
 
 
-def range_cards(name, first, last, strip):
+def range_cards(name, first, last, strip, letter="S"):
     """Subaru's cards of one amplifier: its columns, and those of its overscan."""
     values = {"EFMN": (first, 1), "EFMX": (last, 48), "OSMN": (strip[0], 1), "OSMX": (strip[1], 48)}
-    return [(f"S_{k}{name}{axis + 1}", v[axis]) for k, v in values.items() for axis in (0, 1)]
+    return [
+        (f"{letter}_{k}{name}{axis + 1}", v[axis]) for k, v in values.items() for axis in (0, 1)
+    ]
 
 
-def test_first_and_last_pixels_of_amplifiers():
-    cards = [*range_cards(1, 1, 22, (23, 32)), *range_cards(2, 43, 64, (33, 42)), ("S_GAIN2", 3.1)]
+@pytest.mark.parametrize("letter", ["S", "T"])
+def test_first_and_last_pixels_of_amplifiers(letter):
+    """Suprime-Cam writes S_EFMN11, Hyper Suprime-Cam T_EFMN11."""
+    cards = [
+        *range_cards(1, 1, 22, (23, 32), letter),
+        *range_cards(2, 43, 64, (33, 42), letter),
+        (f"{letter}_GAIN2", 3.1),
+    ]
     drafts, notes = drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
     assert [(d.data.to_fits(), d.overscan[0].to_fits(), d.gain) for d in drafts] == [
         ("[1:22,1:48]", "[23:32,1:48]", None),
         ("[43:64,1:48]", "[33:42,1:48]", 3.1),
     ]
     assert notes == []
+    cards = range_cards(1, 1, 80, (81, 90), letter)
     with pytest.raises(FrameError, match="outside the frame"):
-        drafts_from_header([header_of(*range_cards(1, 1, 80, (81, 90)))], CARDS, file="x.fits")
+        drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
+
+
+def drafts_of(*cards):
+    """Return [(data, [strips])] of the amplifiers of a header with these cards, as in FITS."""
+    drafts, _ = drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
+    return [(d.data.to_fits(), [strip.to_fits() for strip in d.overscan]) for d in drafts]
+
+
+def test_columns_before_and_behind_the_data_of_the_liverpool_telescope():
+    counts = (("PRESCAN", 4), ("POSTSCAN", 10))
+    assert drafts_of(*counts) == [("[5:54,1:48]", ["[55:64,1:48]"])]
+    assert drafts_of(("PRESCAN", 4), ("POSTSCAN", "ON")) == [("[5:64,1:48]", ["[1:4,1:48]"])]
+
+
+def test_a_card_of_the_size_of_the_data_tells_how_a_binned_frame_counts_its_overscan():
+    """Lick counts binned columns, others those of the chip."""
+    binned = (("CCDXBIN", 2), ("CCDYBIN", 2), ("COVER", 16))
+    with pytest.raises(FrameError, match="the frame is binned"):
+        drafts_of(*binned)
+    as_counted = [("[1:48,1:48]", ["[49:64,1:48]"])]
+    assert drafts_of(*binned, ("DNAXIS1", 96), ("DNAXIS2", 96)) == as_counted
+    assert drafts_of(*binned, ("CCDXIMSI", 48), ("CCDYIMSI", 48)) == as_counted
+    unbinned_counts = [("[1:56,1:48]", ["[57:64,1:48]"])]
+    assert drafts_of(*binned, ("CCDXIMSI", 56), ("CCDYIMSI", 48)) == unbinned_counts
+    with pytest.raises(FrameError, match="the frame is binned"):
+        drafts_of(*binned, ("CCDXIMSI", 50), ("CCDYIMSI", 48))
+
+
+def test_the_time_of_lick_is_no_section():
+    seconds = (("TSEC", 1710126000), ("TUSEC", 12345))
+    assert drafts_of(*seconds) == drafts_of() == [("[1:64,1:48]", [])]
+    with pytest.raises(FrameError, match="is no section in quotes"):
+        drafts_of(("TRIMSEC", 1710126000))
+    section = (("TSEC", "[1:50,1:48]"), ("BSEC", "[51:64,1:48]"))
+    assert drafts_of(*section) == [("[1:50,1:48]", ["[51:64,1:48]"])]
 
 
 @pytest.mark.parametrize(

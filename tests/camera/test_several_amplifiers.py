@@ -57,6 +57,42 @@ def test_extensions_without_a_place_are_kept_and_reported():
     assert "no card says where" in frame_geometry.notes[-1].text
 
 
+@pytest.mark.parametrize("binning", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_amplifiers_of_a_chip_lie_in_its_part_of_the_detector(turned, binning):
+    """MegaCam: DSECA and DSECB of each extension, and one DETSEC, which may run backwards."""
+    chips = 1 + np.arange(8 * 32).reshape(8, 32)
+    headers, arrays = [header(EXTEND=True)], {}
+    for number, chip in enumerate((chips[:, :16], chips[:, 16:])):
+        first, last = 16 * number * binning + 1, 16 * (number + 1) * binning
+        is_turned = turned and number == 0
+        ends = f"{last}:{first},{8 * binning}:1" if is_turned else f"{first}:{last},1:{8 * binning}"
+        made = header(
+            20, 8, EXTNAME=f"ccd{number}", CCDSUM=f"{binning} {binning}", DATASEC="[3:18,1:8]",
+            DETSEC=f"[{ends}]", DSECA="[3:10,1:8]", DSECB="[11:18,1:8]", BSECA="[1:2,1:8]",
+            BSECB="[19:20,1:8]",
+        )  # fmt: skip
+        headers.append(made)
+        arrays[number + 1] = np.pad(chip[::-1, ::-1] if is_turned else chip, ((0, 0), (2, 2)))
+    frame_geometry = geometry(*headers)
+    assert (frame_geometry.layout, frame_geometry.shape) == ("image", (8, 32))
+    assert [a.name for a in frame_geometry.amplifiers] == ["ccd0A", "ccd0B", "ccd1A", "ccd1B"]
+    np.testing.assert_array_equal(rebuild_image(frame_geometry, arrays), chips)
+    # Cards that contradict each other give no place.
+    headers[2]["DETSEC"] = "[1:99,1:8]"
+    assert geometry(*headers).layout == "extensions"
+
+
+def test_a_thumbnail_beside_the_frame_is_no_amplifier():
+    picture = header(5, 4, EXTNAME="THUMBNAIL")
+    frame = header(20, 8, BIASSEC="[17:20,1:8]", TRIMSEC="[1:16,1:8]")
+    frame_geometry = geometry(frame, picture)
+    assert (frame_geometry.layout, frame_geometry.shape) == ("image", (8, 16))
+    assert [a.overscan[0].to_fits() for a in frame_geometry.amplifiers] == ["[17:20,1:8]"]
+    # A file with this picture alone is a frame of its own.
+    assert geometry(picture).shape == (4, 5)
+
+
 def test_ccdsec_does_not_join_two_chips():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     for index, made in enumerate(headers[1:]):

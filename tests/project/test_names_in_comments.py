@@ -18,7 +18,7 @@ _CALLED_NAME = re.compile(r"\b([a-z_][a-z_0-9.]*[a-z_0-9])\(")
 # Cards and values of headers that look like constants.
 CARDS = {
     "A_ORDER", "BP_1_2", "BSEC_A2", "CD1_2", "FLT_ID", "F_001", "GZIP_1", "IMG_0012", "LTM1_2",
-    "NO_FILTER", "PC2_1A", "PV1_2", "S_EFMN11", "S_OSMX11", "TSEC_A2", "WIN_XMIN",
+    "NO_FILTER", "NO_GRATING", "PC2_1A", "PV1_2", "S_EFMN11", "S_OSMX11", "TSEC_A2", "WIN_XMIN",
 }  # fmt: skip
 # Names of other programs and libraries that no code of ours uses, and a pattern of a tag of git.
 FOREIGN_NAMES = {

@@ -346,8 +346,9 @@ def identify(headers, cameras, *, file):
     )
 
 
-NAME_CARDS = ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")
-"""Cards that name a camera without a profile; the first that is not blank counts."""
+NAME_CARDS = ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME", "CAMERAS", "FPA", "HEAD")
+"""Cards that name a camera without a profile; the first that is not blank counts. Cameras of one
+name share measured gains: SDSS has the arms of its spectrographs in CAMERAS, Palomar in FPA."""
 
 
 def generic_camera(headers, *, used_names=frozenset()):

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ccdflow.camera.binning import binning_of_hdu
-from ccdflow.camera.filters import filter_of
+from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type, is_named_by_object
@@ -31,7 +31,7 @@ KEYWORDS = {
     "FILTID1 FILTID2 FILTID3 WFFBAND PFMFBAND ALFLTNM FAFLTNM FBFLTNM BLFILT_N RDFILT_N INSFILTE"
     "|ESO INS FILT1 NAME|ESO INS FILT2 NAME|ESO INS FILT3 NAME",
     "grism": "GRISM GRISMNAM GRISM_N GRATING GRATING_N GRATNAME GRATNAM GRATID GRNAME GRANAME "
-    "DISPERSE DISPERSR DISPNAME ISIGRAT ALGRNM BLGRATNG"
+    "DISPERSE DISPERSR DISPNAME ISIGRAT ALGRNM BLGRATNG GRATENAM GRISNAME BGRATNAM RGRATNAM GRM_ID"
     "|ESO INS GRIS1 NAME|ESO INS GRAT1 NAME|ESO INS GRAT NAME",
     "exptime": "EXPTIME EXPOSURE ITIME EXP_TIME EXP-TIME EXPOSED ELAPTIME TTIME TEXPTIME XPOSURE "
     "EXPOS INTTIME INTEGRAT EXP|ESO DET WIN1 DIT1",
@@ -332,7 +332,7 @@ def _alike_facts(headers, cards, file, *, has_gain):
     image = reader.images[0]
     facts = {
         "filter": filter_of(reader),
-        "grism": reader.text("grism"),
+        "grism": disperser_of(reader),
         "optics": optics_of(reader),
         "naxis1": headers[image].get("NAXIS1"),
         "naxis2": headers[image].get("NAXIS2"),

@@ -19,6 +19,9 @@ _NO_FILTER_CARD = re.compile(
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
+# Matches keywords of filters that most cameras have for files: the wheel's FILNAM of Keck
+# (DWFILNAM), FIL1NAME.
+_FILTER_OR_FILE_CARD = re.compile(r".*W\d?FILNAME?|FIL\d{1,2}NAME?")
 # Matches the characters between the words of a name.
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
 # Matches the separator of several filters in one card: g,r or g; r or g & r.
@@ -142,13 +145,19 @@ def _filter_by_keyword(reader, open_wheels):
     not count. The result is '' without a text.
     """
     open_stems = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
-    filter_cards = reader.cards_with_name(_FILTER_CARD, _NO_FILTER_CARD) + _optical_filters(reader)
+    filter_cards = [
+        *reader.cards_with_name(_FILTER_CARD, _NO_FILTER_CARD),
+        *reader.cards_with_name(_FILTER_OR_FILE_CARD, _NO_FILTER_CARD),
+        *_optical_filters(reader),
+    ]
     values = (
         content.value
         for content in filter_cards
         if content.keyword.rpartition(" ")[0] not in open_stems
     )
-    texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
+    texts = [
+        _without_open_places(" ".join(text.split())) for text in values if isinstance(text, str)
+    ]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(texts))
 
@@ -199,14 +208,56 @@ def filter_in_any_order(name):
 
 
 def is_open(text):
-    """Return whether a wheel's text means no filter: open, Clear, NO_FILTER.
+    """Return whether a wheel's text means no filter: open, Clear, NO_FILTER, 1 Free.
 
     Examples
     --------
     >>> is_open("Clear"), is_open("NO_FILTER"), is_open("V")
     (True, True, False)
     """
-    return bool(_OPEN_POSITION.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
+    name = re.sub(r"^\s*\d{1,2}\s+", "", text.lower())
+    return bool(_OPEN_POSITION.fullmatch(re.sub(r"[^a-z0-9]", "", name)))
+
+
+# Matches the words of an instrument's disperser that disperse nothing: a mirror or an open place.
+_NO_DISPERSER = re.compile(
+    r"(\d{1,2} +)?(no|none|without|(open|clear|empty|free|air|out)\d*)"
+    r"([-_ ]*(grating|grism|gris|prism|disperser))?"
+    r"|(\d{1,2} +)?mirror\d*|undispersed|imaging|direct",
+    re.IGNORECASE,
+)
+
+
+def disperser_of(reader):
+    """Return the name of a frame's grism or grating; '' for a mirror or an open place.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+
+    Returns
+    -------
+    str
+        The first text that names a disperser: GMOS writes MIRROR, Goodman NO_GRATING, ALFOSC 'Open
+        (Lyot)' into its card where the light goes straight through.
+    """
+    if not is_undispersed(name := reader.text("grism")):
+        return name
+    texts = (text for text, _ in reader.all_values("grism", as_text, None))
+    return next((text for text in texts if not is_undispersed(text)), "")
+
+
+def is_undispersed(text):
+    """Return whether the text of a grism's or a grating's card means that nothing disperses.
+
+    Examples
+    --------
+    >>> is_undispersed("MIRROR"), is_undispersed("NO_GRATING"), is_undispersed("R400 + open")
+    (True, True, False)
+    """
+    words = re.sub(r"\(.*?\)", " ", text).strip()
+    parts = [part for part in re.split(r"\s*[+,;]\s*", words) if part]
+    return all(map(_NO_DISPERSER.fullmatch, parts))
 
 
 def _keyword_family(keyword):

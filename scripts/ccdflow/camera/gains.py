@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.files.cards import contents_of_cards, hdu_indices
+from ccdflow.files.cards import card_value, contents_of_cards, hdu_indices
 from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 
 
@@ -56,6 +56,15 @@ _SETTING = re.compile(
 # multiplier.
 _CARDS_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
+# Matches names of cameras, by their makers, whose programs write the setting of the sensor into
+# GAIN.
+_CMOS_CAMERAS = re.compile(
+    r"\b(zwo|asi ?\d{3,4}m[mc]?|qhy|toup ?tek|player ?one|svbony|altair|atik horizon)",
+    re.IGNORECASE,
+)
+# Cards with the name of a camera.
+_CAMERA_CARDS = ("INSTRUME", "CAMERA", "DETECTOR", "CAMNAME")
+
 # Matches a unit of electrons per adu, after the number or in the comment: 'e-/ADU', 'electrons per
 # adu'.
 _ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
@@ -72,7 +81,7 @@ def is_gain_setting(content, header):
     content : ccdflow.files.cards.Content
     header : astropy.io.fits.Header
         The image's header. A whole number in a header with a card of `_CARDS_BESIDE_A_SETTING` is a
-        setting, unless its unit is electrons per adu.
+        setting, unless its unit is electrons per adu; so is one of a camera of `_CMOS_CAMERAS`.
 
     Returns
     -------
@@ -91,4 +100,7 @@ def is_gain_setting(content, header):
         return True
     has_unit = any(_ELECTRONS.search(text) for text in (str(content.value), comment))
     is_bare = float(value).is_integer() and not has_unit
-    return is_bare and any(key in header for key in _CARDS_BESIDE_A_SETTING)
+    return is_bare and (
+        any(key in header for key in _CARDS_BESIDE_A_SETTING)
+        or any(_CMOS_CAMERAS.search(str(card_value(header, key))) for key in _CAMERA_CARDS)
+    )

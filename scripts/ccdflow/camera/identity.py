@@ -20,7 +20,7 @@ SETTING_NAME = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
 
 # A pattern of a device: CAMERA, DET, SENSOR.
-_DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
+_DEVICE = r"(?:CAM(?:ERAS?)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
 # A pattern of a word before an axis: CCD in CCDXORG, WIN_ in WIN_XMIN.
 _WORD_BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
 # A pattern of the word for a first pixel: ORG, START, MIN.

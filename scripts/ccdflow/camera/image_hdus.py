@@ -14,12 +14,15 @@ _MASK = re.compile(
     re.IGNORECASE,
 )
 
+# Matches the name of an extension with a small picture of the frame.
+_PREVIEW = re.compile(r"thumb(nail)?s?|preview|quick-?look|icon", re.IGNORECASE)
+
 
 def image_hdus(headers):
     """Return the indices of the HDUs that hold an image.
 
-    Tables and empty primaries do not count, nor do masks of bad pixels and overscans in extensions
-    of their own, if there is another image.
+    Tables and empty primaries do not count, nor do masks of bad pixels, overscans and small
+    pictures of the frame in extensions of their own, if there is another image.
 
     Examples
     --------
@@ -29,7 +32,8 @@ def image_hdus(headers):
     (1,)
     """
     images = [index for index, header in enumerate(headers) if _is_image(header)]
-    frames = [i for i in images if not (is_mask(headers[i]) or is_overscan(headers[i]))]
+    others = (is_mask, is_overscan, is_preview)
+    frames = [i for i in images if not any(is_other(headers[i]) for is_other in others)]
     return tuple(frames or images)
 
 
@@ -67,6 +71,11 @@ def required_image_hdus(headers, *, file):
 def is_mask(header):
     """Return whether an extension is a mask of bad pixels, by its EXTNAME."""
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
+
+
+def is_preview(header):
+    """Return whether an extension is a small picture of the frame, by its EXTNAME."""
+    return _PREVIEW.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
 
 
 # Matches the name of an extension with an overscan: 'Overscan 1', 'PRESCAN'.

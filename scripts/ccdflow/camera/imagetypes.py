@@ -30,29 +30,38 @@ TARGET_CARD = "OBJECT"
 SYNONYMS = {
     "bias": (
         "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
-        "offsets offsetframe offsetfield biasexposure zeroexposure zeroimage"
+        "offsets offsetframe offsetfield biasexposure zeroexposure zeroimage "
+        "zro nullbild"
     ),
-    "dark": "dark darks darkframe darkimage darkfield darkexposure darkflat flatdark dunkelbild",
+    "dark": (
+        "dark darks darkframe darkimage darkfield darkexposure darkflat flatdark drk dunkelbild "
+        "dunkelbilder dunkelstrom noir noirs oscuro oscuros escuro escuros buio"
+    ),
     "flat": (
         "flat flats flatfield flatframe flatimage dome domeflat skyflat twiflat twilight "
         "twilightflat dflat sflat flatlamp lampflat lampqtz internalflat intflat dmflat "
         "projectorflat led pixflat flatsky skyflats domeflats flatdome flatfieldimage ledflat "
-        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp mfff mffff mfsff"
+        "twilighttwilight wflat plu domelamp lampdome quartz quartzlamp mfff mffff mfsff flt "
+        "twi plano planos"
     ),
     "science": (
         "science object objects obj objs target light lightframe lights std standard spectrum sci "
         "stdstar spectrophotometricstandard objectastro expose sky stdflux stdtell lightimage "
-        "nightsky stdtelluric objectframe guidestar sciobj mfobject mfsky"
+        "nightsky stdtelluric objectframe guidestar sciobj mfobject mfsky "
+        "specltarget speclfluxref osirisbroadbandimage osirislongslitspectroscopy osirismos "
+        "osiristunablefilterimage brute brutes imagebrute luz luces luce objeto objetos objet "
+        "oggetto"
     ),
     "arc": (
         "arc arcs comp comps comparison lamp wave wavelamp lampwave wavecal arclamp line arcimage "
         "compframe lamparc arclamps wavelengthcalibration neon argon xenon krypton helium mercury "
         "thar cuar hear fear hgar hgne hgcd henear near arne cdar thne hene hgnear hgarne cuhear "
-        "comparisonlamp calibrationlamp arcframe calib mfarc"
+        "comparisonlamp calibrationlamp arcframe calib mfarc "
+        "cmp specllamp speclwllight osiriscalibrationlamp"
     ),
     "other": (
         "focus test other acquisition acq acquire align alignment engineering junk pointing "
-        "through slit mask"
+        "through slit mask slittarget"
     ),
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
@@ -168,6 +177,7 @@ def frame_type(reader, rules):
             return first_text, rule.type, ""
     for text, image_type in types_written:
         if image_type:
+            _look_at_other_types(reader, text, image_type, types_written)
             return text, _type_by_other_cards(reader, text, image_type), ""
     keyword, name = _target_of(reader)
     target_type = type_of_target(name)
@@ -183,6 +193,37 @@ def frame_type(reader, rules):
         f"no card says the image type (looked for {keywords_in_words}...): name it in a profile"
     )
     return "", "", reason + advice
+
+
+# Types of frames without a target: a card with one of them contradicts one that says science.
+_CALIBRATION_TYPES = ("bias", "dark", "flat")
+
+
+def _look_at_other_types(reader, text, image_type, types_written):
+    """Warn of a frame of type science that another card calls a bias, a dark or a flat.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Gets the warning.
+    text, image_type : str
+        The type that counts, as written and in our words.
+    types_written : list of (str, str)
+        Text and type of each card.
+    """
+    # A frame of the sky may be a flat: both words are right. Keck's archive corrects other cards.
+    order = (0, reader.images[0])
+    is_corrected = value_of_card(reader.headers, CardSpec("KOAIMTYP"), order) is not None
+    if image_type != "science" or "sky" in text.lower() or is_corrected:
+        return
+    others = [pair for pair in types_written if pair[1] in _CALIBRATION_TYPES]
+    if others:
+        other_text, other_type = others[0]
+        reader.warn(
+            f"{text!r} is taken for science, and another card says {other_text!r}; if it is of type"
+            f" {other_type}, name the card that counts in the camera's profile:"
+            " keywords: {imagetyp: CARD}"
+        )
 
 
 def type_by_file_name(file):

@@ -37,11 +37,12 @@ _MARKS_OF_PROGRAMS = {
         "PROCFLAT", "FLATDIV", "FLATFLD", "FLAT_DIV", "FLATSUB", "FLATCORR",
     ),
 }  # fmt: skip
-# Values, in capitals, of a card that names a step which was not taken.
+# Values, in capitals, of a card that names a step which was not taken. The Liverpool Telescope
+# writes -1 before its pipeline has run.
 _UNDONE_VALUES = frozenset([
-    "F", "FALSE", "N", "NO", "NONE", "0", "0.0", "OMIT", "SKIPPED", "PERFORM", "RAW", "N/A", "NA",
-    "-", "OFF", "UNKNOWN", "NULL", "DISABLED", "INCOMPLETE", "PENDING", "NOT DONE", "NOT APPLIED",
-    "NOT PERFORMED",
+    "F", "FALSE", "N", "NO", "NONE", "0", "0.0", "-1", "-1.0", "OMIT", "SKIPPED", "PERFORM", "RAW",
+    "N/A", "NA", "-", "OFF", "UNKNOWN", "NULL", "DISABLED", "INCOMPLETE", "PENDING", "NOT DONE",
+    "NOT APPLIED", "NOT PERFORMED",
 ])  # fmt: skip
 # OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
 _SETTING_CARDS = ("OVERSCAN", "TRIM")

@@ -46,12 +46,22 @@ _LEAST_ELECTRONS = 1e-6
 
 FACTORLESS_UNITS = dict.fromkeys([
     "e", "e-", "el", "electron", "electrons", "e/adu", "e-/adu", "electrons/adu", "electron/adu",
-    "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px",
+    "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px", "e-/pix", "e-/pixel", "e/pix",
+    "e/pixel", "e rms", "e- rms", "el rms", "electron rms", "electrons rms", "rms e-",
 ], 1.0)  # fmt: skip
 """Units of gains and read noises that need no factor, in lower case."""
 
 # Matches the unit of time in a comment: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
 _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
+# Matches a unit at the end of a comment: 'exposure time, milliseconds', 'Exposure - ms', 'msec'. A
+# number before it is the resolution of a clock.
+_UNIT_AT_END = re.compile(
+    r"(?<![\d.])(?<!\d )\b"
+    r"(ms|msecs?|millisec(?:onds?)?|us|µs|usec|microsec(?:onds?)?|minutes?)\W*$",
+    re.IGNORECASE,
+)
+# Matches a comment on the precision of an exposure: its unit is not that of the exposure.
+_PRECISION = re.compile(r"precis|accura|resol|round|nearest|error", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -229,6 +239,9 @@ def _seconds_of_unit(comment):
         seconds = SECONDS_OF_UNITS.get(next(filter(None, match.groups())).lower())
         if seconds is not None:
             return seconds
+    match = _UNIT_AT_END.search(comment or "")
+    if match and not _PRECISION.search(comment):
+        return SECONDS_OF_UNITS[match[1].lower()]
     return 1.0
 
 

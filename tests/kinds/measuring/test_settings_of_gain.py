@@ -27,7 +27,7 @@ def take(raw, gains, *, keyword="GAIN"):
             number += 1
 
 
-@pytest.mark.parametrize("keyword", ["GAIN", "GAINM", "PREAMP"])
+@pytest.mark.parametrize("keyword", ["GAIN", "GAINM", "PREAMP", "SERNO", "ESO OCS CON QUAD"])
 def test_the_gain_of_each_setting_is_measured_by_itself(keyword, tmp_path):
     """One gain for both settings, 1.4, would make 160 and 640 electrons of 400."""
     take(tmp_path / "raw", GAINS, keyword=keyword)

@@ -7,11 +7,11 @@ import re
 from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Note
-from ccdflow.camera.image_hdus import array_shape
+from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents_of_cards
-from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, is_silent
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_number, is_silent
 
 AMPLIFIERS_REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
@@ -23,6 +23,9 @@ AMPLIFIERS_REMEDY = (
 _SIZE_CARDS = ("DETSIZE", "CCDSIZE")
 # Matches a size as columns and rows: 4096x4096, [4096,4096].
 _SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
+# Short names of sections, into which other cameras write numbers: TSEC of Lick is the time in
+# seconds.
+_SHORT_SECTION_CARDS = ("BSEC", "CSEC", "DSEC", "TSEC")
 # Cards of the gain, read noise and saturation of one amplifier, which count before the camera's.
 _FAMILY_FIGURES = {
     "gain": ("GAIN", "GTGAIN"),
@@ -52,6 +55,8 @@ def section_text(header, keyword, *, file):
     """
     for content in contents_of_cards(header, keyword):
         if is_silent(content.value):
+            continue
+        if keyword in _SHORT_SECTION_CARDS and as_number(content.value) is not None:
             continue
         if not isinstance(content.value, str):
             raise FrameError(
@@ -250,12 +255,39 @@ class HduReader:
         figures = {}
         for field, names in _FAMILY_FIGURES.items():
             own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
+            own_specs += self._numbered_specs(names)
             specs = own_specs + getattr(self.cards, field)
             largest = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
             figures[field] = positive_electrons_of_cards(
                 self.headers, specs, self.index, largest=largest
             )
         return figures
+
+    def _numbered_specs(self, names):
+        """Return the cards of this image in the primary header: GAIN3 of the third of four images.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Keywords without the number, such as GAIN.
+
+        Returns
+        -------
+        tuple of ccdflow.files.cards.CardSpec
+            Empty unless the primary header has a card for each of several images.
+        """
+        images = required_image_hdus(self.headers, file=self.file)
+        if len(images) == 1:
+            return ()
+        numbers = range(1, len(images) + 1)
+        number = images.index(self.index) + 1
+        return tuple(
+            CardSpec(f"{name}{number}", hdu=0)
+            for name in names
+            if all(as_number(card_value(self.headers[0], f"{name}{n}")) for n in numbers)
+            and f"{name}{len(images) + 1}" not in self.headers[0]
+            and name not in self.headers[self.index]
+        )
 
     def contradiction(self, problem, keyword, value, allowed=None):
         """Return the error for cards that contradict each other or the frame.

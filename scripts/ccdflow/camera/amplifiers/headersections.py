@@ -177,6 +177,8 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
+    if suffix:
+        detector = _with_part_of_detector(reader, data, detector)
     draft = Draft(
         name=name,
         hdu=reader.index,
@@ -308,7 +310,7 @@ def _note_no_overscan(reader, kept_region, *, is_trimmed):
 
 # Matches the keyword of a card on an overscan, in any dialect.
 _OVERSCAN_CARDS = re.compile(
-    r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*"
+    r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|POSTSC|PSTSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*"
 )
 # Matches a value by which a card names no overscan: 0.0, F, none, [0:0,0:0].
 _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
@@ -366,6 +368,75 @@ def _detector_sections(reader, suffix):
         if text is not None:
             sections.append((name, reader.parse_section(*text)))
     return tuple(sections)
+
+
+def _with_part_of_detector(reader, data, detector):
+    """Return the detector sections of an amplifier of a family, with its part of the HDU's DETSEC.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    data : ccdflow.camera.sections.DirectedSection or None
+        The amplifier's data.
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
+        Its own sections of the detector.
+
+    Returns
+    -------
+    tuple of (str, ccdflow.camera.sections.DirectedSection)
+    """
+    if reader.is_alone or data is None or "DETSEC" in dict(detector):
+        return detector
+    return (*_part_of_detector_section(reader, data.region), *detector)
+
+
+def _part_of_detector_section(reader, own_region):
+    """Return an amplifier's part of the DETSEC of its HDU, as (("DETSEC", DirectedSection),).
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    own_region : ccdflow.camera.sections.Region
+        The amplifier's data: a part of DATASEC, to which DETSEC belongs (MegaCam).
+
+    Returns
+    -------
+    tuple of (str, ccdflow.camera.sections.DirectedSection)
+        Empty without these two cards, or if they contradict each other.
+    """
+    card = reader.text(("DETSEC",))
+    whole = reader.section(("DATASEC",)) if card else None
+    if whole is None or whole.is_flipped_x or whole.is_flipped_y:
+        return ()
+    section = reader.parse_section(*card)
+    region, by, bx = section.region, *reader.binning
+    if not fits_binned(region, whole.region, (by, bx)) or not whole.region.contains(own_region):
+        return ()
+    offsets_x = [bx * (x - whole.region.x0) for x in (own_region.x0, own_region.x1)]
+    offsets_y = [by * (y - whole.region.y0) for y in (own_region.y0, own_region.y1)]
+    x0, x1 = _ends_on_detector(offsets_x, region.x0, region.x1, is_flipped=section.is_flipped_x)
+    y0, y1 = _ends_on_detector(offsets_y, region.y0, region.y1, is_flipped=section.is_flipped_y)
+    return (("DETSEC", replace(section, region=Region(y0, y1, x0, x1))),)
+
+
+def _ends_on_detector(offsets, start, stop, *, is_flipped):
+    """Return the first pixel of a part of a section along an axis, and the one behind its last.
+
+    Parameters
+    ----------
+    offsets : list of int
+        Pixels of the detector from the begin of the data to the begin and the end of the part.
+    start, stop : int
+        The section's first pixel, and the one behind its last.
+    is_flipped : bool
+        Whether the section runs backwards.
+
+    Returns
+    -------
+    (int, int)
+    """
+    first, last = offsets
+    return (stop - last, stop - first) if is_flipped else (start + first, start + last)
 
 
 def _turned_sections(detector, own_section):

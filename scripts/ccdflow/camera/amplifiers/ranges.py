@@ -9,8 +9,9 @@ from ccdflow.camera.sections import Region, region_within
 from ccdflow.files.values import as_number
 
 # Matches the card with the first effective pixel of amplifier n along x, S_EFMNn1. In the names of
-# such cards EF is the effective area and OS the overscan, MN the first pixel and MX the last.
-_FIRST_PIXEL_CARD = re.compile(r"S_EFMN(\d)1")
+# such cards the first letter is of the camera (Suprime-Cam's S, Hyper Suprime-Cam's T), EF is the
+# effective area and OS the overscan, MN the first pixel and MX the last.
+_FIRST_PIXEL_CARD = re.compile(r"([A-Z])_EFMN(\d)1")
 _EFFECTIVE_TYPE, _OVERSCAN_TYPE = "EF", "OS"
 
 
@@ -32,14 +33,14 @@ def drafts_from_ranges(reader):
         If a region leaves the frame, or is empty.
     """
     matches = (_FIRST_PIXEL_CARD.fullmatch(keyword) for keyword in reader.headers[reader.index])
-    names = dict.fromkeys(match[1] for match in matches if match)
+    letters_and_names = dict.fromkeys(match.groups() for match in matches if match)
     drafts = []
-    for name in names:
+    for letter, name in letters_and_names:
         data, strip = (
-            _stated_region(reader, section_type, name)
+            _stated_region(reader, f"{letter}_{section_type}", name)
             for section_type in (_EFFECTIVE_TYPE, _OVERSCAN_TYPE)
         )
-        gain = as_number(reader.value(f"S_GAIN{name}"))
+        gain = as_number(reader.value(f"{letter}_GAIN{name}"))
         figures = reader.figures()
         drafts.append(
             Draft(
@@ -56,9 +57,9 @@ def drafts_from_ranges(reader):
 
 def _stated_region(reader, section_type, name):
     """Return the region of one amplifier; None for an overscan of no pixels."""
-    cards = [f"S_{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
+    cards = [f"{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
-    if section_type == _OVERSCAN_TYPE and not all((y0, y1, x0, x1)):
+    if section_type.endswith(_OVERSCAN) and not all((y0, y1, x0, x1)):
         return None
     region = Region(y0 - 1, y1, x0 - 1, x1)
     text = f"{x0} to {x1}, {y0} to {y1}"

@@ -12,17 +12,22 @@ from ccdflow.files.values import as_number
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
 """Cards with the number of columns before the data, in the order of readout."""
 
-OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
+OVERSCAN_X = (
+    "OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "POSTSCAN", "POSTSCNX",
+    "PSTSCANX", "COVER",
+)  # fmt: skip
 """Cards with the number of columns after the data."""
 
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 """Cards with the number of rows before the data."""
 
-OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+OVERSCAN_Y = (
+    "OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "POSTSCNY", "PSTSCANY", "ROVER",
+)  # fmt: skip
 """Cards with the number of rows after the data."""
 
 # Cards into which many readouts write a setting, such as 'ON' or 'YES', and no number.
-_CARDS_WITH_SETTINGS = ("PRESCAN", "OVERSCAN")
+_CARDS_WITH_SETTINGS = ("PRESCAN", "OVERSCAN", "POSTSCAN")
 
 AMPLIFIER_COUNT_CARDS = ("NUMAMPS", "NAMPS", "AMPSROW")
 """Cards with the number of amplifiers."""
@@ -79,12 +84,21 @@ def drafts_from_counts(reader, section, section_card, detector):
 def _unconfirmed_counts(reader, counts, binned_counts):
     """Return the numbers of columns and rows around the data, where no section gives the data.
 
+    In a binned frame the cards may count binned or unbinned pixels: those are taken which leave as
+    many pixels of data as a card of the data's size has.
+
     Raises
     ------
     FrameError
-        If the frame is binned: the cards may count binned or unbinned pixels.
+        If the frame is binned, and no card of the data's size agrees with one of the two alone.
     """
     if counts != binned_counts:
+        numbers_of_data = [
+            numbers for numbers in (counts, binned_counts) if _has_stated_size(reader, numbers)
+        ]
+        if len(numbers_of_data) == 1:
+            _note_data(reader, numbers_of_data[0])
+            return numbers_of_data[0]
         raise reader.contradiction(
             "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
@@ -92,6 +106,31 @@ def _unconfirmed_counts(reader, counts, binned_counts):
         )
     _note_data(reader, counts)
     return counts
+
+
+# Cards with the columns of the data and with their rows, binned or not.
+_DATA_SIZES = (
+    ("CCDXIMSI", "CCDYIMSI"), ("DNAXIS1", "DNAXIS2"), ("CCDNX", "CCDNY"), ("DETNX", "DETNY"),
+)  # fmt: skip
+
+
+def _has_stated_size(reader, numbers):
+    """Return whether a frame without its outer columns and rows has the size of a card's data.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    numbers : list of int
+        Columns left and right of the data, rows below and above.
+    """
+    data = _inner_region(reader.frame, numbers)
+    for keywords in _DATA_SIZES:
+        nx, ny = (as_integer(reader.value(keyword)) for keyword in keywords)
+        if not nx or not ny:
+            continue
+        if any(data.shape == (ny // by, nx // bx) for by, bx in ((1, 1), reader.binning)):
+            return True
+    return False
 
 
 def _confirmed_counts(reader, counts, binned_counts, section, section_card):

@@ -170,7 +170,7 @@ def read_day(text, *, order=""):
     for pattern, groups in _CLEAR_DATES:
         match = pattern.search(text)
         if match:
-            return _day_of_match(match, groups)
+            return _day_of_match(match, groups) or _day_of_exchanged_match(match, pattern)
     match = _DAY_FIRST.match(text)
     if match:
         return _day_of_numbers(match, text[match.end() :], order)
@@ -185,6 +185,18 @@ def _day_of_match(match, groups):
     """Return the `Day` of the date that a pattern matched; None for a date that does not exist."""
     year, month, day = (match[group] for group in groups)
     return _day_of_date(_full_year(year), _month_number(month), day, match.string[match.end() :])
+
+
+def _day_of_exchanged_match(match, pattern):
+    """Return the `Day` of a date such as 2025/16/12 (SCORPIO), whose month stands behind the day.
+
+    Parameters
+    ----------
+    match : re.Match
+    pattern : re.Pattern
+        The one that matched. None is returned for another one than `_YEAR_FIRST`.
+    """
+    return _day_of_match(match, (1, 4, 3)) if pattern is _YEAR_FIRST else None
 
 
 def day_of_folder(name):

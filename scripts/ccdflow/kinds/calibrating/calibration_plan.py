@@ -68,7 +68,7 @@ _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
 _MOST_EXPOSURES = 20_000
 _seconds_of, _temperatures_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
-_readout_of = picker_of_facts(*setups.READOUT_FACTS, "part")
+_readout_of = picker_of_facts(*setups.READOUT_FACTS, "part", "setting")
 # Placeholders of a frame's own values in the text of a basis, which is cut there: control
 # characters, because no basis has any.
 _MARKS = _FRAME_MARK, _DEGREES_MARK, _MEASUREMENTS_MARK = "\0", "\1", "\2"

@@ -32,10 +32,14 @@ EPOCH = "epoch"
 READOUT_CARDS = "readout cards"
 """The name, in the setup of a detector, of its cards on gain and readout."""
 
+DEVICE_CARDS = "device cards"
+"""The name, in the setup of a detector, of its cards on the device: its serial number, quadrant."""
+
 LONG_VALUES = {
     "part": "part of the detector",
     "layout": "layout of the amplifiers or way to reduce",
     READOUT_CARDS: "gain or readout",
+    DEVICE_CARDS: "device",
 }
 """Words for values of a setup that are too long for a line."""
 

@@ -8,34 +8,39 @@ from functools import lru_cache
 from ccdflow import paths
 from ccdflow.camera import identity
 from ccdflow.kinds.matching.match_sentences import trait_words
-from ccdflow.kinds.matching.rule_values import READOUT_CARDS
+from ccdflow.kinds.matching.rule_values import DEVICE_CARDS, READOUT_CARDS
 from ccdflow.kinds.matching.setups import READOUT_FACTS
 from ccdflow.run.rawframes.rows import digest
 
-PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
-"""Facts by which the pixels of a detector are known: gain and speed of the readout do not count."""
+PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part", DEVICE_CARDS)
+"""Values by which the pixels of a detector are known: gain and readout do not count."""
+
+# Values of a setup that are lists of cards.
+_CARD_LISTS = (READOUT_CARDS, DEVICE_CARDS)
 
 
 # A camera has few settings and many frames.
 @lru_cache(maxsize=1024)
-def _readout_cards_of(setting):
-    """Return the cards of a setting on gain and readout: GAINM HIGH, PREAMP 2X; '' for none.
+def _cards_with_meaning(setting, meanings):
+    """Return the cards of a setting with these meanings: GAINM HIGH, PREAMP 2X; '' for none.
 
-    Frames that differ in one of these cards have different gains. The inventory may still have the
-    same gain for them, because many programs write a setting of the gain instead of electrons per
-    adu.
+    Frames that differ in a card of gain or readout have different gains. The inventory may still
+    have the same gain for them, because many programs write a setting of the gain instead of
+    electrons per adu. Frames that differ in a card of the device are of two detectors: a serial
+    number, a quadrant.
 
     Parameters
     ----------
     setting : str
         As of `ccdflow.camera.identity.setting_of`.
+    meanings : tuple of str
+        As for `ccdflow.camera.identity.has_meaning`.
     """
     cards = identity.cards_of(setting)
     return ", ".join(
         f"{name} {value}"
         for name, value in cards.items()
-        if identity.has_meaning(name, ("gain", "readout"))
-        and identity.is_decisive(name, READOUT_FACTS)
+        if identity.has_meaning(name, meanings) and identity.is_decisive(name, READOUT_FACTS)
     )
 
 
@@ -58,7 +63,8 @@ def detector_setup_of(context, row):
         ("size", "{1}x{0}".format(*geometry["shape"])),
         *((name, str(row.facts[name])) for name in READOUT_FACTS),
         ("part", row.facts["part"]),
-        (READOUT_CARDS, _readout_cards_of(row.facts["setting"])),
+        (READOUT_CARDS, _cards_with_meaning(row.facts["setting"], ("gain", "readout"))),
+        (DEVICE_CARDS, _cards_with_meaning(row.facts["setting"], ("device",))),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
 
@@ -100,18 +106,33 @@ def setups_in_words(setups):
             own_traits = [
                 trait_words(name, value)
                 for name, value in setup
-                if (name, value) not in common_values and value and name != READOUT_CARDS
+                if (name, value) not in common_values and value and name not in _CARD_LISTS
             ]
-            own_cards = _own_cards(setup, setups_of_camera)
+            own_cards = [
+                card for name in _CARD_LISTS for card in _own_cards(setup, setups_of_camera, name)
+            ]
             words_by_setup[setup] = " ".join([camera, *own_traits, *own_cards])
     return words_by_setup
 
 
-def _own_cards(setup, setups):
-    """Return the readout cards of a setup that not all setups of its camera have alike."""
-    cards = [dict(each).get(READOUT_CARDS, "").split(", ") for each in setups]
+def _own_cards(setup, setups, name):
+    """Return the cards of a setup that not all setups of its camera have alike.
+
+    Parameters
+    ----------
+    setup : tuple of (str, str)
+    setups : collection of tuple of (str, str)
+        Those of its camera.
+    name : str
+        One of `_CARD_LISTS`.
+
+    Returns
+    -------
+    list of str
+    """
+    cards = [dict(each).get(name, "").split(", ") for each in setups]
     common_cards = set.intersection(*map(set, cards))
-    own_cards = dict(setup).get(READOUT_CARDS, "").split(", ")
+    own_cards = dict(setup).get(name, "").split(", ")
     return [card for card in own_cards if card and card not in common_cards]
 
 

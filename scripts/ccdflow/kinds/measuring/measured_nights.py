@@ -37,7 +37,7 @@ def bad_pixel_measurements_for(context, row):
             nights_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return {key: (sorted(nights), nights) for key, nights in nights_by_setup.items()}
 
-    values_of_setup = tuple(row.facts[name] for name in (*READOUT_FACTS, "part"))
+    values_of_setup = tuple(row.facts[name] for name in (*READOUT_FACTS, "part", "setting"))
     setup = context.lookup(
         (Lookup.DETECTOR_SETUP, row.camera, row.geometry, values_of_setup),
         lambda: detector_setup_of(context, row),

@@ -30,7 +30,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING_VERSION = 14
+READING_VERSION = 15
 """Raise it when a change to the reading of headers alters a value of a row: all headers are then
 read again."""
 
