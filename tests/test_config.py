@@ -81,6 +81,7 @@ def test_the_file_gives_the_defaults():
         for name, value in leaves(DEFAULTS)
         if defaults.get(name) != value
     }
+    assert defaults
     assert differing == {}, f"a default stands in both files, change both: {differing}"
     assert settings.load_settings({}) == DEFAULTS
     assert settings.load_settings(DEFAULTS) == DEFAULTS

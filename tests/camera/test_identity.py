@@ -217,8 +217,8 @@ def test_frames_of_two_numbers_of_bright_pixels_are_two_kinds():
     frames = statistics(np.random.default_rng(4).normal(0, 4, (9, 64, 96)), [500.0] * 9)
     few, many = 0.5 * Thresholds().bright, 2.5 * Thresholds().bright
     for bright, expected in ((few, None), (many, ((0, 1, 2, 3, 4), (5, 6, 7, 8)))):
-        changed = [replace(each, bright=0.0) for each in frames[:5]]
-        changed += [replace(each, bright=bright) for each in frames[5:]]
+        changed = [replace(each, bright_fraction=0.0) for each in frames[:5]]
+        changed += [replace(each, bright_fraction=bright) for each in frames[5:]]
         assert split_populations(changed) == expected
 
 

@@ -122,7 +122,8 @@ def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(profiles._camera_of_text)
     # The recipe of a warning: names of cards are below `keywords` of a profile.
     schema = json.loads((ROOT / "config/schemas/camera.schema.json").read_text("utf-8"))
-    assert set(schema["properties"]["keywords"]["properties"]) <= set(facts.KEYWORDS)
+    names_of_cards = set(schema["properties"]["keywords"]["properties"])
+    assert len(names_of_cards & set(facts.KEYWORDS)) == len(names_of_cards) > 10
     assert "below `keywords` in `config/schemas/camera.schema.json`" in TEXT
     assert callable(facts._look_at_placement)
     assert callable(header_reader.HeaderReader.warn)

@@ -181,7 +181,7 @@ def test_jobs_that_need_each_other_are_no_work_without_end(context):
         (OSError(28, "x"), "make room"),
         (OSError(122, "x"), "make room"),
         (OSError(13, "x"), "permissions"),
-        (OSError(30, "x"), "permissions"),
+        (OSError(30, "x"), "mount its disk for writing"),
         (OSError(21, "x"), "in the way"),
         (OSError(5, "x"), "disk or the network"),
         (OSError(116, "x"), "disk or the network"),

@@ -144,7 +144,7 @@ def test_products_asked_for_by_name_have_the_one_line_too(sandbox):
     assert outcome.status == 1
     (line_on_folder,) = [line for line in outcome.lines if "the raw folder went away" in line]
     assert ": 1 frame could not be read; " in line_on_folder
-    assert [line for line in outcome.lines if "the product is not made" in line]
+    assert sum("the product is not made" in line for line in outcome.lines) == 1
     bring_back(sandbox)
     assert sandbox.snakemake(f"{sandbox.results}/{wanted}").status == 0
     check_the_rest(sandbox, all_reduced() - {wanted})
@@ -227,7 +227,7 @@ def test_single_frames_that_are_left_give_no_remedy_for_their_master(sandbox, mo
     assert [line.partition(".fits: ")[2] for line in lines] == [
         "2 frames, fewer than the minimum of 3; 2 of its frames are left for the next run"
     ]
-    assert not [line for line in outcome.lines if "the raw folder went away" in line]
+    assert "the raw folder went away" not in "\n".join(outcome.lines)
     for path, content in zip(gone, contents, strict=True):
         path.write_bytes(content)
     check_the_rest(sandbox, {f"reduced/{NIGHTS[0]}/bias{number}.fits" for number in (0, 1)})

@@ -42,7 +42,7 @@ def test_each_image_counts_by_its_own_sources_and_each_amplifier_is_named(monkey
         "_sentences_on_amplifier": sentences_on_amplifier,
     }.items():
         monkeypatch.setattr(night_measurement, name, function)
-    findings = night_measurement.measure_night(night, 0.5)
+    findings = night_measurement.measure_night(night, 0.5, includes_ccdmask=False, low_sigma=4.5)
     assert named == [("a", True), ("b", True)]
     one, two = findings.figures
     assert (one["low"], one["columns"]) == (0, 0)

@@ -790,7 +790,7 @@ def test_a_raw_folder_that_goes_away_in_a_round_has_one_line_until_it_is_back(
         do_round(stamps)
     for _ in range(2):
         night.watch.whole_round()
-        night.watch.looks.look()
+        night.watch.looks.look_through()
     lines = [line for line in night.output.lines if line != "goes on"]
     assert [line for line in lines if any(name in line for name in names)] == []
     (problem,) = [line for line in lines if line.startswith("waiting: ")]
@@ -803,14 +803,14 @@ def test_a_raw_folder_that_goes_away_in_a_round_has_one_line_until_it_is_back(
         assert problem.endswith("or move it back; the watch goes on by itself")
     now = products(night.results)
     pixels = ("reduced/", "combined/", "calibrated/")
-    assert {name: now.get(name) for name in before if name.startswith(pixels)} == {
-        name: content for name, content in before.items() if name.startswith(pixels)
-    }
+    pixels_before = {name: each for name, each in before.items() if name.startswith(pixels)}
+    assert pixels_before
+    assert {name: now.get(name) for name in pixels_before} == pixels_before
     assert "goes on" not in night.output.lines
     if is_emptied:
         night.raw.rmdir()
     away.rename(night.raw)
-    night.watch.looks.look()
+    night.watch.looks.look_through()
     night.watch.whole_round()
     assert night.output.lines.count("goes on") == 1
     assert night.is_as_from_scratch()
