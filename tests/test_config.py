@@ -79,6 +79,8 @@ def test_the_file_gives_the_defaults():
     defaults = {name: dict(leaves(settings.load_settings({}))).get(name) for name in values}
     assert defaults == values, (
         "a default is in config/config.yaml and in config/schemas: change both"
+    assert settings.load_settings({}) == DEFAULTS
+    assert settings.load_settings(DEFAULTS) == DEFAULTS
     )
 
 
