@@ -76,12 +76,11 @@ def leaves(values, above=""):
 
 def test_the_file_gives_the_defaults():
     values = dict(leaves(DEFAULTS))
-    defaults = {name: dict(leaves(settings.load_settings({}))).get(name) for name in values}
-    assert defaults == values, (
-        "a default is in config/config.yaml and in config/schemas: change both"
+    defaults = dict(leaves(settings.load_settings({})))
+    words = "a default is in config/config.yaml and in config/schemas: change both"
+    assert {name: defaults.get(name) for name in values} == values, words
     assert settings.load_settings({}) == DEFAULTS
     assert settings.load_settings(DEFAULTS) == DEFAULTS
-    )
 
 
 def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
