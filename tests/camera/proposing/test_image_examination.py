@@ -79,7 +79,7 @@ def test_light_decides_where_it_shows_as_many_amplifiers_as_the_header():
     bias = flat_of(0.0, np.where(np.arange(100) < 50, 1000.0, 1150.0), seed=65)
     header = fits.Header({"NAXIS": 2, "NAXIS1": 100, "NAXIS2": 140})
     seen = examine_image(
-        [header], 0, flat, dark=bias, frame_type="flat", header_amplifiers=(left, right)
+        [header], 0, flat, bias=bias, frame_type="flat", header_amplifiers=(left, right)
     )
     assert [(data, strips) for _, data, strips in seen.amplifiers] == [
         (Region(0, 140, 15, 50), (Region(0, 140, 0, 15),)),

@@ -86,7 +86,7 @@ class ImageFindings:
     has_light: bool
 
 
-def examine_image(headers, index, flat, *, dark=None, frame_type="", header_amplifiers=()):
+def examine_image(headers, index, flat, *, bias=None, frame_type="", header_amplifiers=()):
     """Examine the pixels of one image.
 
     Parameters
@@ -96,7 +96,7 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
         The HDU.
     flat : numpy.ndarray of shape (ny, nx), any integer or float type
         Adu: the frame with the most light.
-    dark : numpy.ndarray of shape (ny, nx), any integer or float type, optional
+    bias : numpy.ndarray of shape (ny, nx), any integer or float type, optional
         Adu: a bias of the same camera.
     frame_type : str, optional
         The type of `flat`, '' if unknown.
@@ -108,9 +108,9 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     ImageFindings
     """
     flat = fill_with_medians(flat)
-    dark = None if dark is None else fill_with_medians(dark)
+    bias = None if bias is None else fill_with_medians(bias)
     claimed_sections = _claimed_sections(headers, index, flat.shape)
-    read_noise = None if dark is None else max(float(np.median(column_noises(dark))), LEAST_NOISE)
+    read_noise = None if bias is None else max(float(np.median(column_noises(bias))), LEAST_NOISE)
     columns = measure_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
         return _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers)
@@ -123,13 +123,13 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     has_light = has_light and not _is_missed(strip, columns, rows, flat.shape)
     if has_light:
         amplifiers = _amplifiers_by_light(
-            flat, (columns, rows), dark, header_amplifiers, claimed_sections, findings
+            flat, (columns, rows), bias, header_amplifiers, claimed_sections, findings
         )
     else:
         findings.append(_note_without_light(columns, frame_type))
         columns, rows = _axes_with_header_strip(flat, columns, rows, strip)
         amplifiers = _amplifiers_of_header(
-            header_amplifiers, find_amplifiers(columns, rows, dark, findings)
+            header_amplifiers, find_amplifiers(columns, rows, bias, findings)
         )
     findings += sentences_on_image(columns, rows, amplifiers, claimed_sections, has_light=has_light)
     return ImageFindings(
@@ -144,7 +144,7 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     )
 
 
-def _amplifiers_by_light(flat, axes, dark, header_amplifiers, claimed_sections, findings):
+def _amplifiers_by_light(flat, axes, bias, header_amplifiers, claimed_sections, findings):
     """Return the amplifiers of a frame that shows light, by where the light ends.
 
     Parameters
@@ -153,7 +153,7 @@ def _amplifiers_by_light(flat, axes, dark, header_amplifiers, claimed_sections, 
         Adu.
     axes : (AxisLevels, AxisLevels)
         Columns and rows.
-    dark : numpy.ndarray of shape (ny, nx), float32, or None
+    bias : numpy.ndarray of shape (ny, nx), float32, or None
         Adu.
     header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         The geometry by the header alone.
@@ -168,7 +168,7 @@ def _amplifiers_by_light(flat, axes, dark, header_amplifiers, claimed_sections, 
     """
     columns, rows = axes
     amplifiers = with_header_section(
-        find_amplifiers(columns, rows, dark, findings), claimed_sections
+        find_amplifiers(columns, rows, bias, findings), claimed_sections
     )
     if len(header_amplifiers) <= len(amplifiers):
         return amplifiers

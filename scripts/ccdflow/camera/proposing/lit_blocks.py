@@ -37,14 +37,14 @@ _STEP_TOLERANCE = 0.3
 _STEP_COLUMNS = 8
 
 
-def find_amplifiers(columns, rows, dark, findings):
+def find_amplifiers(columns, rows, bias, findings):
     """Return name, data and overscan of each amplifier, from the strips along one of the axes.
 
     Parameters
     ----------
     columns, rows : ccdflow.camera.proposing.lit_columns.AxisLevels
         The image along each axis: its lit ranges and its strips of overscan.
-    dark : numpy.ndarray of shape (ny, nx), float32, or None
+    bias : numpy.ndarray of shape (ny, nx), float32, or None
         A bias, whose steps are compared with those of the strips.
     findings : list of str
         Gets the sentences on decisions made here.
@@ -54,15 +54,15 @@ def find_amplifiers(columns, rows, dark, findings):
     tuple of (str, Region, tuple of Region)
     """
     axis, across = (columns, rows) if columns.strips or not rows.strips else (rows, columns)
-    if axis is rows and dark is not None:
-        dark = dark.T
+    if axis is rows and bias is not None:
+        bias = bias.T
     side = widest_of(across.lit_ranges)
     blocks = [block for block in axis.lit_ranges if block[1] - block[0] >= least_block(axis)]
     amplifiers = []
     if not axis.strips:
         amplifiers = [("A", widest_of(axis.lit_ranges), [])]
     elif len(blocks) == 1:
-        amplifiers = _amplifiers_of_one_block(blocks[0], axis, dark, findings)
+        amplifiers = _amplifiers_of_one_block(blocks[0], axis, bias, findings)
     else:
         for number, block in enumerate(blocks):
             strip = min(axis.strips, key=lambda s, b=block: _distance_and_width(s, b))
@@ -126,7 +126,7 @@ def _region_of_ranges(axis, along, across):
     return Region(*along, *across)
 
 
-def _amplifiers_of_one_block(block, axis, dark, findings):
+def _amplifiers_of_one_block(block, axis, bias, findings):
     """Return one amplifier, or several that share each row, their strips one after the other.
 
     Parameters
@@ -134,7 +134,7 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), float32, or None
+    bias : numpy.ndarray of shape (ny, nx), float32, or None
         A bias.
     findings : list of str
         Gets the sentences on decisions made here.
@@ -149,8 +149,8 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     strips = [s for s in strips_on_side if s.width >= _LEAST_WIDTH_FRACTION * widest.width]
     steps = np.diff([strip.level for strip in strips])
     if len(strips) < 2 or np.abs(steps).min() < axis.read_noise:
-        return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
-    edges = _amplifier_edges(block, strips, axis, dark, findings)
+        return _amplifiers_of_both_sides(block, axis, bias, findings) or [("A", block, [widest])]
+    edges = _amplifier_edges(block, strips, axis, bias, findings)
     if edges is None:
         return [("A", block, [widest])]
     return [
@@ -180,7 +180,7 @@ def _note_trailing_light(strips, axis, findings):
         )
 
 
-def _amplifier_edges(block, strips, axis, dark, findings):
+def _amplifier_edges(block, strips, axis, bias, findings):
     """Return where the amplifiers of strips of different levels begin and end, a list of columns.
 
     Parameters
@@ -190,7 +190,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     strips : list of ccdflow.camera.proposing.lit_columns.Strip
         One for each amplifier.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), float32, or None
+    bias : numpy.ndarray of shape (ny, nx), float32, or None
         A bias, whose level steps where one amplifier ends. Without it the block is divided evenly.
     findings : list of str
         Gets a sentence where the edges are not certain, or do not exist.
@@ -202,7 +202,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     """
     count = len(strips)
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
-    if dark is None:
+    if bias is None:
         findings.append(
             f"{count} strips of different levels: taken for {count} amplifiers that divide the "
             f"{axis.name} evenly; a bias as well would show where one ends."
@@ -210,7 +210,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
         return edges
     for number, (lower, upper) in enumerate(pairwise(strips), 1):
         step = upper.level - lower.level
-        edges[number], step_of_bias = _find_step(column_means(dark), block, edges[number])
+        edges[number], step_of_bias = _find_step(column_means(bias), block, edges[number])
         if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
             findings.append(
                 f"The strips at {lower.level:.0f} and {upper.level:.0f} adu are not of two"
@@ -220,7 +220,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     return edges
 
 
-def _amplifiers_of_both_sides(block, axis, dark, findings):
+def _amplifiers_of_both_sides(block, axis, bias, findings):
     """Return two amplifiers that read out to opposite sides, each with its strip; or None.
 
     Parameters
@@ -228,7 +228,7 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), float32, or None
+    bias : numpy.ndarray of shape (ny, nx), float32, or None
         A bias.
     findings : list of str
         Gets the sentences on decisions made here.
@@ -243,13 +243,13 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     step = right_strip.level - left_strip.level
     if abs(step) < axis.read_noise:
         return None
-    if dark is None:
+    if bias is None:
         findings.append(
             f"The strips on either side of the data differ by {abs(step):.1f} adu: if each is of "
             "an amplifier of its own, a bias as well would show where one ends."
         )
         return None
-    edge, step_of_bias = _find_step(column_means(dark), block, (block[0] + block[1]) // 2)
+    edge, step_of_bias = _find_step(column_means(bias), block, (block[0] + block[1]) // 2)
     if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
         return None
     return [("A1", (block[0], edge), [left_strip]), ("A2", (edge, block[1]), [right_strip])]

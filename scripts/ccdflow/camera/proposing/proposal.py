@@ -89,7 +89,7 @@ def propose(headers, arrays, *, other_arrays=None, file):
                 headers,
                 index,
                 flat,
-                dark=bias,
+                bias=bias,
                 frame_type=frame_type,
                 header_amplifiers=tuple(header_amplifiers),
             )
