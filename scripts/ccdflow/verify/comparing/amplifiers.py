@@ -15,7 +15,7 @@ ROUNDING_VARIANCE = 1 / 12
 """Variance of rounding to whole adu, adu^2."""
 
 # The noise of a median of more values than this is drawn from the distribution of the median.
-_FEWEST_VALUES_BY_FORMULA = 2000
+_MOST_SIMULATED_VALUES = 2000
 # Largest numbers of random values and of their levels, and the seed: each verification gives the
 # same figures.
 _MOST_DRAWN_VALUES, _MOST_DRAWN_LEVELS, _SEED = 2_000_000, 20_000, 18
@@ -330,7 +330,7 @@ def _scatter_of_medians(n_values, statistic, noise):
     rng = np.random.default_rng(_SEED)
     n_trials = (
         min(_MOST_DRAWN_LEVELS, _MOST_DRAWN_VALUES // n_values)
-        if n_values <= _FEWEST_VALUES_BY_FORMULA
+        if n_values <= _MOST_SIMULATED_VALUES
         else _MOST_DRAWN_LEVELS
     )
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
@@ -338,7 +338,7 @@ def _scatter_of_medians(n_values, statistic, noise):
         max(noise**2 - ROUNDING_VARIANCE, 0.0) ** 0.5,
         rng.random((n_trials, 1)),
     )
-    if n_values <= _FEWEST_VALUES_BY_FORMULA:
+    if n_values <= _MOST_SIMULATED_VALUES:
         values = rng.standard_normal((n_trials, n_values)) * noise_without_rounding + levels
     else:
         # The median of very many values is normal, and its two middle values are an exponential gap
