@@ -19,6 +19,9 @@ FRAMES_A_PROCESS = 500
 _FILES_PER_CHUNK = 100
 # At most this many processes read headers. Chosen: more would wait for the disk.
 _MOST_PROCESSES = 8
+# Threads that read headers where there is one process. Chosen: while some wait for the disk, one
+# works. Python runs one at a time, so that they need one core, however many `cores` there are.
+_THREADS = 4
 
 
 def read_all(read, files, *, cores):
@@ -41,7 +44,7 @@ def read_all(read, files, *, cores):
     """
     n_processes = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if n_processes < 2:
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             yield from chain.from_iterable(pool.map(read, ([file] for file in files)))
         return
     free_processes = queue.SimpleQueue()
