@@ -25,6 +25,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation, raw_products
+from ccdflow.kinds.explaining.what_if import picture_of_change, rule_line, try_master
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext
 
@@ -146,13 +147,9 @@ def what_if(context, results, product, master, picture):
             allowed="a name that ends in .png, outside the results folder",
             remedy="write picture=FILE.png",
         )
-    # Imported here, because matplotlib takes time to import, and other explanations do not need it.
-    from ccdflow.kinds.explaining.what_if import picture_of_change as picture_of
-    from ccdflow.kinds.explaining.what_if import rule_line, try_master
-
     master = Path(master) if Path(master).is_file() else results / master
     change = try_master(context, product, master)
-    png = picture_of(change, product=product, master=master.name)
+    png = picture_of_change(change, product=product, master=master.name)
     try:
         atomic_write.write_whole(picture, [png])
     except OSError as error:
