@@ -52,7 +52,8 @@ def test_a_colour_too_many_is_the_nearest_one():
         raster.colour_number(f"#{level:02x}0000")
     assert raster.colour_number("#100000") == 16
     assert raster.colour_number("#400100") == 64
-    assert len(pixels_of(raster)) == 1
+    raster.fill(0, 0, 1, 1, "#400100")
+    assert pixels_of(raster).tolist() == [[rgb("#400000")]]
 
 
 def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():

@@ -115,6 +115,18 @@ def records_without(dead, made, parts, listed, jobs):
     return records
 
 
+def reports_of_made_products(jobs, records, written):
+    """Return the reports that are missing, all other needs of their own nights being made."""
+    waiting = {
+        product
+        for product, job in jobs.items()
+        for need in map(jobs.__getitem__, job.needs)
+        if need.night == job.night and need.kind not in written and need.record_path not in records
+    }
+    reports = {product for product, job in jobs.items() if job.kind in written} - waiting
+    return {product for product in reports if jobs[product].record_path not in records}
+
+
 def os_with_files(there):
     """Return a stand-in for `os` with the functions that the list of jobs uses, and these files."""
     path = SimpleNamespace(exists=there.__contains__, relpath=os.path.relpath)
@@ -125,7 +137,7 @@ def os_with_files(there):
 def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     each_night, tmp_path, monkeypatch
 ):
-    saved = 0
+    saved = reports_saved = 0
     written = {each.name for each in KINDS if each.is_report}
     for seed in range(100):
         session, _ = draw_session(seed, tmp_path)
@@ -151,7 +163,10 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         assert {product for product in left if jobs[product].kind not in written} == want, seed
         assert left == [product for product in jobs if product in left]
         on_cluster = {job.product for job in listed.remaining_jobs(KINDS, makes_all=False)}
-        assert on_cluster <= {product for product in left if jobs[product].kind in written}
+        assert on_cluster == reports_of_made_products(jobs, records, written)
+        assert on_cluster <= set(left)
         assert listed.is_batch_done(dead) == (made == len(dead.products))
         saved += len(want)
+        reports_saved += len(on_cluster)
     assert saved > 200
+    assert reports_saved > 200
