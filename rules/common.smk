@@ -128,7 +128,10 @@ def records_wanted(wildcards):
 
 
 def records_needed(wildcards):
-    """Return the records that a job needs, as inputs whose times do not count."""
+    """Return the records that a job needs, in views products and raw files, as inputs.
+
+    Their times do not count, except those of files that mark a product as out of date in views.
+    """
     if not IS_VIEW:
         return list(map(ancient, RUN.jobs.records_needed(wildcards.product)))
     older_files, newer_files = RUN.view_needs(wildcards.product)

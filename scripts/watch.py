@@ -132,7 +132,7 @@ class Observer:
 
 
 def watch(options):
-    """Watch until a signal ends it; return the last line, and the exit status where it is not 0."""
+    """Watch until a signal ends it; return the last line, with ``--once`` also the exit status."""
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
     commandline.refuse_further_words(options)

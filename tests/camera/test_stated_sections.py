@@ -39,7 +39,7 @@ def strip_of(tmp_path, text, made, **more):
 
 
 CONTRADICTED_CARDS = {
-    # Of 2048 columns, all of which are data: by DATASEC, BIASSEC or the section of the chip.
+    # Frames without their strip, or with part of it, by DATASEC or BIASSEC.
     "trimmed": (COLUMNS, 2048, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "trimmed, BIASSEC of before": (COLUMNS, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
     "trimmed, all cards of before": (

@@ -111,7 +111,7 @@ def scatter_of_boxes(frame, number, part):
 
 
 def star_fluxes(frame, places):
-    """Return flux found less true, true flux, photon noise and flat of the stars of a frame."""
+    """Return flux found less true, true flux, predicted noise and flat of the stars of a frame."""
     reach = range(-APERTURE, APERTURE + 1)
     wide = len(reach)
 

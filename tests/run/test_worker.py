@@ -31,7 +31,7 @@ def product(name):
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_each_job_is_made_once_and_after_its_needs(context, threads):
-    """A chain, a fan and a knot, handed in in any order."""
+    """A chain, a fan and a knot: most jobs are handed in before their needs."""
     jobs = [job("last", [product("knot"), product("c9")])]
     jobs += [job("knot", [product(f"f{n}") for n in range(20)])]
     jobs += [job(f"f{n}", [product("c0")]) for n in range(20)]
@@ -84,13 +84,13 @@ def test_a_job_does_not_wait_for_products_without_a_job(context):
 
 
 def test_a_wide_job_has_all_threads_and_nothing_beside_it(context):
-    running, most = [], []
+    running, samples = [], []
     lock, is_another_beside = threading.Lock(), threading.Event()
 
     def make(context, job, *, threads):
         with lock:
             running.append(job.kind)
-            most.append((sorted(running), threads))
+            samples.append((sorted(running), threads))
             if len(running) > 1:
                 is_another_beside.set()
         if job.kind == "frame":
@@ -102,9 +102,9 @@ def test_a_wide_job_has_all_threads_and_nothing_beside_it(context):
 
     jobs = [job(f"{n}", kind="bias" if n % 3 == 0 else "frame") for n in range(12)]
     worker.work(context, jobs, threads=4, make=make, is_wide=lambda job: job.kind == "bias")
-    for kinds, threads in most:
+    for kinds, threads in samples:
         assert (kinds == ["bias"]) == ("bias" in kinds) == (threads == 4)
-    assert max(len(kinds) for kinds, _ in most) > 1
+    assert max(len(kinds) for kinds, _ in samples) > 1
 
 
 class Dies(BaseException):

@@ -28,7 +28,7 @@ def load_cameras(folder):
     Parameters
     ----------
     folder : path-like
-        Holds ``NAME.yaml`` files.
+        Holds ``NAME.yaml`` or ``NAME.yml`` files.
 
     Returns
     -------

@@ -202,7 +202,8 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     Raises
     ------
     UserError
-        If a master has another shape, a number is missing, or a level is not above 0.
+        If there is more than one dark, a master has another shape, a mask does not fit its frame, a
+        number is missing or not finite, or a level is not above 0.
     """
     masks = masks or MemberMasks()
     planes, ceilings = masks.planes, masks.ceilings

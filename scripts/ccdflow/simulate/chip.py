@@ -110,7 +110,7 @@ class Detector:
         Amplifiers that together cover all columns, from left to right.
     n_overscan : int
         Overscan columns of each amplifier. They follow the science columns, amplifier by amplifier.
-    structure : numpy.ndarray of shape (nx,) or (ny, nx), float64
+    structure : numpy.ndarray of shape (nx,) or (ny, nx), float64, or float
         Bias level above that of the overscan, in adu.
     dark_current : float
         Electrons per second and pixel at `temperature`.
@@ -126,7 +126,7 @@ class Detector:
         that doubles them, degrees Celsius.
     glow : Glow, optional
         Glow of an amplifier, which does not depend on the temperature.
-    pixel_response : numpy.ndarray of shape (ny, nx), float32
+    pixel_response : numpy.ndarray of shape (ny, nx), float32, or float
         Each pixel's response in all filters, defects included.
     low_pixels : numpy.ndarray of shape (n, 3), float64
         Row, column, response relative to the neighbours'; 0 for a dead pixel.
@@ -222,7 +222,7 @@ class Detector:
         return 2.0 ** ((temperature - self.temperature) / self.doubling)
 
     def dark_charge(self, exptime, *, temperature, is_blinking_pixel_on=()):
-        """Return the mean dark current of an exposure, without glow.
+        """Return the mean dark charge of an exposure, without glow.
 
         Parameters
         ----------

@@ -13,7 +13,8 @@ from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
 
-# The end of a run names at most this many frames.
+# The end of a run names at most this many frames that were not calibrated, and gives at most this
+# many warnings on noise.
 _MOST_LINES = 10
 # The uncertainty counts as a step here, because a frame may lack it like a master.
 _UNCERTAINTY = "UNCERT"
@@ -56,7 +57,10 @@ def report_on_frame(file, record, n_pixels):
 
 
 def lines_on_calibration(summaries):
-    """Return the last lines of a run on frames that were not calibrated, or lack a step.
+    """Return the last lines of a run on its calibrated frames.
+
+    They name the frames that were not calibrated, count those that lack a step, and warn of noise
+    that differs from its prediction and of biases and flats that do harm.
 
     Parameters
     ----------

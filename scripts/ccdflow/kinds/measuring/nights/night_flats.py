@@ -38,7 +38,8 @@ def transfer_of(night, image, amplifier):
     Returns
     -------
     ccdflow.detector.photons.night_transfer.Transfer
-        Empty where no two flats of one exposure are without their bias level.
+        Empty where no two flats of one exposure are without their bias level, and where the
+        amplifier is too small.
     """
     flats = [r for r in (*night.flats, *night.flat_pairs) if night.is_level_removed(r, amplifier)]
     usable_records = [night.members_of_known_exposure(flat) for flat in flats]
