@@ -59,6 +59,8 @@ _MOST_HDUS = 2000
 BYTES_BEYOND_END = 1 << 16
 """Bytes read after the promised end: in a damaged stream the checksum may be among them."""
 
+# Packed bytes read at once for their checksum.
+_CHECKSUM_CHUNK = 1 << 16
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
 # A gzip file may be this many bytes larger than twice its promised content.
@@ -238,7 +240,7 @@ class RawFile(io.RawIOBase):
         ccdflow.files.file_errors.UnreadableRawFile
             If it cannot be read.
         """
-        crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_END))
+        crc, buffer = 0, memoryview(bytearray(_CHECKSUM_CHUNK))
         with raw_file_errors(self._name):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
