@@ -1,4 +1,4 @@
-"""``files/atomic_write.Part`` writes all files but small pictures, which a checksum proves whole."""
+"""``files/atomic_write.Part`` writes all files but small pictures, proved whole by a checksum."""
 
 import ast
 import errno

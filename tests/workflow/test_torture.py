@@ -154,9 +154,7 @@ def _add(sandbox, chance):
 
 def _change(sandbox, chance):
     file = chance.choice([name for name in _frames(sandbox) if "alpha" in name])
-    sandbox.put(
-        file, chance.randrange(10**6), night=file[:10], camera="alpha", size=SMALL_FRAME
-    )
+    sandbox.put(file, chance.randrange(10**6), night=file[:10], camera="alpha", size=SMALL_FRAME)
 
 
 def _touch(sandbox, chance):
