@@ -252,21 +252,34 @@ def test_frames_that_are_left_out_name_the_card_that_differs(tmp_path):
         assert text.endswith("; cards differ from those of the others: WARMUP (done and no)")
 
 
-def test_a_refused_group_names_the_card_that_differs(tmp_path):
-    """No dialect knows WARMUP; the levels after overscan subtraction differ by three noises."""
-    frames = list(biases(8))
-    for number in range(4, 8):
+@pytest.mark.parametrize(
+    ("sizes", "named", "n_others", "values"),
+    [
+        ((4, 8), "b4.fits, b5.fits and 2 more", 4, "no and done"),
+        ((5, 9), "b5.fits, b6.fits and 2 more", 5, "no and done"),
+        ((4, 9), "b0.fits, b1.fits and 2 more", 5, "done and no"),
+    ],
+    ids=["as many", "fewer last", "fewer first"],
+)
+def test_a_refused_group_names_the_card_that_differs(tmp_path, sizes, named, n_others, values):
+    """No dialect knows WARMUP; the levels after overscan subtraction differ by three noises.
+
+    The values of the card stand in the order of the frames in the sentence.
+    """
+    n_done, n_frames = sizes
+    frames = list(biases(n_frames))
+    for number in range(n_done, n_frames):
         frames[number][:, :64] += 12
     for number, frame in enumerate(frames):
         cards = bias_cards(
-            number, WARMUP="done" if number < 4 else "no", CCDTEMP=-80.0 - number / 100
+            number, WARMUP="done" if number < n_done else "no", CCDTEMP=-80.0 - number / 100
         )
         write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE})
     (record,) = (r for r in run.records.values() if r.kind == "bias")
     assert record.status == "refused"
-    assert "; two kinds: b4.fits, b5.fits and 2 more, and 4 others; " in record.reason
-    assert record.reason.endswith("these cards differ: WARMUP (done and no)")
+    assert f"; two kinds: {named}, and {n_others} others; " in record.reason
+    assert record.reason.endswith(f"these cards differ: WARMUP ({values})")
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_a_region_in_the_wrong_notation_is_refused(value, problem):
 
 
 def test_a_profile_region_must_lie_in_the_frame():
-    assert RegionSpec("fits", "[1:*,1:4]".replace("1:*", "*")).resolve((5, 9)).shape == (4, 9)
+    assert RegionSpec("fits", "[*,1:4]").resolve((5, 9)).shape == (4, 9)
     with pytest.raises(FrameError, match=r"outside the frame.*within \[1:9,1:5\]"):
         RegionSpec("fits", "[1:10,1:5]").resolve((5, 9))
     with pytest.raises(FrameError, match="say so"):

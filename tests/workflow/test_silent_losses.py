@@ -85,7 +85,7 @@ def test_a_touched_product_of_any_ending_is_not_made_again(sandbox):
 
 
 @pytest.mark.parametrize("what", ["pipe", "link to itself"])
-def test_a_folder_of_a_products_name_is_no_product_and_nobody_waits_for_it(sandbox, what):
+def test_a_pipe_or_link_of_a_products_name_is_no_product_and_nobody_waits_for_it(sandbox, what):
     """In the place of a frame, of a list of small pictures, and among the records."""
     sandbox.run()
     before = products(sandbox.results)
@@ -249,10 +249,10 @@ def test_nights_whose_names_are_alike_are_two(sandbox):
 def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending, how, monkeypatch):
     """From one of its openings on the path is another file; then it is what it was, and touched.
 
-    Each of four files is another one from its first, second, third or fourth opening on.
+    Each of three files is another one from its first, second or third opening on.
     """
     other = sandbox.root / f"other.{ending}"
-    firsts = {str(sandbox.raw / f"b{first}.{ending}"): first for first in (1, 2, 3, 4)}
+    firsts = {str(sandbox.raw / f"b{first}.{ending}"): first for first in (1, 2, 3)}
     for path, first in firsts.items():
         name, seed = Path(path).name, 50 + first
         sandbox.put(name, seed, camera="alpha", size=SMALL_FRAME, packed=ending == "fits.gz")
@@ -278,7 +278,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
     with monkeypatch.context() as patch:
         patch.setattr(rawfile, "open_at_once", open_other_file)
         sandbox.run(keep_going=True)
-    assert count.keys() == firsts.keys()
+    assert all(count[path] >= first for path, first in firsts.items())
     for path in firsts:
         os.utime(path)
     sandbox.run()

@@ -40,13 +40,13 @@ def test_a_fault_at_every_place(tmp_path, tell, kind):
     """Wherever the results folder is touched; two processes share the places."""
     started = time.monotonic()
 
-    def part(number):
+    def put_part(number):
         folder = tmp_path / f"part{number}"
         folder.mkdir()
         return put_faults(folder, kind, 1 + number * PLACES, 2 * PLACES)
 
     with ThreadPoolExecutor(2) as pool:
-        results = [result for part in pool.map(part, (0, 1)) for result in part]
+        results = [result for of_part in pool.map(put_part, (0, 1)) for result in of_part]
     hold(results)
     assert len(results) * PLACES > 150
     again = sum(result["again"] for result in results)
@@ -154,9 +154,7 @@ def _add(sandbox, chance):
 
 def _change(sandbox, chance):
     file = chance.choice([name for name in _frames(sandbox) if "alpha" in name])
-    sandbox.put(
-        file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL_FRAME
-    )
+    sandbox.put(file, chance.randrange(10**6), night=file[:10], camera="alpha", size=SMALL_FRAME)
 
 
 def _touch(sandbox, chance):

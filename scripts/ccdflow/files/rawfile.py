@@ -59,6 +59,8 @@ _MOST_HDUS = 2000
 BYTES_BEYOND_END = 1 << 16
 """Bytes read after the promised end: in a damaged stream the checksum may be among them."""
 
+# Packed bytes read at once for their checksum.
+_CHECKSUM_CHUNK = 1 << 16
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
 # A gzip file may be this many bytes larger than twice its promised content.
@@ -131,8 +133,8 @@ class RawFile(io.RawIOBase):
         if not status.st_size:
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
-        self._is_packed = self._start.startswith(GZIP_MAGIC)
-        self._packing = None if self._is_packed else packing_of(self._start)
+        self._is_gzip = self._start.startswith(GZIP_MAGIC)
+        self._packing = None if self._is_gzip else packing_of(self._start)
         # The end of a gzip file and its inflated first header, once `read_ahead` was called.
         self._trailer = self._inflated = None
         self._begin(())
@@ -149,7 +151,7 @@ class RawFile(io.RawIOBase):
         self._file.seek(0)
         if self._packing:
             return UnpackedFile(self._file, self._name, self._packing)
-        return GzipFile(self._file) if self._is_packed else self._file
+        return GzipFile(self._file) if self._is_gzip else self._file
 
     def read_ahead(self):
         """Read the bytes that most layouts need, and inflate the first header of a gzip file.
@@ -159,7 +161,7 @@ class RawFile(io.RawIOBase):
         FrameError
             If the file cannot be read, or is too short for gzip.
         """
-        if self._is_packed:
+        if self._is_gzip:
             with raw_file_errors(self._name):
                 self._trailer = _gzip_trailer(self._file, self.stamp[0], self._name)
                 self._inflated = InflatedStart(self._start)
@@ -196,7 +198,7 @@ class RawFile(io.RawIOBase):
         """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
         crc, promised_bytes, inflated_start = None, size, None
-        if self._is_packed:
+        if self._is_gzip:
             crc, promised_bytes = self._trailer or _gzip_trailer(self._file, size, name)
             inflated_start = self._inflated or InflatedStart(self._start)
             self._trailer = self._inflated = None
@@ -205,18 +207,18 @@ class RawFile(io.RawIOBase):
             promised_bytes = math.inf
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
-        stream = RawStream(source, name, self._is_packed, inflated_start)
+        stream = RawStream(source, name, self._is_gzip, inflated_start)
         self.headers = []
         hdus = _read_hdus(stream, promised_bytes, memory, name, self.headers)
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
-        is_packed = self._is_packed or self._packing
+        is_packed = self._is_gzip or self._packing
         if size > (2 * offset + _PACKING_OVERHEAD if is_packed else offset):
             raise too_long_error(name, offset)
-        if self._is_packed and promised_bytes in (length % 2**32, offset % 2**32):
+        if self._is_gzip and promised_bytes in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
             n_bytes, is_checked = max(promised_bytes, length), False
-        elif not self._is_packed and not reads_whole_file:
+        elif not self._is_gzip and not reads_whole_file:
             n_bytes, is_checked = length if self._packing else size, False
         else:
             # Only reading it all shows the length of a stream: it may have several gzip members, be
@@ -238,7 +240,7 @@ class RawFile(io.RawIOBase):
         ccdflow.files.file_errors.UnreadableRawFile
             If it cannot be read.
         """
-        crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_END))
+        crc, buffer = 0, memoryview(bytearray(_CHECKSUM_CHUNK))
         with raw_file_errors(self._name):
             self._file.seek(0)
             while count := self._file.readinto(buffer):

@@ -149,7 +149,7 @@ def _outliers_by_boxes(flat, size, limits):
 
     low, high = _percentile_ranks(size[0] * size[1])
 
-    def sorted_by_scipy(part):
+    def outliers_by_scipy(part):
         """Return the mask of a part of the image by scipy's filters."""
         spread = [
             ndimage.percentile_filter(part, rank, size=size)
@@ -158,7 +158,7 @@ def _outliers_by_boxes(flat, size, limits):
         return _is_bad(part, (spread[0] - spread[1]) / 2.0, limits)
 
     if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
-        return sorted_by_scipy(flat)
+        return outliers_by_scipy(flat)
     is_bad = np.zeros(flat.shape, bool)
     margins = pad_image(flat, size)
     boxes = np.lib.stride_tricks.sliding_window_view(margins, size)
@@ -173,7 +173,7 @@ def _outliers_by_boxes(flat, size, limits):
             is_bad[part][pixels] = _outliers_by_sorting(
                 values[pixels], boxes[part], pixels, (low, high), limits
             )
-    _put_results_near_nan(flat, is_bad, size, sorted_by_scipy)
+    _put_results_near_nan(flat, is_bad, size, outliers_by_scipy)
     return is_bad
 
 

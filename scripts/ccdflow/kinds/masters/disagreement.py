@@ -48,11 +48,11 @@ def _populations_in_words(context, members):
     if populations is None:
         return ""
     headers = [_header_values(context, record) for _, record in members]
-    first_headers, second_headers = (
-        [headers[index] for index in population] for population in populations
-    )
-    cards = differing_cards_in_words(first_headers, second_headers)
+    # The values of the cards stand in the order of the populations in the sentence.
     smaller, larger = sorted((populations[1], populations[0]), key=len)
+    cards = differing_cards_in_words(
+        [headers[index] for index in smaller], [headers[index] for index in larger]
+    )
     names_in_words = first_named([members[index][0] for index in smaller], _MOST_NAMED)
     card_words = f"; these cards differ: {', '.join(cards)}" if cards else ""
     return f"; two kinds: {names_in_words}, and {len(larger)} others{card_words}"
