@@ -143,10 +143,12 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
     number_class : {int, float}
     name : str
         Name of the option.
-    least, most : float
-        The limits, both allowed.
+    least : float
+        The lower limit, itself allowed.
     allowed : str
         The limits in words.
+    most : float, optional
+        The upper limit, itself allowed.
     """
 
     def read(word):

@@ -151,7 +151,7 @@ def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
     Parameters
     ----------
     name : str
-    globals_, locals_ : dict of str to object, or None
+    globals_, locals_ : dict of str to object, optional
     names : tuple of str, optional
     level : int, optional
         As of `builtins.__import__`.

@@ -32,7 +32,7 @@ class ImageCalibration(ImageMasters):
     ----------
     shape, calibration, index, unit, name
         See `ccdflow.calibrate.image_masters.ImageMasters`.
-    needs_noise : bool
+    needs_noise : bool, optional
         Whether variances are needed: gain and read noise must then be known.
 
     Raises

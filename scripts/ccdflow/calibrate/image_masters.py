@@ -17,9 +17,9 @@ class ImageMasters:
         (ny, nx) of the image.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
         Its masters have passed `ccdflow.calibrate.applied_masters.check_masters`.
-    index : int
+    index : int, optional
         Index of the image among those of the frame, and of each master.
-    unit : str
+    unit : str, optional
         BUNIT of the reduced frame.
     name : str, optional
         Name of the frame, for errors.

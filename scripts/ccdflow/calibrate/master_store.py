@@ -22,7 +22,7 @@ class MasterStore:
 
     Parameters
     ----------
-    memory : int
+    memory : int, optional
         Bytes that the masters may take; beyond it, the masters that were asked for longest ago are
         freed.
     """

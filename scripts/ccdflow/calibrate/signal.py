@@ -98,7 +98,7 @@ class Background:
     tiles : Tiles
     sample : numpy.ndarray of shape (k, nx), float32
         The image on ``tiles.all_rows``; values that are not finite are ignored.
-    size : int
+    size : int, optional
         Columns of a tile, approximately.
 
     Attributes

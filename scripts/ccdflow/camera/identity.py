@@ -381,10 +381,14 @@ _RUNNING_VALUE_CARD = re.compile(
 )
 # A sentence names at most this many cards.
 _MOST_CARDS_IN_SENTENCE = 4
+# Numbers tell two sets of frames apart if the gap between their ranges is wider than this many
+# times the wider range. Chosen: a gap that is short beside a range may lie within that range by
+# chance.
+_LEAST_GAP_RATIO = 3
 
 
 def differing_cards_in_words(one, other):
-    """Return the cards that differ between two sets of frames and are equal within each, in words.
+    """Return the cards whose values tell two sets of frames apart, in words.
 
     Parameters
     ----------
@@ -410,7 +414,10 @@ def differing_cards_in_words(one, other):
 
 
 def value_of_card_text(text):
-    """Return the value of a card's text as text, without quotes and comment."""
+    """Return the value of a card's text as text, without quotes and comment.
+
+    A text ends at its first inner quote: ``'it''s'`` gives ``it``.
+    """
     value = text[10:80].strip() if text[8:9] == "=" else text.partition("=")[2][:70].strip()
     if value.startswith("'"):
         return value[1:].partition("'")[0].strip()
@@ -421,7 +428,8 @@ def _values_of_two_sides(first_side, second_side):
     """Return the unequal values of two sides in words: (str, str); None if they are not distinct.
 
     Values are distinct if each side has a single one and these two differ. They are also distinct
-    if all are numbers, and the gap between the two ranges is wider than the ranges.
+    if all are numbers, and the gap between the two ranges is wider than `_LEAST_GAP_RATIO` times
+    the wider range.
     """
     if len(set(first_side)) == len(set(second_side)) == 1:
         pair = tuple(
@@ -433,8 +441,6 @@ def _values_of_two_sides(first_side, second_side):
         return None
     low, high = sorted(numbers, key=min)
     gap, spread = min(high) - max(low), max(max(low) - min(low), max(high) - min(high))
-    # A gap that is short beside the range of the values of one side may lie within that range by
-    # chance: the two sides are then not told apart.
-    if gap <= 3 * spread or gap <= 0:
+    if gap <= _LEAST_GAP_RATIO * spread or gap <= 0:
         return None
     return tuple(f"{min(side):g} to {max(side):g}" for side in numbers)

@@ -204,7 +204,8 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
 
     Returns
     -------
-    value, spread : numpy.ndarray of shape (width,), float64
+    value : numpy.ndarray of shape (width,), float64
+    spread : numpy.ndarray of shape (width,), float32 or float64, or None
         See `estimate_pixels`.
     is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.

@@ -1,6 +1,6 @@
 """Figures of a single bias or any other image: level, noise, structure, coarse shape.
 
-Scatter is always the standard deviation after repeated clipping at `CLIP_SIGMA`. The MAD is only
+Scatter of pixels is the standard deviation after repeated clipping at `CLIP_SIGMA`. The MAD is only
 the first estimate: the MAD of whole numbers is a whole number, too coarse for a camera with a noise
 of about 1 adu.
 """

@@ -80,7 +80,8 @@ class RawLayout:
     ----------
     hdus : tuple of Hdu
     fingerprint : str
-        CRC-32 and length (hexadecimal) of the FITS file inside.
+        CRC-32 and length (hexadecimal) of the FITS file inside; '' if the file was not read to its
+        end and has no checksum of its own.
     length : int
         Bytes that the HDUs promise, padding of the last one not counted.
     is_checked : bool
@@ -191,7 +192,7 @@ def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None)
     keyword : str
     name : str
         Name of the file, named in the error.
-    low, high : int
+    low, high : int, optional
         The limits, both allowed.
     default : int, optional
         The value of an absent card; without it the card is required.

@@ -49,7 +49,7 @@ class CardList:
 
     Parameters
     ----------
-    cards : iterable of (str, str)
+    cards : iterable of (str, str), optional
         Keyword, without HIERARCH, and text: a multiple of 80 characters, of which more than one
         where CONTINUE cards follow.
     """

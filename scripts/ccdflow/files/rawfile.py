@@ -63,7 +63,7 @@ BYTES_BEYOND_END = 1 << 16
 _CHECKSUM_CHUNK = 1 << 16
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
-# A gzip file may be this many bytes larger than twice its promised content.
+# A packed file may be this many bytes larger than twice its promised content.
 _PACKING_OVERHEAD = 2 << 20
 
 

@@ -2,8 +2,8 @@
 
 A block is inflated, reduced and written while it is in the processor's cache; no array of a frame's
 size is held. The arithmetic is that of `reduction` and gives the same bytes; the tests compare the
-two. `reduction` itself reduces the frames that cannot be streamed: those of several HDUs, levels of
-columns, models, flips, masks, or compressed tiles.
+two. `reduction` itself reduces the frames that `can_stream` refuses: untrimmed ones, and those of
+several HDUs, levels of columns, models, flips, masks, or compressed tiles, among others.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def can_stream(layout, geometry, recipe):
 
 
 def _is_streamable(amplifier):
-    """Return whether an amplifier has levels of rows, its strips beside its data, and no flip."""
+    """Return whether an amplifier has levels of rows or none, strips beside the data, no flip."""
     are_strips_beside = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan

@@ -14,6 +14,9 @@ REDUCED = "reduced"
 SET_ASIDE = wording.SET_ASIDE
 """The word for a frame that was set aside."""
 
+FRAMES_ORDER = 30
+"""The `Section.order` of the section on frames: only sections on the whole night are before it."""
+
 # Matches the end of a file's name that distinguishes products with equal values in their names.
 _SUFFIX_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _SUFFIX_HINT = (

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
+from ccdflow.pages.contents import FRAMES_ORDER, REDUCED, SET_ASIDE, Section, ShownFrame
 from ccdflow.pages.text_formatting import group_by_type, number_in_words, unique_names
 from ccdflow.wording import count, listing
 
@@ -55,7 +55,7 @@ def frames_section(frames):
         tuple(_night_sentences(frames, cameras)),
         template="frames.html.j2",
         content=FrameTable(group_by_type(sorted(frames, key=_number_key)), cameras),
-        order=30,
+        order=FRAMES_ORDER,
         name="Frames",
     )
 

@@ -1,7 +1,8 @@
 """The page of a night and the overview of all nights, each one HTML file.
 
 The functions take values and return text for UTF-8. Pictures, style and scripts are inside the
-file; only the small pictures of a night's frames are beside it. Nothing is loaded from a network.
+file. Beside it are only the small pictures of a night's frames, and for the overview a script with
+the last run. Nothing is loaded from a network.
 The page does not have the time at which it is made, so that equal values give equal bytes.
 """
 
@@ -11,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
-from ccdflow.pages.contents import Section, ShownFrame
+from ccdflow.pages.contents import FRAMES_ORDER, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.text_formatting import (
     UNDATED,
@@ -27,9 +28,6 @@ OPEN_ROWS = 25
 
 ASIDE_OPEN_ROWS = 60
 """The table of frames set aside, which matters more, is unfolded up to this many rows."""
-
-# The order of the section on frames: sections before it are on the night, others on its products.
-_FRAMES_ORDER = 30
 
 
 @dataclass(frozen=True)
@@ -235,8 +233,8 @@ def index_page_html(page):
 
 
 def _sentences_of_sections(sections):
-    """Return the sentences of sections: first those on the night, then those on products."""
-    ranked = sorted(sections, key=lambda section: section.order < _FRAMES_ORDER)
+    """Return the sentences of sections, from the section on frames on, then those before it."""
+    ranked = sorted(sections, key=lambda section: section.order < FRAMES_ORDER)
     return [text for section in ranked for text in section.summary]
 
 

@@ -244,7 +244,7 @@ class Planner:
         Kinds and products that are made again although they are current.
     records : iterable of str, optional
         As for `make_plan`.
-    is_dry : bool
+    is_dry : bool, optional
         As for `make_plan`.
 
     Attributes

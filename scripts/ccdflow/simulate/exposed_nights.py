@@ -195,7 +195,7 @@ def profile(detector, *, instrument="SIMCAM", states_gain=True, states_read_nois
     detector : Detector
     instrument : str, optional
         Value of the INSTRUME card.
-    states_gain, states_read_noise : bool
+    states_gain, states_read_noise : bool, optional
         Whether the profile states the gain, and the read noise, of each amplifier.
 
     Returns

@@ -1,4 +1,4 @@
-"""Observing logs: the guide's night, a run of biases, one night of an archive."""
+"""Observing logs: the guide's night, and one night of an archive."""
 
 from __future__ import annotations
 

@@ -16,11 +16,12 @@ def test_a_master_without_an_extension_that_is_needed_is_refused(tmp_path):
     path = tmp_path / "flat.fits"
     fits.writeto(path, np.ones((5, 7), np.float32))
     assert member_rows.whole_image(path, 0).tolist() == [[1.0] * 7] * 5
-    assert refusal_of(member_rows.whole_image, path, "UNCERT") == (
-        FrameError,
-        f"{path}: the master has no extension UNCERT; delete it and make it again, as the next "
-        "run of the workflow does",
-    )
+    for extension in ("UNCERT", 1):
+        assert refusal_of(member_rows.whole_image, path, extension) == (
+            FrameError,
+            f"{path}: the master has no extension {extension}; delete it and make it again, as the "
+            "next run of the workflow does",
+        )
 
 
 def test_a_combination_without_any_value_makes_no_master(tmp_path, monkeypatch):

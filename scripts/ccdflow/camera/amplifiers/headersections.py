@@ -161,8 +161,10 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     suffix : str
         The end of the keywords of the amplifier's cards.
-    takes_overscan, takes_trim_section : bool
-        Whether the overscan, and the section of trimmed pixels, are looked for.
+    takes_overscan : bool
+        Whether the overscan is looked for.
+    takes_trim_section : bool, optional
+        Whether the section of trimmed pixels is looked for.
     """
     bias = reader.section(BIAS_CARDS, suffix) if takes_overscan else None
     data = reader.section(DATA_CARDS, suffix)

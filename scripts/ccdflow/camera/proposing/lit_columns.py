@@ -305,10 +305,11 @@ def _is_placed(edges, length):
 
 
 def _dark_range(levels, start, stop, groups, least_light):
-    """Return the range between the ends of the light on either side; None where the light fades.
+    """Return the range between the ends of the light on either side.
 
-    Light leaks into columns next to the data, which are noisy, so that the dark run begins beyond
-    them. The data end where most of the light ends.
+    None where the light fades or is too faint, or columns are too few; also with no group, or more
+    than `MOST_GROUPS`. Light leaks into columns next to the data, which are noisy, so that the dark
+    run begins beyond them. The data end where most of the light ends.
 
     Parameters
     ----------

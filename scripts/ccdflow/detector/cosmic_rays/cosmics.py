@@ -84,7 +84,7 @@ def search_cosmics(
         Standard errors of a model (UNCERT).
     mask : numpy.ndarray of shape (ny, nx), int16
         Pixels with any bit are no hits, and do not replace others.
-    sigma, contrast : float
+    sigma, contrast : float, optional
         ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and a
         factor by which a hit is sharper than a star. The defaults are those of astroscrappy and of
         the configuration.

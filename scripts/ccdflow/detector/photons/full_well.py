@@ -27,9 +27,9 @@ _FEWEST_PIXELS_OF_PAIR = 50
 # larger fraction the error of a bin and a slow decline count as full; with a smaller one bins that
 # are full in part do not.
 _FULL_VARIANCE_FRACTION = 0.5
-# About this many pixels of a flat are sampled. Chosen: more pixels take time; with fewer the bins
-# at the top have less than `_FEWEST_PIXELS`.
-_MOST_PIXELS = 100_000
+# From this many to four times as many pixels of a large flat are sampled. Chosen: more pixels take
+# time; with fewer the bins at the top have less than `_FEWEST_PIXELS`.
+_SAMPLED_PIXELS = 100_000
 # At most this many pairs of flats of one exposure are compared. Chosen: more pairs take time, and
 # errors fall only by the root of their number.
 _MOST_PAIRS = 4
@@ -70,7 +70,7 @@ class FullWell:
         flats : numpy.ndarray of shape (n, k, nx), float32
             Adu above bias, n from 2; NaN where masked. Not changed.
         """
-        step = max(1, math.isqrt(flats[0].size // _MOST_PIXELS))
+        step = max(1, math.isqrt(flats[0].size // _SAMPLED_PIXELS))
         for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
             is_finite = np.isfinite(change)

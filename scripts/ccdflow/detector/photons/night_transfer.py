@@ -142,8 +142,10 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
         For each filter the exposure times, and the rows `band_rows` of the frames: shape (n, k,
         nx), adu above the bias, NaN where masked. One filter at a time is in memory. Flats with all
         pixels masked do not count.
-    read_noise, read_noise_error : float
-        Read noise of one frame, adu, and its standard error.
+    read_noise : float
+        Read noise of one frame, adu.
+    read_noise_error : float, optional
+        Its standard error, adu.
 
     Returns
     -------

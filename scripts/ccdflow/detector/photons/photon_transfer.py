@@ -107,8 +107,10 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     flats : array_like
         Shape (n, ny, nx), adu above the bias, at least two flats. Pixels that are not finite, such
         as masked ones, do not count. Not changed.
-    read_noise, read_noise_error : float
-        Read noise of one frame, adu, from biases, and its standard error.
+    read_noise : float
+        Read noise of one frame, adu, from biases.
+    read_noise_error : float, optional
+        Its standard error, adu.
 
     Returns
     -------

@@ -23,7 +23,7 @@ FALSE_ALARM_FRACTION = 1e-6
 
 BAD_SIGMA = 5
 """A bad pixel is at least this many standard errors above its surroundings: one normal value in 3.5
-million is, one pixel or two of a chip."""
+million is, one pixel or two of a chip. Its offset may also be as many below them."""
 
 # A value is a hit if it is this many sigma above the mean of the other values of its pixel and
 # exposure: by chance one in a thousand million is. A single hit of a pixel is a cosmic ray.
@@ -107,7 +107,7 @@ class DarkFit:
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drops_hits : bool
+    drops_hits : bool, optional
         Whether a pixel's single hit (`_HIT_SIGMA`) is left out as a cosmic ray.
 
     Attributes

@@ -259,7 +259,7 @@ def _outliers_by_blocks(flat, size, limits, *, adds_columns):
 
     Parameters
     ----------
-    flat : numpy.ndarray of shape (ny, nx), float64
+    flat : numpy.ndarray of shape (ny, nx), float32 or float64
     size : (int, int)
         Rows and columns of a block.
     limits : (float, float)

@@ -74,7 +74,7 @@ class ContrastSum:
 
     Parameters
     ----------
-    parts : sequence of tuple of slice
+    parts : sequence of tuple of slice, optional
         Regions that together are the image; a pixel is compared with neighbours of its own region.
         Amplifiers have steps between them, because gains have errors.
     """

@@ -128,7 +128,7 @@ def _neighbour_steps(indices, shape, *, down=0, right=0):
         Indices of pixels in the flattened image.
     shape : (int, int)
         (ny, nx).
-    down, right : int
+    down, right : int, optional
         The step.
     """
     ny, nx = shape

@@ -23,8 +23,9 @@ from ccdflow.files.headertext import CardList
 LOSSLESS_FORM, QUANTISED_FORM = "lossless", "quantised"
 """The two ways to compress products, as the configuration names them."""
 
-# A tile has about this many pixels: enough to compress well, few enough to read a part.
-_TILE_PIXELS = 1 << 17
+# A tile has at most this many pixels, or one row: enough to compress well, few enough to read a
+# part.
+_MOST_TILE_PIXELS = 1 << 18
 
 TILE_VERSION = 2
 """Raise it when images are cut into other tiles: compressed products are then made again."""
@@ -62,7 +63,7 @@ def tile_rows(ny, nx):
     int
         A divisor of ``ny``; 1 where it has no other that is small enough.
     """
-    largest = max(1, min(ny, 2 * _TILE_PIXELS // nx))
+    largest = max(1, min(ny, _MOST_TILE_PIXELS // nx))
     return next(rows for rows in range(largest, 0, -1) if ny % rows == 0)
 
 
@@ -113,7 +114,7 @@ class PackedWriter:
     path : path-like
     planes : list of ccdflow.files.fits_products.multi_image_products.Plane
         In the order of the uncompressed file.
-    is_quantised : bool
+    is_quantised : bool, optional
         Whether floats are stored as whole numbers, see `ccdflow.files.fits_products.quantising`.
     """
 

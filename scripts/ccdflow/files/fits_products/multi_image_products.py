@@ -210,8 +210,8 @@ class Plane:
     ----------
     header : callable
         Takes the checksum sum of the pixels and returns the bytes of the header, always as many.
-    shape : (int, int) or None
-        (ny, nx), None without an image.
+    shape : (int, int), optional
+        (ny, nx); None without an image.
     dtype : str, optional
         Big-endian type of the pixels.
 

@@ -117,7 +117,7 @@ def summary_of(context, records):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    records : iterable of ccdflow.run.job_records.Record
+    records : list of ccdflow.run.job_records.Record
         Records of calibrated frames.
 
     Returns

@@ -103,7 +103,7 @@ def whole_image(path, extension):
     """
     hdus = read_stored_hdus(path)
     if isinstance(extension, int):
-        hdu = hdus[extension]
+        hdu = hdus[extension] if extension < len(hdus) else None
     else:
         hdu = next((each for each in hdus if each.name == extension), None)
     if hdu is None:

@@ -148,7 +148,8 @@ def _mark_nights(axes, positions_by_night, nights, *, color, linestyle="-", has_
     positions_by_night : dict of str to float
         Position of each night.
     nights : iterable of str
-    color, linestyle : str
+    color : str
+    linestyle : str, optional
         As of Matplotlib.
     has_names : bool, optional
         Whether the names of the nights are written beside the lines.

@@ -26,7 +26,7 @@ class Reporter:
     batch : path-like
     count : callable
         Returns a `BatchCount`.
-    beat : float
+    beat : float, optional
         Seconds between two signs of life.
     """
 

@@ -55,7 +55,7 @@ def closing_lines(
     Parameters
     ----------
     context : ccdflow.run.context.PageContext
-    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record, optional
         Failed jobs of this run, and jobs that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.

@@ -74,12 +74,12 @@ class Progress:
     ----------
     n_frames : int
         Number of frames to reduce.
-    n_other_products : int
+    n_other_products : int, optional
         Number of other products to make. The line shows it when the first of these is made, or all
         frames are done.
     other_words : str, optional
         The nouns of the other products in the line.
-    mode : {'auto', 'plain', 'none'}
+    mode : {'auto', 'plain', 'none'}, optional
         ``auto`` renews one line if the stream is a terminal, and else writes plain lines.
     stream : file object, optional
         Standard error if absent.

@@ -15,7 +15,7 @@ def lines_on_targets(context, plan, failed_records=(), postponed_records=()):
     context : ccdflow.run.context.PageContext
     plan : ccdflow.run.plan.Plan
         With the products that were asked for.
-    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record, optional
         Failed jobs of this run, and jobs that were left for the next run.
 
     Returns

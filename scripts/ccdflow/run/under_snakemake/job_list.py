@@ -25,7 +25,7 @@ class JobList:
         The results folder, as the paths for Snakemake begin.
     session : ccdflow.run.session.Session, optional
         The session with the plan.
-    batches : sequence of ccdflow.run.batches.batch_splitting.Batch
+    batches : sequence of ccdflow.run.batches.batch_splitting.Batch, optional
         Batches that make some of the products.
     """
 

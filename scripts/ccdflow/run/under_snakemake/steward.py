@@ -60,7 +60,7 @@ class Steward:
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : callable
         Returns the kinds of products, `ccdflow.kinds.CHAIN`; called when they are first needed.
-    notices : sequence of str
+    notices : sequence of str, optional
         Lines on the settings, which are written before all other lines.
     stream : file object, optional
         The stream for all lines; the default is standard error.

@@ -67,7 +67,7 @@ class Polling:
     ----------
     wait : callable
         Takes seconds.
-    is_lost : bool
+    is_lost : bool, optional
         Whether the folder was missing: the way to watch it is chosen again once it is there.
     """
 

@@ -28,7 +28,7 @@ class FrameLines:
     begun_lines : dict of str to (list of str, list of str)
         Texts and warnings, by raw file, of lines that earlier rounds have begun. It is changed in
         place, and keeps the lines that this round does not write.
-    nights_put_off : set of str
+    nights_put_off : set of str, optional
         Nights whose lists a later round makes.
 
     Attributes

@@ -167,7 +167,7 @@ class Watch:
     settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
-    cores : int
+    cores : int, optional
         Frames that are worked on at the same time; the default is for a small machine.
     listener : WatchListener, optional
         Default: lines are printed.

@@ -44,7 +44,7 @@ class MasterPlane:
     flags : numpy.ndarray of shape (ny, nx), int16
         The bits that the master adds to the mask of a frame.
     errors : numpy.ndarray of shape (ny, nx), float32, or None
-        UNCERT.
+        UNCERT; of shape (0,) for a bias that has UNCERT.
     header, first_header : astropy.io.fits.Header
         Headers of the image and of the first HDU.
     light_by_place : dict of str to numpy.ndarray of shape (k, m), float32

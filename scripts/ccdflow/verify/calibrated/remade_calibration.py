@@ -374,7 +374,7 @@ def _check_unless_unknown(
     keyword : str
     value : float
         The figure that was made again.
-    rtol, atol : float
+    rtol, atol : float, optional
         Relative and absolute tolerance.
     """
     if header.get(keyword) != "unknown" or np.isfinite(value):

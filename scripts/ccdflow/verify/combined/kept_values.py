@@ -10,7 +10,8 @@ import numpy as np
 from ccdflow.verify.combined.measuring import finite_median
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, MEDIAN_VARIANCE
 
-# All choices of kept values are tried for pixels with at most this many values near the limit.
+# All choices of kept values are tried for pixels with two to this many values near the limit. For
+# one value the caller has tried both choices.
 _MOST_DOUBTFUL = 8
 
 

@@ -11,7 +11,8 @@ EXPOSURE_TOLERANCE = 1e-2
 exposure."""
 
 SHORT_EXPOSURE_TOLERANCE, LONG_EXPOSURE_TOLERANCE = 0.06, 0.6
-"""Seconds, of exposures below and from 100 s: half of the 0.1 s and of the 1 s of rounding."""
+"""Seconds, of exposures below and from 100 s: a little more than half of the 0.1 s and
+of the 1 s of rounding."""
 
 READ_NOISE_TOLERANCE = 5e-3
 """Relative, of a read noise in sampled rows: the workflow measures it by another statistic."""

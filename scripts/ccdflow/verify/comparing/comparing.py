@@ -32,9 +32,9 @@ class Differs(Exception):
     ----------
     reason : str
         The difference, in words.
-    largest : float
+    largest : float, optional
         Largest difference of a pixel, in the unit of the image; NaN if something else differs.
-    pixels : int
+    pixels : int, optional
         Number of pixels that were compared; 0 if something else differs.
     """
 

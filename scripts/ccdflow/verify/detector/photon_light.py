@@ -70,7 +70,7 @@ class SmoothLight:
         The rows that `edges_of_tiles` names.
     ny : int
         Rows of the image.
-    size : int
+    size : int, optional
         Approximate number of rows and columns of a tile.
     """
 
