@@ -25,9 +25,9 @@ def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
         A pixel is hot at this many electrons a second above its surroundings.
-    includes_ccdmask : bool, optional
+    includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
-    low_sigma : float, optional
+    low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
     threads : int, optional
         The findings do not depend on it.
