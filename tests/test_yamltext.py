@@ -56,7 +56,7 @@ def test_plain_values_are_unchanged():
     }
 
 
-def _nested(levels):
+def _nested_lists(levels):
     return "[" * levels + "1" + "]" * levels
 
 
@@ -67,15 +67,15 @@ def _nested(levels):
         ("{" + "".join(f"a{n}: 1, " for n in range(9999)) + "}",
          "{" + "".join(f"a{n}: 1, " for n in range(10_000)) + "}"),
         ("{a: [" + "1, " * 19_997 + "]}", "{a: [" + "1, " * 19_998 + "]}"),
-        (_nested(20), _nested(21)),
-        ("{a: " + _nested(19) + "}", "{a: " + _nested(20) + "}"),
+        (_nested_lists(20), _nested_lists(21)),
+        ("{a: " + _nested_lists(19) + "}", "{a: " + _nested_lists(20) + "}"),
     ],
     ids=["keys", "values", "lists", "lists in a mapping"],
 )  # fmt: skip
 def test_values_of_another_program_are_bounded_as_those_of_a_file(allowed, refused):
     assert yamltext.parse_yaml(allowed, file="a") == yaml.safe_load(allowed)
     yamltext.check_amount(yaml.safe_load(allowed), file="a")
-    with pytest.raises(UserError, match="more than 20000 keys and|deeper than 20 levels"):
+    with pytest.raises(UserError, match=r"more than 20000 keys and|deeper than 20 levels"):
         yamltext.parse_yaml(refused, file="a")
     with pytest.raises(UserError, match="allowed: 20 levels, 20000 keys and values"):
         yamltext.check_amount(yaml.safe_load(refused), file="a")

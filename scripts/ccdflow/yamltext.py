@@ -153,7 +153,8 @@ def read_text(path):
 def check_amount(values, *, file):
     """Check the depth and number of values that another program has read.
 
-    The limits are those of `parse_yaml`, and are counted as there. By aliases a list can appear many times, or inside itself: each appearance counts.
+    The limits are those of `parse_yaml`, and are counted as there. By aliases a list can
+    appear many times, or inside itself: each appearance counts.
 
     Parameters
     ----------
