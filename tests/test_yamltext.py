@@ -25,12 +25,12 @@ BAD_TEXTS = {
     "a list as key": ("? [a]\n: 1\n", "not valid YAML: unhashable type"),
     "no date": ("a: 2024-13-45\n", "month must be in"),
     "digits": ("a: " + "9" * 6000 + "\n", "not valid YAML"),
-    "too long": ("# " + "x" * (2 << 20), "the file is too long; allowed: 1 MB; give"),
+    "too long": ("# " + "x" * (2 << 20), "the file is too long; allowed: 1048576 characters; give"),
     "hexadecimal": ("a: 0x" + "f" * 9000, "the number is too large"),
     "base 60": ("a: " + "1:" * 9000 + "1", "the number is too large"),
     "half a character": (r'a: "\ud800"', "cannot be written as UTF-8"),
-    "many keys": ("".join(f"a{n}: 1\n" for n in range(90_000)), "more than 20000 values"),
-    "many values": ("a: [" + "1," * 400_000 + "]", "more than 20000 values"),
+    "many keys": ("".join(f"a{n}: 1\n" for n in range(90_000)), "more than 20000 keys"),
+    "many values": ("a: [" + "1," * 400_000 + "]", "more than 20000 keys"),
     "control": ("a: \x01\n", "not valid YAML"),
 }
 
@@ -54,6 +54,38 @@ def test_plain_values_are_unchanged():
         "a": [1, 2.5, "x", "*y"],
         "b": {"c": True, "d": None},
     }
+
+
+def _nested_lists(levels):
+    return "[" * levels + "1" + "]" * levels
+
+
+# One mapping, with a key and a value for each of its entries; one list in a mapping.
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [
+        ("{" + "".join(f"a{n}: 1, " for n in range(9999)) + "}",
+         "{" + "".join(f"a{n}: 1, " for n in range(10_000)) + "}"),
+        ("{a: [" + "1, " * 19_997 + "]}", "{a: [" + "1, " * 19_998 + "]}"),
+        (_nested_lists(20), _nested_lists(21)),
+        ("{a: " + _nested_lists(19) + "}", "{a: " + _nested_lists(20) + "}"),
+    ],
+    ids=["keys", "values", "lists", "lists in a mapping"],
+)  # fmt: skip
+def test_values_of_another_program_are_bounded_as_those_of_a_file(allowed, refused):
+    assert yamltext.parse_yaml(allowed, file="a") == yaml.safe_load(allowed)
+    yamltext.check_amount(yaml.safe_load(allowed), file="a")
+    with pytest.raises(UserError, match=r"more than 20000 keys and|deeper than 20 levels"):
+        yamltext.parse_yaml(refused, file="a")
+    with pytest.raises(UserError, match="allowed: 20 levels, 20000 keys and values"):
+        yamltext.check_amount(yaml.safe_load(refused), file="a")
+
+
+def test_the_length_of_a_text_is_counted_in_characters():
+    umlauts = "# " + "\u00e4" * ((1 << 20) - 2)
+    assert yamltext.parse_yaml(umlauts, file="a") is None
+    with pytest.raises(UserError, match="allowed: 1048576 characters"):
+        yamltext.parse_yaml(umlauts + "x", file="a")
 
 
 ROOT = Path(__file__).parents[1]

@@ -13,12 +13,13 @@ import yaml
 
 from ccdflow.errors import UserError, action_of
 
-# A file of settings with more bytes is refused.
-_MOST_BYTES = 1 << 20
+# A file of settings with more characters is refused.
+_MOST_CHARACTERS = 1 << 20
 # Blocks are nested in at most this many levels: no settings need more.
 _MOST_DEPTH = 20
-# A file has at most this many values: a profile of a hundred amplifiers has two thousand.
-_MOST_VALUES = 20_000
+# A file has at most this many keys and values, each list and mapping counted as one value: a
+# profile of a hundred amplifiers has two thousand.
+_MOST_KEYS_AND_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
 _INTEGER_LIMIT = 2**63
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -92,14 +93,14 @@ def parse_yaml(text, *, file):
     Raises
     ------
     UserError
-        If the text is not YAML, has aliases, tags or a key twice, or has more bytes, levels or
-        values than allowed.
+        If the text is not YAML, has aliases, tags or a key twice, or has more characters, levels,
+        or keys and values than allowed.
     """
-    if len(text) > _MOST_BYTES:
+    if len(text) > _MOST_CHARACTERS:
         raise UserError(
             "the file is too long",
             file=file,
-            allowed=f"{_MOST_BYTES >> 20} MB",
+            allowed=f"{_MOST_CHARACTERS} characters",
             remedy="give a file of settings",
         )
     try:
@@ -140,7 +141,7 @@ def read_text(path):
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            return file.read(_MOST_BYTES + 1)
+            return file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot be read: {error}",
@@ -150,9 +151,10 @@ def read_text(path):
 
 
 def check_amount(values, *, file):
-    """Check the depth and number of values that another program has read, as `parse_yaml` does.
+    """Check the depth and number of values that another program has read.
 
-    By aliases a list can appear many times, or inside itself: each appearance counts.
+    The limits are those of `parse_yaml`, and are counted as there. By aliases a list can
+    appear many times, or inside itself: each appearance counts.
 
     Parameters
     ----------
@@ -168,17 +170,18 @@ def check_amount(values, *, file):
     count, remaining = 0, [(values, 1)]
     while remaining:
         value, depth = remaining.pop()
-        count += 1
-        if depth > _MOST_DEPTH or count + len(remaining) > _MOST_VALUES:
+        is_nested = isinstance(value, dict | list | tuple)
+        count += 1 + (len(value) if isinstance(value, dict) else 0)
+        if (is_nested and depth > _MOST_DEPTH) or count + len(remaining) > _MOST_KEYS_AND_VALUES:
             raise UserError(
                 "not a plain value: it is nested too deep, or holds too much, perhaps by aliases",
                 file=file,
-                allowed=f"{_MOST_DEPTH} levels, {_MOST_VALUES} values",
+                allowed=f"{_MOST_DEPTH} levels, {_MOST_KEYS_AND_VALUES} keys and values",
                 remedy="write the values out",
             )
         if isinstance(value, dict):
             value = list(value.values())
-        if isinstance(value, list | tuple):
+        if is_nested:
             remaining += [(each, depth + 1) for each in value]
 
 
@@ -190,8 +193,10 @@ def _load_values(text, file, loader):
 
 def _refuse_special_yaml(text, file, loader):
     """Raise `UserError` for aliases, tags and excess in a YAML text, before a value is built."""
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=loader)):
+    depth = count = 0
+    for event in yaml.parse(text, Loader=loader):
+        # Keys and values; the other events are ends, and the document's own.
+        count += isinstance(event, yaml.NodeEvent)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -199,8 +204,8 @@ def _refuse_special_yaml(text, file, loader):
         problem, remedy = _problem_of_event(event)
         if not problem and depth > _MOST_DEPTH:
             problem = f"nested deeper than {_MOST_DEPTH} levels"
-        elif not problem and count > _MOST_VALUES:
-            problem = f"more than {_MOST_VALUES} values"
+        elif not problem and count > _MOST_KEYS_AND_VALUES:
+            problem = f"more than {_MOST_KEYS_AND_VALUES} keys and values"
         if problem:
             line = event.start_mark.line + 1
             raise UserError(

@@ -168,7 +168,8 @@ class PixelVariance:
         rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image.
         light : numpy.ndarray of shape (k, nx), float32
-            The expected signal of the calibrated pixels, never negative.
+            The expected signal of the calibrated pixels; below 0 only as far as
+            `write_for_signed_signal` allows.
         out : numpy.ndarray of shape (k, nx), float32
         scratch : numpy.ndarray of shape (k, nx), float32
             Overwritten.

@@ -202,7 +202,7 @@ def _type_rule(rule):
 
 
 def _checked_amplifier(entry, index, *, file):
-    """Return an amplifier of a profile, its regions and figures checked."""
+    """Return an amplifier of a profile, its regions checked, its figures read."""
     key_of_amplifier = f"amplifiers[{index}]"
 
     def region(key):

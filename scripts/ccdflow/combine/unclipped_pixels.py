@@ -13,9 +13,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 # Values are counted if there are at least this many members: the counts show that four pixels of
 # five have no outlier, and to sort all pixels takes longer.
 _LEAST_COUNTED_MEMBERS = 100
-# Counts can show that a pixel has no outlier if its mean differs from its median by at most this,
-# in sigma of a mean. One pixel in fifty exceeds this distance. With a larger limit the counts would
-# show it for fewer pixels.
+# Counts can show that a pixel has no outlier if its mean differs from its median by at most this
+# fraction of the largest deviation, over the root of the number of members. One pixel in fifty
+# exceeds this distance. With a larger limit the counts would show it for fewer pixels.
 _NEAR_FRACTION = 0.6
 # The limit of the counts is wider than the proof needs by this factor: values are rounded to
 # float32.

@@ -28,8 +28,8 @@ def live_script(page, time, *, lines=(), state=WATCHING_STATE, beat=0):
     page : str
         Path of the night's page, relative to the folder of the script; '' before it exists.
     time : int
-        Time of the night's page, seconds since the epoch; the browser loads the page again when
-        this time changes.
+        Time of the night's page, nanoseconds since the epoch; the browser loads the page again
+        when this time changes.
     lines : sequence of str, optional
         The last lines of the watch, the newest one last.
     state : str, optional

@@ -211,9 +211,12 @@ class RunContents(FixedContents):
         """Return whether a night is closed: this run does not plan it."""
         return self.closed_nights is not None and self.closed_nights.is_closed(night)
 
-    def is_of_closed_night(self, product):
-        """Return whether a product is a master of a closed night."""
-        return self.closed_nights is not None and product in self.closed_nights.masters
+    def is_noted_group(self, product):
+        """Return whether a product is a master, or a measurement of a detector, of a closed night.
+
+        The groups of these products alone are noted: it is False for frames and pages.
+        """
+        return self.closed_nights is not None and product in self.closed_nights.noted_groups
 
     def summaries(self, name):
         """Return {night: the values noted under a name} of the closed nights."""

@@ -251,7 +251,7 @@ def _check_room(n_faults, n_candidates, noun):
     if n_faults > n_candidates:
         raise UserError(
             f"more faults than {noun}",
-            keyword="shape",
+            keyword="faults",
             value=n_faults,
             allowed=f"{n_candidates} at most",
             remedy="give fewer faults, or a larger frame",

@@ -65,6 +65,18 @@ def test_the_surroundings_of_some_pixels_are_those_of_all():
         np.testing.assert_array_equal(some, surrounding_medians(image)[rows, columns])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_without_a_finite_value_count_as_usual_ones_around_others(value):
+    image = np.full((40, 40), 100, np.float32)
+    image[8:16, 16:24] = value
+    rows, columns = np.array([[11, 12, 20, 30], [19, 20, 36, 4]])
+    some = surrounding_medians_of_pixels(image, rows, columns, usual=7.0)
+    usual_image = np.where(np.isfinite(image), image, np.float32(7))
+    np.testing.assert_array_equal(some, surrounding_medians(usual_image)[rows, columns])
+    assert some[0] < 40
+    assert list(some[2:]) == [100, 100]
+
+
 def test_charge_that_ran_over_is_found_with_the_full_pixels_and_nothing_else():
     """Wells of 60,000 electrons at 40,000 adu: far below the end of the converter."""
     rng, gain = np.random.default_rng(4), 1.5

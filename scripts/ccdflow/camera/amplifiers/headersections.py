@@ -3,7 +3,7 @@
 For each HDU the first of these sorts of cards that exists is used:
 
 1. a family of sections, one set for each of several amplifiers (``BSEC11``, ``BIASSECA``);
-2. ``BIASSEC`` with ``TRIMSEC`` or ``DATASEC``;
+2. ``BIASSEC``, alone or with ``TRIMSEC`` or ``DATASEC``;
 3. the first and last pixels of each amplifier (``S_EFMN11``), or numbers of prescan and overscan
    columns and rows (``ESO DET OUT1 OVSCX``, ``POSTPIX``);
 4. ``TRIMSEC`` or ``DATASEC`` alone: trimmed, no overscan;

@@ -125,7 +125,7 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
         [np.ravel_multi_index(corner, shape) for corner in corners], return_inverse=True
     )
     pixels = blocks[np.unravel_index(block_numbers, shape)].reshape(len(block_numbers), -1)
-    np.nan_to_num(pixels, copy=False, nan=usual, posinf=usual)
+    np.nan_to_num(pixels, copy=False, nan=usual, posinf=usual, neginf=usual)
     first, second, third, fourth = row_medians(pixels)[places].reshape(4, -1)
     before, after = (1 - down) * first + down * second, (1 - down) * third + down * fourth
     return (1 - along) * before + along * after

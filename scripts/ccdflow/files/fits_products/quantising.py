@@ -29,8 +29,8 @@ _MODULUS = 2147483647
 _N_RANDOMS = 10000
 # Ratio of the standard deviation of x to the median of |2 x - x(-2) - x(+2)|.
 _DIFFERENCE_TO_SIGMA = 0.6052697
-# The noise of a tile is taken from this many of its rows.
-_SAMPLED_ROWS = 8
+# The noise of a tile is taken from at least this many of its rows, if it has them.
+_LEAST_SAMPLED_ROWS = 8
 # The largest whole number of a tile, because readers reserve larger ones: a tile of more steps
 # stays floats.
 _LARGEST_NUMBER = float((1 << 31) - 16)
@@ -101,7 +101,7 @@ def noise_of_tile(tile):
     -------
     float
     """
-    rows = tile[:: max(1, len(tile) // _SAMPLED_ROWS)]
+    rows = tile[:: max(1, len(tile) // _LEAST_SAMPLED_ROWS)]
     differences = np.abs(2 * rows[:, 2:-2] - rows[:, :-4] - rows[:, 4:])
     differences = differences[np.isfinite(differences)]
     return _DIFFERENCE_TO_SIGMA * float(np.median(differences)) if differences.size else 0.0

@@ -376,9 +376,11 @@ def _masters_that_failed(context, masters):
 
 
 def masters_refused_to_all(context, groups, masters):
-    """Return the masters that none of some frames may take, in words, and why.
+    """Return the masters that could not be made, and those that no frame may take, and why.
 
-    Only masters of the frames' night, and of the nights of their masters, are among them.
+    Only better masters than the planned ones are among those that could not be made. Only masters
+    of the frames' night, and of the nights of their masters, are among those that no frame may
+    take.
 
     Parameters
     ----------
@@ -391,6 +393,7 @@ def masters_refused_to_all(context, groups, masters):
     Returns
     -------
     list of (str, str)
+        A master in words, and the reason.
     """
     nights = {groups[0].night} | {each.master.night for each in masters if each.master is not None}
     refusals = list(_masters_that_failed(context, masters))

@@ -67,7 +67,7 @@ class ExposedMasterKind(MasterKind):
             reasons_of_closed |= reasons_of_night
         return [
             reasons_of_closed.get(product, {})
-            if context.is_of_closed_night(product)
+            if context.is_noted_group(product)
             else _missing_masters(context, context.group(product))
             for product in products
             if context.find_group(product) is not None

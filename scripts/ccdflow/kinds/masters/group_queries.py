@@ -126,7 +126,7 @@ def basis_lines(kind, context, groups):
         record = context.outcome(group.product)
         if record is not None:
             key = record.key
-            if not context.is_of_closed_night(group.product):
+            if not context.is_noted_group(group.product):
                 key = context.kept_by_key(
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),

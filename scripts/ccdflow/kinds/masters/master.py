@@ -93,7 +93,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
             return
         context.groups.update(grouping.groups_of(self, context))
         for group in self.groups(context):
-            if context.is_of_closed_night(group.product):
+            if context.is_noted_group(group.product):
                 planner.keep(group.product)
                 continue
             masters, spare_masters = association.needs_of(context, group.steps)

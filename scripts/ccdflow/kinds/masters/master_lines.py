@@ -46,7 +46,7 @@ def flags_of_members(kind, context, records):
     # Masters that are no longer asked for flag no frame. A frame that was set aside later is not
     # flagged either.
     for record in records if kind.is_enabled(context) else ():
-        if context.is_of_closed_night(record.product):
+        if context.is_noted_group(record.product):
             continue
         for file, text, *_ in record.data.get("left_out", ()):
             if file in rows and rows[file].status == OK:

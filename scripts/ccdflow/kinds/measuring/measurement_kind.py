@@ -63,7 +63,7 @@ class MeasurementKind(GroupedKind):
             return
         context.groups.update({group.product: group for group in self.new_groups(context)})
         for group in self.groups(context):
-            if context.is_of_closed_night(group.product):
+            if context.is_noted_group(group.product):
                 planner.keep(group.product)
                 continue
             basis = self.group_basis(context, group)

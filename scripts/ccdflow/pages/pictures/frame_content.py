@@ -263,9 +263,10 @@ def strip_groups(frame):
 
 
 def mean_of_middle_half(pixels, *, axis):
-    """Return the mean of the middle half of the finite values along an axis.
+    """Return the mean of the middle half of the values along an axis.
 
-    Medians of integers change by whole units, and hide smaller steps.
+    Medians of integers change by whole units, and hide smaller steps. If one of the values is not
+    finite, the whole result is `medians`.
 
     Parameters
     ----------

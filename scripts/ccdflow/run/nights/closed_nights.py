@@ -61,14 +61,14 @@ class ClosedNights:
         Nights that are planned by this run.
     changed_nights : frozenset of str
         The opened nights whose own folders changed.
-    masters : frozenset of str
-        The masters of the nights that stay closed.
+    noted_groups : frozenset of str
+        The masters, and the measurements of detectors, of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes
     """
 
     def __init__(self, columns):
         self.head, self.nights = columns.shared_values, columns.names
-        self.opened_nights, self.masters, self.notes = set(), frozenset(), None
+        self.opened_nights, self.noted_groups, self.notes = set(), frozenset(), None
         self.changed_nights = frozenset()
         self._columns = columns
         self._index_of = {night: index for index, night in enumerate(self.nights)}
@@ -205,7 +205,7 @@ class ClosedNights:
         return summaries_of_closed
 
     def groups_of(self, night):
-        """Return the groups of the masters of a night."""
+        """Return the groups of the masters, and of the measurements of detectors, of a night."""
         if night not in self._groups_by_night:
             numbered_values = enumerate(self.pop_value("groups", night) or ())
             self._groups_by_night[night] = [

@@ -423,7 +423,7 @@ def _restore_closed_nights(context):
     for night in closed_nights.unopened_nights:
         for group in closed_nights.groups_of(night):
             context.groups[group.product] = group
-    closed_nights.masters = frozenset(context.groups)
+    closed_nights.noted_groups = frozenset(context.groups)
     for kind in context.chain:
         kind.restore(context, closed_nights.notes_of_kind(kind.name))
 

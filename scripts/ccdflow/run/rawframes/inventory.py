@@ -84,7 +84,7 @@ def update(
 
 
 def _check_encoding(files):
-    """Raise `UserError` if this process reads names of files otherwise than the last one did.
+    """Raise `UserError` unless names of files are read as UTF-8, or all of them are ASCII.
 
     With ASCII or Latin-1, as some locales have it, the letters of a name become others: its frame
     would be a new one, and the earlier name could not be written.

@@ -26,9 +26,10 @@ class View:
     Attributes
     ----------
     session : ccdflow.run.session.Session
-        A dry run that makes all products.
+        The session of a dry run that plans all products.
     drawn_products : set of str
-        The products that are shown: all but refused products, and names with special characters.
+        The products that are shown: all but those whose names have special characters, and those
+        that stay refused.
     """
 
     def __init__(self, settings, chain):

@@ -100,9 +100,13 @@ def _check_cosmics(headers, settings):
 
 def _check_contrast(header, contrast):
     """Raise `Differs` unless CRCONTR is the contrast of the run, times a factor for stars."""
-    if 0 < header.get("CRFWHM", 0) < UNDERSAMPLED_FWHM:
+    # Text is compared with no number, and a missing card is None.
+    fwhm, card_value = header.get("CRFWHM", 0), header.get("CRCONTR")
+    for keyword, value in (("CRFWHM", fwhm), ("CRCONTR", card_value)):
+        if not isinstance(value, int | float):
+            raise Differs(f"{keyword} is a number, and its card has {value}")
+    if 0 < fwhm < UNDERSAMPLED_FWHM:
         contrast *= _PROFILE_CONTRAST
-    card_value = header.get("CRCONTR")
     deviation = min(abs(card_value - contrast * factor) for factor in _CONTRAST_FACTORS)
     # The card has fewer digits than a product of three numbers.
     if contrast and deviation > 1e-6 * contrast:

@@ -189,7 +189,7 @@ def column_sums(sigma):
 
     Returns
     -------
-    numpy.ndarray of shape (k, nx), float64
+    numpy.ndarray of shape (parts, nx), float64
         In sigma.
     """
     limited_sigma = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
