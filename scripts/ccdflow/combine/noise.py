@@ -231,11 +231,11 @@ class ExpectedLight:
         -------
         numpy.ndarray of shape (stop - start,), of type `dtype`
         """
-        first, last = start // self.nx, -(-stop // self.nx)
-        rows = np.zeros((last - first, self.nx), dtype)
+        first_row, stop_row = start // self.nx, -(-stop // self.nx)
+        rows = np.zeros((stop_row - first_row, self.nx), dtype)
         for grid in self.grids:
-            grid.write(first, rows)
-        return rows.reshape(-1)[start - first * self.nx : stop - first * self.nx]
+            grid.write(first_row, rows)
+        return rows.reshape(-1)[start - first_row * self.nx : stop - first_row * self.nx]
 
     def light_at(self, rows, columns):
         """Return the light of pixels.
@@ -396,9 +396,9 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
         Type of the result.
     """
     nx = pattern.shape[1]
-    first, last = start // nx, -(-stop // nx)
-    bands_of_rows = bands[first:last]
-    pixels = slice(start - first * nx, stop - first * nx)
+    first_row, stop_row = start // nx, -(-stop // nx)
+    bands_of_rows = bands[first_row:stop_row]
+    pixels = slice(start - first_row * nx, stop - first_row * nx)
     if bands_of_rows[0] == bands_of_rows[-1]:
         return np.resize(pattern[bands_of_rows[0]].astype(dtype), len(bands_of_rows) * nx)[pixels]
     return pattern[bands_of_rows].reshape(-1)[pixels].astype(dtype)

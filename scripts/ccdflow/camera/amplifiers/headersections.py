@@ -355,9 +355,9 @@ def _unused_lines(shape, kept_region):
     ):
         ranges = [(0, start), (stop, length)]
         spans += [
-            f"{word} {first + 1} to {last}"
-            for first, last in ranges
-            if last - first >= _NARROWEST_STRIP
+            f"{word} {unused_start + 1} to {unused_stop}"
+            for unused_start, unused_stop in ranges
+            if unused_stop - unused_start >= _NARROWEST_STRIP
         ]
     return " and ".join(spans)
 

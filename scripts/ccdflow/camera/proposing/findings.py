@@ -105,16 +105,18 @@ def _finding_on_strip(axis, strip, used_parts):
 def _findings_on_left_out_columns(axis, strip):
     """Return the findings on columns of a strip that do not hold its level."""
     texts = []
-    for first, last in _runs_of([x for x, _ in strip.left_out]):
-        values = [value for x, value in strip.left_out if first <= x < last]
+    for start, stop in _runs_of([x for x, _ in strip.left_out]):
+        values = [value for x, value in strip.left_out if start <= x < stop]
         extreme = max(values, key=abs)
-        is_near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
+        is_near_data = any(
+            start == lit_stop or stop == lit_start for lit_start, lit_stop in axis.lit_ranges
+        )
         cause = ": light leaks in" if is_near_data and extreme > 0 else ""
         side = "above" if extreme > 0 else "below"
-        if last - first > 1:
-            text = f"{axis.name.capitalize()} {first + 1} to {last} are up to"
+        if stop - start > 1:
+            text = f"{axis.name.capitalize()} {start + 1} to {stop} are up to"
         else:
-            text = f"{axis.name[:-1].capitalize()} {first + 1} is"
+            text = f"{axis.name[:-1].capitalize()} {start + 1} is"
         texts.append(f"{text} {abs(extreme):.1f} adu {side} it{cause}; left out.")
     return texts
 
@@ -177,14 +179,14 @@ def _problems_of_bias_section(bias, strips, data):
     if missing_lines:
         problems.append(f"it is {missing_lines} of {length} {along} too short")
     first_of_strips, end_of_strips = min(s.x0 for s in strips), max(s.x1 for s in strips)
-    for first, last in (
+    for start, stop in (
         (bias.x0, min(first_of_strips, bias.x1)),
         (max(end_of_strips, bias.x0), bias.x1),
     ):
-        if last - first > 1:
-            problems.append(f"{across} {first + 1} to {last} of it do not hold the level alone")
-        elif last > first:
-            problems.append(f"{across[:-1]} {last} of it do not hold the level alone")
+        if stop - start > 1:
+            problems.append(f"{across} {start + 1} to {stop} of it do not hold the level alone")
+        elif stop > start:
+            problems.append(f"{across[:-1]} {stop} of it do not hold the level alone")
     return problems
 
 

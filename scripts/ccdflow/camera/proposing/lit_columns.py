@@ -387,7 +387,7 @@ def strip_of(levels, group, edges, groups):
 
 
 def _nearest_group(x, groups):
-    """Return the (first, last) group of columns that is nearest to a column."""
+    """Return the group (start, stop) of columns that is nearest to a column."""
     return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
 
 
@@ -406,7 +406,7 @@ def remaining_ranges(ranges, length):
     """
     ends = [0, *(end for pair in sorted(ranges) for end in pair), length]
     pairs = zip(ends[::2], ends[1::2], strict=True)
-    return [(first, last) for first, last in pairs if last > first]
+    return [(start, stop) for start, stop in pairs if stop > start]
 
 
 def widest_of(ranges):

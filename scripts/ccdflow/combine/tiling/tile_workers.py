@@ -68,8 +68,8 @@ class Totals:
         start, stop : int
             Pixels of the flattened image.
         """
-        first, last = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
-        for k in range(first, last):
+        sampled = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
+        for k in range(*sampled):
             row_start = self.rows[k] * self.nx
             low, high = max(start, row_start), min(stop, row_start + self.nx)
             self.sample[:, k, low - row_start : high - row_start] = values[
@@ -198,10 +198,10 @@ class _Worker:
 
     def combine_from(self, first):
         """Combine the pixels from `first` on, as many as are read at once."""
-        last = min(first + self.stored.shape[1], self.job.size)
-        self.read(first, last)
-        for start in range(first, last, self.width):
-            stop = min(start + self.width, last)
+        end = min(first + self.stored.shape[1], self.job.size)
+        self.read(first, end)
+        for start in range(first, end, self.width):
+            stop = min(start + self.width, end)
             self.raw = self.stored[:, start - first :][:, : self.width]
             self.prepare(start, stop)
             self.totals.keep_sample(self.values, start, stop)
@@ -227,14 +227,14 @@ class _Worker:
         if self.bits is not None:
             self.values[self.bits & job.preparation.bits != 0] = np.nan
 
-    def put_estimates(self, start, stop, first, last):
-        """Store estimates of the pixels from `first` to `last`; return the pixels not proved.
+    def put_estimates(self, low, high, start, stop):
+        """Store estimates of the pixels from `start` to `stop`; return the pixels not proved.
 
         Parameters
         ----------
-        start, stop : int
+        low, high : int
             The loaded pixels, in the flattened image.
-        first, last : int
+        start, stop : int
             The pixels that are stored.
 
         Returns
@@ -242,8 +242,8 @@ class _Worker:
         numpy.ndarray of shape (k,), int
             Indices of the loaded pixels whose estimate is not proved, with those in the margins.
         """
-        job, totals, width = self.job, self.totals, stop - start
-        noise = self.tile_noise(start, stop)
+        job, totals, width = self.job, self.totals, high - low
+        noise = self.tile_noise(low, high)
         value, spread, is_proven = estimate_pixels(
             self.values,
             self.order,
@@ -251,16 +251,16 @@ class _Worker:
             needs_spread=job.uncertainty_source == "scatter",
             noise=noise,
         )
-        inner = slice(first - start, last - start)
-        totals.image[first:last] = value[inner]
-        totals.count[first:last] = job.n
+        inner = slice(start - low, stop - low)
+        totals.image[start:stop] = value[inner]
+        totals.count[start:stop] = job.n
         if job.uncertainty_source == "scatter":
-            np.divide(spread[inner], np.sqrt(job.n), out=totals.uncertainty[first:last])
+            np.divide(spread[inner], np.sqrt(job.n), out=totals.uncertainty[start:stop])
         elif job.uncertainty_source:
             variance = noise.variance_of_mean(value)
             if job.recipe.method == "median":
                 variance *= median_variance_over_mean(job.n)
-            np.sqrt(variance[inner], out=totals.uncertainty[first:last], casting="same_kind")
+            np.sqrt(variance[inner], out=totals.uncertainty[start:stop], casting="same_kind")
         return np.flatnonzero(~is_proven[:width])
 
     def tile_noise(self, start, stop):
