@@ -43,6 +43,8 @@ def test_help_has_the_purpose_and_the_example_in_the_width_of_the_terminal(
     name, capsys, monkeypatch
 ):
     monkeypatch.setenv("COLUMNS", "80")
+    # The usage begins with the name of the program, which is that of pytest here.
+    monkeypatch.setattr(sys, "argv", [f"scripts/{name}.py", "--help"])
     script = importlib.import_module(name)
     try:
         status = script.main(["--help"])
