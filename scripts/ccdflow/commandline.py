@@ -200,6 +200,14 @@ class HelpFormatter(argparse.HelpFormatter):
         """Return the text of the docstring."""
         return help_text(text, width)
 
+    def _format_usage(self, usage, actions, groups, prefix):
+        """Return the usage in lines of the terminal's width: argparse leaves a given one whole."""
+        text = super()._format_usage(usage, actions, groups, prefix)
+        return textwrap.fill(
+            text.strip(), self._width, subsequent_indent=" " * len("usage: "),
+            break_long_words=False, break_on_hyphens=False,
+        ) + "\n\n"  # fmt: skip
+
 
 def usage_words(doc):
     """Return the words of a script's first command in its docstring, without the options.
