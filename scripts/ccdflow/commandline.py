@@ -200,14 +200,6 @@ class HelpFormatter(argparse.HelpFormatter):
         """Return the text of the docstring."""
         return help_text(text, width)
 
-    def _format_usage(self, usage, actions, groups, prefix):
-        """Return the usage in lines of the terminal's width: argparse leaves a given one whole."""
-        text = super()._format_usage(usage, actions, groups, prefix)
-        return textwrap.fill(
-            text.strip(), self._width, subsequent_indent=" " * len("usage: "),
-            break_long_words=False, break_on_hyphens=False,
-        ) + "\n\n"  # fmt: skip
-
 
 def usage_words(doc):
     """Return the words of a script's first command in its docstring, without the options.
@@ -236,8 +228,14 @@ def parser(doc, *, names=None):
     argparse.ArgumentParser
     """
     words = usage_words(doc)
+    # argparse leaves the lines of a usage that is given as they are.
+    usage = textwrap.fill(
+        f"usage: {Path(sys.argv[0]).name} [OPTIONS] {words}", subsequent_indent=" " * 7,
+        width=shutil.get_terminal_size().columns - 2, break_long_words=False,
+        break_on_hyphens=False,
+    ).removeprefix("usage: ")  # fmt: skip
     argument_parser = argparse.ArgumentParser(
-        usage=f"%(prog)s [OPTIONS] {words}", description=doc, formatter_class=HelpFormatter
+        usage=usage.replace("%", "%%"), description=doc, formatter_class=HelpFormatter
     )
     argument_parser.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
     if names and "raw" in names:
