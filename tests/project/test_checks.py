@@ -375,7 +375,7 @@ def test_no_assertion_is_true_by_its_form_or_has_two_outcomes():
 
 
 def test_no_assertion_on_all_values_holds_without_one():
-    """Before `assert all(f(x) for x in y)` stands what fails if `y` is empty."""
+    """A check that fails for an empty `y` precedes `assert all(f(x) for x in y)`."""
     functions = [
         (module.path.name, function)
         for module in modules("tests")

@@ -30,7 +30,7 @@ def commands(block):
 def differences(shown, printed):
     """Return the pairs (shown, printed) that differ: None or "" where one has no line.
 
-    A shown ``...`` stands for any number of printed lines.
+    A shown ``...`` matches any number of printed lines.
     """
     printed, missing, is_free = iter(printed), [], False
     for line in shown:

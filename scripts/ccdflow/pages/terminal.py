@@ -58,7 +58,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int, optional
-        Columns of the terminal: longer lines are cut. The default is that of old terminals.
+        Columns of the terminal: longer lines are cut. By default 80, the width of most terminals.
     height : int, optional
         Lines of the terminal: the longest parts are shortened, and end with the number of lines
         left out. By default all lines are returned.

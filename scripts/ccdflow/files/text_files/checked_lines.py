@@ -273,7 +273,7 @@ def _readable_lines(path):
 
 
 def _readable_pieces(file):
-    """Yield the bytes of an open file; zeros stand for those that the disk cannot read."""
+    """Yield the bytes of an open file; bytes that the disk cannot read become zeros."""
     descriptor, n_unreadable = file.fileno(), 0
     size = os.fstat(descriptor).st_size
     for start in range(0, size, _STRETCH):

@@ -138,8 +138,8 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
     records_left = (reported_failures, session.postponed_records)
     if session.unread_records:
-        # Its one line stands for all frames, masters and pictures that lack it: the next run makes
-        # them, and has the lines on all else.
+        # One line reports the raw folder, in place of a line for each frame, master and picture
+        # that lacks its file. The next run makes these, and prints the other lines.
         lines += [
             raw_away.line_on_raw_away(session),
             *failures.lines_on_failures(context.results, reported_failures),
