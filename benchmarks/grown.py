@@ -30,7 +30,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import checked_lines, note_columns, notes
 from ccdflow.run import ledger, session
 from ccdflow.run.nights import closed_nights, note_lines
-from ccdflow.run.rawframes import header_store
+from ccdflow.run.raw_frames import header_store
 from ccdflow.run.sealing import seal
 
 REAL_NIGHTS, COPIED_INDEX, LATE_INDEX = 10, 5, 6

@@ -18,7 +18,7 @@ import measure
 from ccdflow import kinds, paths, settings
 from ccdflow.run import ledger, plan, session
 from ccdflow.run.context import JobContext
-from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.raw_frames.header_store import HeaderStore
 from ccdflow.run.sealing import seal
 
 FRAMES_PER_NIGHT, CALIBRATED_PER_NIGHT = 100, 75

@@ -31,8 +31,8 @@ from ccdflow import kinds, settings
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.run import ledger, plan, session
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import Facts
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import Facts
 from ccdflow.run.run_start import DRY_RUN
 from ccdflow.simulate import simulate_night
 

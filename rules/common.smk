@@ -165,7 +165,7 @@ def check_made(path):
 def verify(folders, *, verifies_all_products, expected, threads):
     """Verify products; raise `WorkflowError` if one differs or cannot be made again."""
     # Imported here, because no other rule needs ccdproc; a process of its own would take 0.8 s.
-    from ccdflow import commandline
+    from ccdflow import command_lines
     from ccdflow.run.ledger import noted_fits_products
     from ccdflow.verify.command import VerifyRequest, verify_and_report
 
@@ -177,7 +177,7 @@ def verify(folders, *, verifies_all_products, expected, threads):
     verify_folders = partial(
         verify_and_report, *folders, request, notes_by_product=noted_fits_products(RESULTS)
     )
-    if commandline.run_parsed(verify_folders):
+    if command_lines.run_parsed(verify_folders):
         raise WorkflowError("not all products are verified: see the lines above")
 
 

@@ -18,7 +18,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-from ccdflow import commandline, settings, simulate
+from ccdflow import command_lines, settings, simulate
 from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session
@@ -41,8 +41,8 @@ path { fill: none; stroke: #7d8b99; stroke-width: 1.3; marker-end: url(#end); }
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("out",))
-    return commandline.parse_arguments(parser, arguments)
+    parser = command_lines.parser(__doc__, names=("out",))
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def sources_of_kinds():
@@ -251,8 +251,8 @@ def svg(text):
 
 def run(options):
     """Write the drawing and return the line that names it."""
-    drawing_path = commandline.path(options, "out", placeholder="FILE")
-    commandline.refuse_further_words(options)
+    drawing_path = command_lines.path(options, "out", placeholder="FILE")
+    command_lines.refuse_further_words(options)
     atomic_write.write_text(
         drawing_path, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
     )
@@ -261,7 +261,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

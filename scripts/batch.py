@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run.batches import batch_work
@@ -29,16 +29,18 @@ def say(text):
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=commandline.HelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=command_lines.HelpFormatter
+    )
     parser.add_argument("batch", help="the batch's file below results/.ccdflow/batches")
-    commandline.add_cores(parser, default=2)
+    command_lines.add_cores(parser, default=2)
     parser.add_argument("--parent", type=int, help="end when this process has ended")
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    commandline.allow_interrupts()
+    command_lines.allow_interrupts()
     lasting_streams.outlast()
     try:
         options = parse(arguments)

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.applied_masters import (
     MASTER_KINDS,
@@ -47,7 +47,7 @@ from ccdflow.wording import count
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(
+    parser = command_lines.parser(
         __doc__,
         names=("out", *MASTER_KINDS),
     )
@@ -60,17 +60,17 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--gain",
-        type=commandline.number_type("--gain", above=0, allowed="electrons per adu, above 0"),
+        type=command_lines.number_type("--gain", above=0, allowed="electrons per adu, above 0"),
         help="electrons per adu (default: the card AMPGAIN or GAIN)",
     )
     parser.add_argument(
         "--read-noise",
-        type=commandline.number_type("--read-noise", allowed="electrons, 0 or more"),
+        type=command_lines.number_type("--read-noise", allowed="electrons, 0 or more"),
         help="electrons (default: the card RDNOISE)",
     )
     parser.add_argument(
         "--saturation",
-        type=commandline.number_type("--saturation", above=0, allowed="raw adu, above 0"),
+        type=command_lines.number_type("--saturation", above=0, allowed="raw adu, above 0"),
         help="raw adu from which a pixel is saturated",
     )
     parser.add_argument(
@@ -83,8 +83,8 @@ def parse(arguments=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing calibrated frames"
     )
-    commandline.add_cores(parser, "--threads")
-    options = commandline.parse_arguments(parser, arguments)
+    command_lines.add_cores(parser, "--threads")
+    options = command_lines.parse_arguments(parser, arguments)
     for kind in MASTER_KINDS:
         if kind in options.settings_given:
             setattr(options, kind, Path(options.settings_given[kind]))
@@ -253,12 +253,12 @@ def run(options):
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
-    folder = commandline.path(options, "out", may_lack_name=True)
+    folder = command_lines.path(options, "out", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     paths = [Path(word) for word in options.words]
     masters = [path for kind in MASTER_KINDS if (path := getattr(options, kind)) is not None]
-    commandline.check_products(
+    command_lines.check_products(
         [folder / path.name for path in paths],
         [*paths, *masters],
         may_replace_files=options.overwrite,
@@ -300,7 +300,7 @@ def lines_of_errors(errors, folder):
     causes = Counter(
         f"{folder}: {error.strerror}; {action_of(error)}"
         if isinstance(error, OSError) and Path(error.filename or folder).parent == folder
-        else commandline.error_line(error)
+        else command_lines.error_line(error)
         for error in errors
     )
     return [
@@ -311,7 +311,7 @@ def lines_of_errors(errors, folder):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

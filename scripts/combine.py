@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.combined_header import is_electrons
 from ccdflow.combine.combined_image import write_combined_image
@@ -28,7 +28,7 @@ from ccdflow.wording import count
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("out",))
+    parser = command_lines.parser(__doc__, names=("out",))
     parser.add_argument("--hdu", type=int, default=0, help="number of the image's HDU (default: 0)")
     parser.add_argument(
         "--method", default="average", choices=("average", "median"),
@@ -36,7 +36,7 @@ def parse(arguments=None):
     )  # fmt: skip
     parser.add_argument(
         "--clip",
-        type=commandline.number_type("--clip", allowed="sigma from 1 up, or 0"),
+        type=command_lines.number_type("--clip", allowed="sigma from 1 up, or 0"),
         default=5.0,
         help="reject values more than this many sigma from the median; 0 rejects none (default: 5)",
     )
@@ -48,14 +48,14 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--read-noise",
-        type=commandline.number_type(
+        type=command_lines.number_type(
             "--read-noise", allowed="in the unit of the frames, 0 or more"
         ),
         help="read noise of a pixel, in the unit of the frames",
     )
     parser.add_argument(
         "--gain",
-        type=commandline.number_type("--gain", above=0, allowed="electrons a unit, above 0"),
+        type=command_lines.number_type("--gain", above=0, allowed="electrons a unit, above 0"),
         help="electrons for each unit of the frames; not for biases",
     )
     parser.add_argument(
@@ -63,14 +63,14 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--memory",
-        type=commandline.number_type("--memory", above=0, allowed="MB, above 0"),
+        type=command_lines.number_type("--memory", above=0, allowed="MB, above 0"),
         default=DEFAULT_STACK_BYTES / 1e6,
         metavar="MB",
         help=f"memory at most, MB (default: {DEFAULT_STACK_BYTES / 1e6:g})",
     )
-    commandline.add_cores(parser, "--threads")
+    command_lines.add_cores(parser, "--threads")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
@@ -82,13 +82,13 @@ def run(options):
         If no frame is given, a frame is given twice, or the product exists already or is one of
         the frames.
     """
-    product = commandline.path(options, "out", placeholder="FILE", may_lack_name=True)
+    product = command_lines.path(options, "out", placeholder="FILE", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     repeated = [word for word, number in Counter(options.words).items() if number > 1]
     if repeated:
         raise UserError("the frame is given twice", file=repeated[0], remedy="give each frame once")
-    commandline.check_products([product], options.words, may_replace_files=options.overwrite)
+    command_lines.check_products([product], options.words, may_replace_files=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,
         clip=options.clip or None,
@@ -191,7 +191,7 @@ def empty_members(files, result):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdflow import commandline, paths, schemas, settings
+from ccdflow import command_lines, paths, schemas, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.pages.rendering import escape_unprintable
 from ccdflow.run.lines import summary
 from ccdflow.run.lines.progress import duration
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import count
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -314,14 +314,14 @@ def parse(arguments):
 def main(arguments=None):
     """Run the command line and return its exit status."""
     try:
-        commandline.allow_interrupts()
+        command_lines.allow_interrupts()
         return report(arguments)
     except KeyboardInterrupt:
         # Snakemake has got the signal as well, and ends by itself.
         print("ccdflow: ended by Ctrl-C", file=sys.stderr)
-        return commandline.INTERRUPTED
+        return command_lines.INTERRUPTED
     finally:
-        commandline.end_at_once()
+        command_lines.end_at_once()
 
 
 def report(arguments):
@@ -338,10 +338,10 @@ def report(arguments):
     """
     arguments = parse(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(commandline.help_text(__doc__))
+        print(command_lines.help_text(__doc__))
         return 0
     try:
-        commandline.check_current_folder()
+        command_lines.check_current_folder()
     except UserError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
         return FAILED_STATUS

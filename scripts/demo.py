@@ -16,15 +16,15 @@ import webbrowser
 from collections import Counter
 from pathlib import Path
 
-from ccdflow import commandline, paths
+from ccdflow import command_lines, paths
 
 # isort: split
 from astropy.io import fits
 
 from ccdflow.errors import UserError
 from ccdflow.files.fits_products import compressed_images
-from ccdflow.run.rawframes.inventory_table import read_inventory
-from ccdflow.run.rawframes.rows import SET_ASIDE
+from ccdflow.run.raw_frames.inventory_table import read_inventory
+from ccdflow.run.raw_frames.rows import SET_ASIDE
 
 # The tables that a run makes of its products, with a line on each.
 _TABLES = {
@@ -39,8 +39,8 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("raw", "results"))
-    return commandline.parse_arguments(parser, arguments)
+    parser = command_lines.parser(__doc__, names=("raw", "results"))
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def products(results):
@@ -193,8 +193,8 @@ def _environment_folder():
 
 def run(options):
     """Return the closing message for the folders of the command line."""
-    raw, results = (commandline.path(options, name, may_lack_name=True) for name in options.names)
-    commandline.refuse_further_words(options)
+    raw, results = (command_lines.path(options, name, may_lack_name=True) for name in options.names)
+    command_lines.refuse_further_words(options)
     return f"\n{message(raw, results)}"
 
 
@@ -215,7 +215,7 @@ def offer(index):
     if not can_ask or not index.is_file():
         return False
     try:
-        commandline.allow_interrupts()
+        command_lines.allow_interrupts()
         browser = webbrowser.get()
         answer = input("Open it now? [y/N] ")
     except (webbrowser.Error, EOFError, KeyboardInterrupt):
@@ -225,9 +225,11 @@ def offer(index):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    status = commandline.run(run, parse, arguments)
+    status = command_lines.run(run, parse, arguments)
     if status == 0:
-        offer(commandline.path(parse(arguments), "results", may_lack_name=True) / paths.REPORT_PAGE)
+        offer(
+            command_lines.path(parse(arguments), "results", may_lack_name=True) / paths.REPORT_PAGE
+        )
     return status
 
 

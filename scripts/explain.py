@@ -20,7 +20,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from ccdflow import commandline, paths, settings
+from ccdflow import command_lines, paths, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
@@ -34,13 +34,13 @@ NAMES = ("raw", "results", "picture", "cameras", *settings.block_names())
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=NAMES)
+    parser = command_lines.parser(__doc__, names=NAMES)
     parser.add_argument(
         "--what-if",
         metavar="MASTER",
         help="compare the frame with one calibrated by this combined bias, dark or flat",
     )
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
@@ -165,7 +165,7 @@ def what_if(context, results, product, master, picture):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

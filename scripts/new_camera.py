@@ -17,7 +17,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from ccdflow import commandline
+from ccdflow import command_lines
 
 # isort: split
 import numpy as np
@@ -212,10 +212,10 @@ def brighter_images(first_images, second_images):
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("out", "picture"))
+    parser = command_lines.parser(__doc__, names=("out", "picture"))
     for name in ("out", "picture"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    options = commandline.parse_arguments(parser, arguments)
+    options = command_lines.parse_arguments(parser, arguments)
     for name in options.names:
         value = options.settings_given.get(name, getattr(options, name))
         setattr(options, name, value and Path(value))
@@ -249,7 +249,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

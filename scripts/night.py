@@ -15,12 +15,12 @@ from __future__ import annotations
 import shutil
 import sys
 
-from ccdflow import commandline, paths
+from ccdflow import command_lines, paths
 from ccdflow.errors import UserError
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.pages import terminal
 from ccdflow.run.lines.night_lists import nights_in_words
-from ccdflow.run.rawframes.rows import is_dated
+from ccdflow.run.raw_frames.rows import is_dated
 
 _TABLES = {
     "frames": paths.INVENTORY,
@@ -33,8 +33,8 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("results", "night"))
-    return commandline.parse_arguments(parser, arguments)
+    parser = command_lines.parser(__doc__, names=("results", "night"))
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def tables_of(results, night):
@@ -108,7 +108,7 @@ def show(options):
     UserError
         If the results folder has no inventory.
     """
-    results = commandline.path(options, "results")
+    results = command_lines.path(options, "results")
     if not (results / paths.INVENTORY).is_file():
         raise UserError(
             "there is no inventory: nothing was made here",
@@ -118,7 +118,7 @@ def show(options):
     night_wanted = options.settings_given.get("night")
     if night_wanted is None and options.words:
         night_wanted = options.words.pop(0)
-    commandline.refuse_further_words(options)
+    command_lines.refuse_further_words(options)
     night, tables, other_nights = tables_of(results, night_wanted)
     page = results / paths.night_page(night)
     size = shutil.get_terminal_size()
@@ -131,7 +131,7 @@ def show(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(show, parse, arguments)
+    return command_lines.run(show, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 
@@ -29,13 +29,13 @@ _VERSION = r"\d+\.\d+\.\d+"
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__)
+    parser = command_lines.parser(__doc__)
     parser.add_argument(
         "--check",
         action="store_true",
         help="report whether the release could be made; change nothing",
     )
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def git(root, *arguments):
@@ -183,7 +183,7 @@ def release(options, *, root=ROOT, day=None):
         If the version is not one, or has a tag already, or if changes are not committed.
     """
     version = options.words.pop(0) if options.words else ""
-    commandline.refuse_further_words(options)
+    command_lines.refuse_further_words(options)
     if not re.fullmatch(_VERSION, version):
         raise UserError(
             "is not a version" if version else "is not given",
@@ -220,7 +220,7 @@ def release(options, *, root=ROOT, day=None):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(release, parse, arguments)
+    return command_lines.run(release, parse, arguments)
 
 
 if __name__ == "__main__":

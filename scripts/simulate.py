@@ -14,12 +14,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from ccdflow import commandline, simulate
+from ccdflow import command_lines, simulate
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("raw",))
+    parser = command_lines.parser(__doc__, names=("raw",))
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--biases", type=int, metavar="N", help="write N biases")
     kind.add_argument("--nights", type=int, metavar="N", help="write N nights of tiny frames")
@@ -52,17 +52,17 @@ def parse(arguments=None):
         "--overscan-side", default="right", choices=("right", "left"),
         help="side of the image with the overscan (default: right)",
     )  # fmt: skip
-    commandline.add_cores(parser, "--threads", default=2)
+    command_lines.add_cores(parser, "--threads", default=2)
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, also over existing files"
     )
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
     """Write the requested frames and return the line that names them."""
-    folder = commandline.path(options, "raw", may_lack_name=True)
-    commandline.refuse_further_words(options)
+    folder = command_lines.path(options, "raw", may_lack_name=True)
+    command_lines.refuse_further_words(options)
     camera_settings = {"instrument": options.instrument, "overscan_side": options.overscan_side}
     shared_options = {"seed": options.seed, "workers": options.cores}
     if options.nights is not None:
@@ -94,7 +94,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -13,26 +13,26 @@ from __future__ import annotations
 
 import sys
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.simulate.frame_arrivals import observe
 from ccdflow.wording import count
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("source", "raw"))
+    parser = command_lines.parser(__doc__, names=("source", "raw"))
     parser.add_argument(
-        "--every", default=5.0, type=commandline.seconds_type("--every", least=0),
+        "--every", default=5.0, type=command_lines.seconds_type("--every", least=0),
         help="seconds from one frame to the next (default: 5)",
     )  # fmt: skip
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
     """Let the frames arrive; return the last line, and the exit status where it is not 0."""
-    source = commandline.path(options, "source", must_exist=True)
-    raw = commandline.path(options, "raw")
-    commandline.refuse_further_words(options)
+    source = command_lines.path(options, "source", must_exist=True)
+    raw = command_lines.path(options, "raw")
+    command_lines.refuse_further_words(options)
     number, is_complete = 0, True
     try:
         for _ in observe(source, raw, every=options.every):
@@ -44,13 +44,13 @@ def run(options):
         return line
     return (
         f"ccdflow: ended by Ctrl-C: {line}; one more may be half-written",
-        commandline.INTERRUPTED,
+        command_lines.INTERRUPTED,
     )
 
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from ccdflow import commandline, settings
+from ccdflow import command_lines, settings
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.forecasting import lacking_frames
 from ccdflow.pages import terminal
@@ -29,14 +29,14 @@ NAMES = ("raw", "results", "night", "cameras", *settings.block_names())
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=NAMES)
-    return commandline.parse_arguments(parser, arguments)
+    parser = command_lines.parser(__doc__, names=NAMES)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
     """Return the lines on a night."""
-    commandline.refuse_further_words(options)
-    commandline.path(options, "raw")
+    command_lines.refuse_further_words(options)
+    command_lines.path(options, "raw")
     settings_given = dict(options.settings_given)
     night = settings_given.pop("night", None)
     context = PlanContext.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
@@ -48,7 +48,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command
 from ccdflow.verify.reading.verdict import EXPECTABLE
@@ -25,7 +25,7 @@ from ccdflow.verify.reading.verdict import EXPECTABLE
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=("raw", "results"))
+    parser = command_lines.parser(__doc__, names=("raw", "results"))
     parser.add_argument("--all", action="store_true", help="verify every product, not a sample")
     parser.add_argument(
         "--whole",
@@ -36,13 +36,13 @@ def parse(arguments=None):
         "--expected", action="append", default=[], choices=EXPECTABLE,
         help="reason for which a product that cannot be made again is no failure; may be repeated",
     )  # fmt: skip
-    commandline.add_cores(parser)
-    return commandline.parse_arguments(parser, arguments)
+    command_lines.add_cores(parser)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 def run(options):
     """Verify the products, and return the lines on them and the exit status."""
-    raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
+    raw, results = (command_lines.path(options, name, must_exist=True) for name in options.names)
     request = command.VerifyRequest(
         words=tuple(options.words),
         verifies_all_products=options.all,
@@ -57,7 +57,7 @@ def run(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(run, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from ccdflow import commandline, paths, settings
+from ccdflow import command_lines, paths, settings
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
@@ -39,11 +39,11 @@ _BEAT_SECONDS = 10.0
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = commandline.parser(__doc__, names=NAMES)
-    commandline.add_cores(parser, words="frames that are worked on at the same time")
+    parser = command_lines.parser(__doc__, names=NAMES)
+    command_lines.add_cores(parser, words="frames that are worked on at the same time")
     parser.add_argument(
         "--pause",
-        type=commandline.seconds_type("--pause", least=0.01),
+        type=command_lines.seconds_type("--pause", least=0.01),
         default=watching.PAUSE_SECONDS,
         help=f"seconds between two looks at the raw folder (default: {watching.PAUSE_SECONDS:g})",
     )
@@ -52,7 +52,7 @@ def parse(arguments=None):
         help="events: the kernel reports frames; polling: for folders of other machines",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=commandline.seconds_type("--limit", least=0.01),
+        "--limit", type=command_lines.seconds_type("--limit", least=0.01),
         default=watching.SILENCE_SECONDS,
         help="seconds after which a folder that does not answer is named"
         f" (default: {watching.SILENCE_SECONDS:g})",
@@ -61,7 +61,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--once", action="store_true", help="make the missing products once, and end"
     )
-    return commandline.parse_arguments(parser, arguments)
+    return command_lines.parse_arguments(parser, arguments)
 
 
 class Observer:
@@ -133,9 +133,9 @@ class Observer:
 
 def watch(options):
     """Watch until a signal ends it; return the last line, with ``--once`` also the exit status."""
-    commandline.path(options, "raw")
-    observer = Observer(commandline.path(options, "results"))
-    commandline.refuse_further_words(options)
+    command_lines.path(options, "raw")
+    observer = Observer(command_lines.path(options, "results"))
+    command_lines.refuse_further_words(options)
     if options.verbose:
         debug_lines.DebugLines(observer.say)
     watch_settings = read_only_plan.settings_of(options.settings_given)
@@ -186,7 +186,7 @@ def words_on_work_left(ended_watch):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return commandline.run(watch, parse, arguments)
+    return command_lines.run(watch, parse, arguments)
 
 
 if __name__ == "__main__":

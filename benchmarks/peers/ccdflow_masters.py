@@ -28,7 +28,7 @@ from ccdflow.combine.stack import CombineOptions
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products.hdus import array_hdu
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 
 
 def members(folder, name):

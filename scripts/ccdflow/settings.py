@@ -7,7 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from ccdflow import paths, schemas, yamltext
+from ccdflow import paths, schemas, yaml_reading
 from ccdflow.errors import UserError
 
 CONFIG_SCHEMA = "config.schema.json"
@@ -41,7 +41,7 @@ def check_file(path):
     UserError
         If the file cannot be read, or holds anything but keys with values.
     """
-    values = yamltext.read_yaml(path)
+    values = yaml_reading.read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(
             "the file holds no keys with values",
@@ -92,7 +92,7 @@ def load_settings(config, *, folders=()):
     UserError
         For an unknown key, a value that is not allowed, or folders that cannot be used together.
     """
-    yamltext.check_amount(config, file="--config or --configfile")
+    yaml_reading.check_amount(config, file="--config or --configfile")
     user_settings = {key: _plain_value(value) for key, value in config.items()}
     user_settings |= {
         key: _expanded_folder(key, user_settings[key])
@@ -194,9 +194,9 @@ def _plain_value(value, *, is_nested=False):
         return [_plain_value(item, is_nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return (
-        yamltext.parse_yaml(value, file="--config") if is_nested else _YAML_WORDS.get(value, value)
-    )
+    if is_nested:
+        return yaml_reading.parse_yaml(value, file="--config")
+    return _YAML_WORDS.get(value, value)
 
 
 def _expanded_folder(name, value):

@@ -12,7 +12,7 @@ from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_noise import predicted_variance
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT
+from ccdflow.mask_bits import BAD_COLUMN, DEAD, HOT
 
 SHAPE = (200, 300)
 SKY, READ_NOISE = 400.0, 5.0

@@ -20,7 +20,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.calibrate import blocks, combined_master
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
@@ -182,7 +182,7 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     assert "grade B: scaled down" in str(header["HISTORY"])
     with fits.open(target) as hdus:
         data, error = hdus[0].data, hdus["UNCERT"].data
-        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in maskbits.MEANINGS}
+        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in mask_bits.MEANINGS}
     assert out.images[0]["flags"] == counts
     assert (header["NSAT"], header["NHOT"], header["NUNCAL"]) == (counts[1], counts[8], counts[256])
     assert header["SKYLVL"] == pytest.approx(np.median(data), rel=0.01)
@@ -245,7 +245,7 @@ def test_saturate_is_where_pixels_saturate(frame_and_masters, tmp_path):
     frame = write(tmp_path / "full.fits", (full, CARDS))
     _, target = run(frame_and_masters, tmp_path, frame=frame)
     with fits.open(target) as hdus:
-        is_full = (hdus["MASK"].data & maskbits.SATURATED) > 0
+        is_full = (hdus["MASK"].data & mask_bits.SATURATED) > 0
         assert is_full[::9].all()
         assert np.count_nonzero(is_full) == full[::9].size
         # Amplifiers differ in gain and pixels in their flat: SATURATE is the least of them.
@@ -411,10 +411,10 @@ def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
     random = np.random.default_rng(8)
     flat = random.normal(1, 0.01, (40, 60)).astype(np.float32)
     flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
-    mask[:, :31] = maskbits.SATURATED
+    mask[:, :31] = mask_bits.SATURATED
     image = combined_master.master_image_of(flat, "flat", mask=mask)
     x = image.flags.indices % 60
-    assert (image.flags.bits == maskbits.UNCALIBRATED).all()
+    assert (image.flags.bits == mask_bits.UNCALIBRATED).all()
     assert x.max() == 30
     assert len(x) == 40 * 31
     with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):

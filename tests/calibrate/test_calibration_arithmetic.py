@@ -27,7 +27,7 @@ from calibration_truth import (
 )
 from master_truth import sums
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.calibrate import signal
 from ccdflow.calibrate.applied_masters import (
     AppliedMaster,
@@ -480,9 +480,9 @@ def test_masks_of_frame_and_masters_are_all_there():
     shape = (6, 8)
     reduced = np.full(shape, 100, np.float32)
     stored = np.zeros(shape, np.uint8)
-    stored[0, 0], stored[0, 1] = maskbits.SATURATED, maskbits.NO_DATA
+    stored[0, 0], stored[0, 1] = mask_bits.SATURATED, mask_bits.NO_DATA
     dark_mask = np.zeros(shape, np.int16)
-    dark_mask[1, 1], dark_mask[1, 2] = maskbits.HOT, maskbits.NO_DATA
+    dark_mask[1, 1], dark_mask[1, 2] = mask_bits.HOT, mask_bits.NO_DATA
     bias = np.zeros(shape)
     bias[2, 2] = np.nan
     flat = np.ones(shape)
@@ -513,8 +513,8 @@ def test_saturated_and_infinite_pixels_are_found_without_a_stored_mask():
         data, _, mask = calibrate_arrays(
             reduced, known, FrameMasters(AppliedMaster(any_master("bias", np.ones((6, 8)))))
         )
-    assert mask[1, 2] == maskbits.SATURATED
-    assert mask[3, 4] == mask[5, 7] & maskbits.NOT_FINITE == maskbits.NOT_FINITE
+    assert mask[1, 2] == mask_bits.SATURATED
+    assert mask[3, 4] == mask[5, 7] & mask_bits.NOT_FINITE == mask_bits.NOT_FINITE
     assert np.isfinite(data).sum() == data.size - 2
 
 
@@ -527,8 +527,8 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
         AppliedMaster(any_master("bias", np.zeros(shape))), AppliedMaster(made, 2.0)
     )
     _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
-    assert mask[1, 1] & maskbits.HOT
-    assert mask[2, 2] == maskbits.UNCALIBRATED
+    assert mask[1, 1] & mask_bits.HOT
+    assert mask[2, 2] == mask_bits.UNCALIBRATED
     assert np.count_nonzero(mask) == 2
 
 

@@ -31,8 +31,8 @@ from header_fuzz import (
 )
 from small_frames import begin, run_jobs
 
-from ccdflow.run.rawframes.inventory_table import read_inventory
-from ccdflow.run.rawframes.rows import UNDATED_NIGHT
+from ccdflow.run.raw_frames.inventory_table import read_inventory
+from ccdflow.run.raw_frames.rows import UNDATED_NIGHT
 
 
 @pytest.fixture

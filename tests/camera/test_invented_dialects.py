@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow.calibrate.combined_master import read_master
-from ccdflow.camera.amplifiers.headersections import drafts_from_header
+from ccdflow.camera.amplifiers.header_sections import drafts_from_header
 from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Cards

@@ -11,7 +11,7 @@ from camera_headers import header, profile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccdflow import yamltext
+from ccdflow import yaml_reading
 from ccdflow.camera import profile_lines
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profile_lines import (
@@ -101,8 +101,8 @@ def test_the_warnings_with_a_rule_are_there(tmp_path):
 
 @given(st.text(st.characters(min_codepoint=1, max_codepoint=0x2FF), max_size=30))
 def test_any_text_is_the_same_after_yaml(text):
-    assert yamltext.parse_yaml(f"a: [{yaml_text(text)}]", file="x") == {"a": [text]}
-    assert yamltext.parse_yaml(f"{{{yaml_text(text)}: 1}}", file="x") == {text: 1}
+    assert yaml_reading.parse_yaml(f"a: [{yaml_text(text)}]", file="x") == {"a": [text]}
+    assert yaml_reading.parse_yaml(f"{{{yaml_text(text)}: 1}}", file="x") == {text: 1}
     assert matches_patterns(text, [pattern_of(text)])
 
 
@@ -114,9 +114,9 @@ def test_a_file_name_that_is_not_utf8_has_a_pattern_that_yaml_can_hold():
 
 @given(st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False)))
 def test_any_number_is_the_same_after_yaml(number):
-    value = yamltext.parse_yaml(f"a: {yaml_number(number)}", file="x")["a"]
+    value = yaml_reading.parse_yaml(f"a: {yaml_number(number)}", file="x")["a"]
     assert (value, type(value) is str) == (number, False)
-    rounded = yamltext.parse_yaml(f"a: {yaml_number(number, 2)}", file="x")["a"]
+    rounded = yaml_reading.parse_yaml(f"a: {yaml_number(number, 2)}", file="x")["a"]
     assert type(rounded) is not str
     if math.isinf(rounded):
         # Of two figures, 1.8e308 is the next one: no number has it.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from camera_headers import four_extensions, geometry, header, profile, rebuild_image
 
-from ccdflow.camera import facts, imagetypes, profiles
+from ccdflow.camera import facts, image_types, profiles
 from ccdflow.camera.cameras import generic_camera, identify
 from ccdflow.camera.profiles import CAMERA_SCHEMA, load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
@@ -252,7 +252,7 @@ def test_schema_and_code_know_the_same_names():
         "`keywords` of camera.schema.json and KEYWORDS of camera/facts.py have other names: "
         f"{names ^ (set(facts.KEYWORDS) - sections)}"
     )
-    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES
+    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == image_types.TYPES
     settings = {field.name for field in fields(ReductionRecipe)} - {"layout", "raw"}
     assert set(schema["reduction"]["properties"]) == settings
 

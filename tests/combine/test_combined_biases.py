@@ -24,7 +24,7 @@ from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.fits_products.hdus import version_cards
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.masters import combining, memory_limits, selecting

@@ -47,8 +47,8 @@ from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files.headertext import CardList
-from ccdflow.maskbits import HOT, NO_DATA, SATURATED, UNLIT
+from ccdflow.files.header_text import CardList
+from ccdflow.mask_bits import HOT, NO_DATA, SATURATED, UNLIT
 
 EPS = float(np.finfo(np.float32).eps)
 

@@ -12,7 +12,7 @@ from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineOptions, check_members, combine
 from ccdflow.errors import DamagedProduct, FrameError, UserError
-from ccdflow.maskbits import SATURATED
+from ccdflow.mask_bits import SATURATED
 
 SHAPE = (5, 7)
 

@@ -46,7 +46,7 @@ from ccdflow.detector.lost_pixels import LostPixels
 from ccdflow.errors import UserError
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
-from ccdflow.maskbits import SATURATED
+from ccdflow.mask_bits import SATURATED
 from ccdflow.simulate import draw_stars
 from ccdflow.simulate.scene import add_star
 

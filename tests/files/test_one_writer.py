@@ -28,7 +28,7 @@ ALLOWED_CALLS = {
     # Arrays are written to a Part.
     ("ccdflow/simulate/files.py", "savez"): 1,
     # The null device, in the place of a terminal that is closed.
-    ("ccdflow/commandline.py", "open"): 1,
+    ("ccdflow/command_lines.py", "open"): 1,
     ("ccdflow/run/under_snakemake/lasting_streams.py", "open"): 2,
     ("ccdflow/run/under_snakemake/lasting_streams.py", "fdopen"): 1,
     # A telescope writes half a frame first.

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.files import cards, rawfile, rawheader, remembered_results
+from ccdflow.files import cards, raw_files, raw_headers, remembered_results
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, end_of_header, parse_header
-from ccdflow.files.rawheader import CARD_BYTES, RawHeader
+from ccdflow.files.raw_headers import CARD_BYTES, RawHeader
 from ccdflow.files.remembered_results import Remembered
 
 # With a blank or without, texts like records, what goes on, what is no card at all.
@@ -63,7 +63,7 @@ def answers_of(header):
     answers += [
         answer_or_error(lambda name=name: cards.header_value(header, name)) for name in NAMES[3:8]
     ]
-    answers += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
+    answers += [raw_headers.commentary(header, name) for name in ("HISTORY", "COMMENT")]
     return [str(each) for each in answers], answer_or_error(lambda: header.tostring())
 
 
@@ -75,7 +75,7 @@ def test_a_header_answers_as_astropys(cards_drawn):
         warnings.simplefilter("ignore")
         own = parse_header("".join([*texts, f"{'END':80}"]).encode())
         again = pickle.loads(pickle.dumps(own))
-        mended = "".join(map(rawheader.with_indicator, texts))
+        mended = "".join(map(raw_headers.with_indicator, texts))
         theirs = fits.Header.fromstring(mended.replace("\x7f", "?") + f"{'END':80}")
         assert answers_of(own) == answers_of(again) == answers_of(theirs)
 
@@ -179,7 +179,7 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
     everything = {}
     headers_of = {}
     for path in frames:
-        with rawfile.open_raw(path) as raw:
+        with raw_files.open_raw(path) as raw:
             headers_of[path] = raw.layout(reads_whole_file=False).headers
 
     def facts_of(path, remembered):
@@ -209,20 +209,20 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
             return None
 
     for name in ("_recent_cards", "_older_cards"):
-        monkeypatch.setattr(rawheader, name, {})
+        monkeypatch.setattr(raw_headers, name, {})
     # A new card of a usual keyword is else told by its first ten letters.
-    monkeypatch.setattr(rawheader, "_usual_heads", Forgetful())
-    monkeypatch.setattr(rawheader, "_MOST_TEXTS", 10)
-    read, head_of = [], rawheader._head_of
-    monkeypatch.setattr(rawheader, "_head_of", lambda text: read.append(text) or head_of(text))
+    monkeypatch.setattr(raw_headers, "_usual_heads", Forgetful())
+    monkeypatch.setattr(raw_headers, "_MOST_TEXTS", 10)
+    read, head_of = [], raw_headers._head_of
+    monkeypatch.setattr(raw_headers, "_head_of", lambda text: read.append(text) or head_of(text))
     usual = [f"CARD{number}   = {number}".ljust(80) for number in range(5)]
     for frame in range(40):
         own = f"FRAME   = {frame}".ljust(80)
-        header = rawheader.parse_raw_header("".join([*usual, own, "END".ljust(80)]))
+        header = raw_headers.parse_raw_header("".join([*usual, own, "END".ljust(80)]))
         assert header["FRAME"] == frame
         assert header["CARD4"] == 4
-        assert len(rawheader._recent_cards) <= 10
-        assert len(rawheader._older_cards) <= 10
+        assert len(raw_headers._recent_cards) <= 10
+        assert len(raw_headers._older_cards) <= 10
     assert len(read) == 40 + len(usual)
 
 
@@ -254,7 +254,7 @@ def test_a_header_by_its_bytes_is_that_by_its_text(cards_drawn, changes, end):
         if place < len(data):
             data[place] = byte
     of_bytes = [parse_header(bytes(data)) for _ in range(2)]
-    of_text = rawheader.parse_raw_header(rawheader.readable_cards(bytes(data)))
+    of_text = raw_headers.parse_raw_header(raw_headers.readable_cards(bytes(data)))
     assert [answers_of(each) for each in of_bytes] == [answers_of(of_text)] * 2
 
 
@@ -262,11 +262,11 @@ def test_a_usual_header_is_read_by_its_bytes_and_an_odd_one_is_not():
     usual = b"".join(
         card.ljust(CARD_BYTES) for card in (b"GAIN    = 1.5", b"OBJECT  = 'M 51'", b"END")
     )
-    header = rawheader.parse_usual_header(usual)
+    header = raw_headers.parse_usual_header(usual)
     assert (header["GAIN"], header["OBJECT"], len(header)) == (1.5, "M 51", 2)
     for odd in (b"CONTINUE  'x'", b"END".ljust(CARD_BYTES, b"\0")):
-        assert rawheader.parse_usual_header(odd.ljust(CARD_BYTES) + usual) is None
-    assert rawheader.parse_usual_header(usual[:-CARD_BYTES]) is None
+        assert raw_headers.parse_usual_header(odd.ljust(CARD_BYTES) + usual) is None
+    assert raw_headers.parse_usual_header(usual[:-CARD_BYTES]) is None
 
 
 def test_a_header_is_read_beside_the_one_before_it_as_if_it_were_the_first():
@@ -285,7 +285,7 @@ def test_a_header_is_read_beside_the_one_before_it_as_if_it_were_the_first():
 
     def parse_cards(cards, *, alone):
         if alone:
-            rawheader._last_headers.clear()
+            raw_headers._last_headers.clear()
         data = "".join(f"{card:80}" for card in cards).ljust(FITS_BLOCK_BYTES).encode()
         return parse_header(data)
 

@@ -12,8 +12,8 @@ from astropy.io import fits
 from conftest import ROOT
 from library_trees import modules, nodes
 
-from ccdflow.files import cards, headertext, rawheader
-from ccdflow.files.headertext import CardList
+from ccdflow.files import cards, header_text, raw_headers
+from ccdflow.files.header_text import CardList
 
 TEXTS = ("field: 12", "r: 2", "Light: 1", "a.b: 1.50", "AXIS.1: 2", "x: 1D3", "x: 1E400", "n: 007")
 KEYWORDS = ("OBJECT", "FILTER", "IMAGETYP", "EXPTIME", "DATE-OBS", "GAIN", "DP1", "RAWFILE")
@@ -31,8 +31,8 @@ def test_a_text_like_a_record_is_read_as_the_text(keyword, text):
     other = f"{keyword:<8}= 'other'".ljust(80)
     data = "".join([*lines, other, "END".ljust(80)])
     headers = [
-        rawheader.parse_raw_header(data),
-        rawheader.parse_usual_header(data.encode()),
+        raw_headers.parse_raw_header(data),
+        raw_headers.parse_usual_header(data.encode()),
         fits.Header.fromstring("".join([*lines, other])),
     ]
     for header in headers:
@@ -53,7 +53,7 @@ def test_a_text_like_a_record_is_read_as_the_text(keyword, text):
 def test_a_text_like_a_record_is_written_as_it_is(keyword, text):
     """With a comment, without, and with one that has no room."""
     for comment in ("", "a comment", "long " * 20):
-        written = headertext.card_text(keyword, text, comment)
+        written = header_text.card_text(keyword, text, comment)
         assert written.startswith(f"{keyword:<8}= '{text:8}'")
         assert (fits.Card.fromstring(written).keyword, fits.Card.fromstring(written).value) == (
             keyword,
@@ -73,7 +73,7 @@ def test_astropy_reads_and_writes_whole_files_with_such_texts():
         assert tuple(hdus[0].header[f"TEXT{n}"] for n in range(len(TEXTS))) == TEXTS
 
 
-@pytest.mark.parametrize("module", ["files.cards", "files.headertext", "verify", "verify.command"])
+@pytest.mark.parametrize("module", ["files.cards", "files.header_text", "verify", "verify.command"])
 def test_each_reader_and_writer_of_cards_keeps_records_as_texts(module):
     """In a process of its own: another module of the tests may have done it before."""
     program = (

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.files.fits_products.hdus import version_cards
-from ccdflow.files.headertext import CardList, card_text, printable_text
+from ccdflow.files.header_text import CardList, card_text, printable_text
 from ccdflow.frame import placement
 
 PROFILE = """\

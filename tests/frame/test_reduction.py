@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from refusals import refusal_of
 from small_frames import amplifier, geometry, region
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
@@ -246,9 +246,9 @@ def test_gaps_between_amplifiers_are_nan_and_masked():
     assert np.isfinite(np.delete(image, 10, axis=1)).all()
     mask = result.images[0].mask
     wanted = np.zeros((23, 21), np.uint8)
-    wanted[:, 10] = maskbits.NO_DATA
-    wanted[3, 2] = maskbits.SATURATED  # of amplifier one the converter's own end
-    wanted[:, 11:] = np.where(values[:, 10:20] >= 32000, maskbits.SATURATED, 0)[:, ::-1]
+    wanted[:, 10] = mask_bits.NO_DATA
+    wanted[3, 2] = mask_bits.SATURATED  # of amplifier one the converter's own end
+    wanted[:, 11:] = np.where(values[:, 10:20] >= 32000, mask_bits.SATURATED, 0)[:, ::-1]
     assert (wanted[:, 11:] > 0).sum() > 3
     np.testing.assert_array_equal(mask, wanted)
 
@@ -258,11 +258,11 @@ def test_the_mask_of_floats_flags_values_that_are_not_finite():
     values[5, 6], values[7, 8] = np.nan, np.inf
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23", saturation=1050.0))
     image, result = reduce_pixels(values, where, mask=True)
-    wanted = np.where(values[:, :32] >= 1050, maskbits.SATURATED, 0)
-    wanted[5, 6] = maskbits.NOT_FINITE
-    wanted[7, 8] = maskbits.NOT_FINITE | maskbits.SATURATED
+    wanted = np.where(values[:, :32] >= 1050, mask_bits.SATURATED, 0)
+    wanted[5, 6] = mask_bits.NOT_FINITE
+    wanted[7, 8] = mask_bits.NOT_FINITE | mask_bits.SATURATED
     np.testing.assert_array_equal(result.images[0].mask, wanted)
-    assert 20 < np.count_nonzero(wanted == maskbits.SATURATED) < 200
+    assert 20 < np.count_nonzero(wanted == mask_bits.SATURATED) < 200
     assert np.isnan(image[5, 6])
     assert np.isinf(image[7, 8])
 

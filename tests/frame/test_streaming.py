@@ -10,7 +10,7 @@ from astropy.io import fits
 from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import kinds
-from ccdflow.files import atomic_write, rawfile
+from ccdflow.files import atomic_write, raw_files
 from ccdflow.frame import streaming
 from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import job_records
@@ -224,7 +224,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(
     first, second, _ = running.plan.jobs_of_kind("frame")
     kinds.make(running.context, first)
 
-    readinto, reads = rawfile.RawFile.readinto, []
+    readinto, reads = raw_files.RawFile.readinto, []
 
     def fail_at_end(file, buffer):
         reads.append(len(buffer))
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(
             raise OSError(errno.EIO, "Input/output error")
         return readinto(file, buffer)
 
-    monkeypatch.setattr(rawfile.RawFile, "readinto", fail_at_end)
+    monkeypatch.setattr(raw_files.RawFile, "readinto", fail_at_end)
     record = kinds.make(running.context, second)
     running.lock.close()
     # A disk may be repaired, so the frame is not called bad; and what it fails in is no writing.

@@ -15,7 +15,7 @@ from ccdflow.kinds.reducing.record_entries import (
     plain_ends,
     plain_ends_of_full_pixels,
 )
-from ccdflow.maskbits import SATURATED
+from ccdflow.mask_bits import SATURATED
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"

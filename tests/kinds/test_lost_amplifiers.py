@@ -7,7 +7,7 @@ from astropy.io import fits
 from chain_runs import KINDS
 from small_frames import run_jobs
 
-from ccdflow.maskbits import DEAD, SATURATED, UNLIT
+from ccdflow.mask_bits import DEAD, SATURATED, UNLIT
 from ccdflow.run import job_records
 from ccdflow.verify import verdicts
 

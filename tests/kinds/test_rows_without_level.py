@@ -9,7 +9,7 @@ from small_frames import amplifier, geometry, run_jobs
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.frame import reduction
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.maskbits import NO_DATA
+from ccdflow.mask_bits import NO_DATA
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"

@@ -14,7 +14,7 @@ from ccdflow.kinds.masters.group_queries import trend_groups
 from ccdflow.kinds.reporting import figures, frame_pictures
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.inventory_table import read_inventory
+from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 KINDS = ("frame", "bias", "frames picture", "bias picture", "page", "bias table", "index")
 PROFILE = """\

@@ -110,7 +110,7 @@ def test_every_reason_to_set_a_raw_frame_aside_has_its_row():
     library = ROOT / "scripts" / "ccdflow"
     trees = {
         path: ast.parse(path.read_text())
-        for folder in ("files", "camera", "frame", "run/rawframes")
+        for folder in ("files", "camera", "frame", "run/raw_frames")
         for path in sorted((library / folder).rglob("*.py"))
         # Of products, not of raw frames.
         if path.name != "checksum.py"

@@ -11,14 +11,14 @@ import pytest
 from library_trees import modules, names_of, nodes, words_of_strings
 
 from ccdflow.camera import facts, header_reader, profiles
-from ccdflow.files import headertext
+from ccdflow.files import header_text
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.run.job import OF_ALL_NIGHTS, Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.master_choices import Use
-from ccdflow.run.rawframes import header_store
+from ccdflow.run.raw_frames import header_store
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -118,7 +118,7 @@ def test_recipes_have_five_lines():
 
 
 def test_names_in_the_recipes_are_those_of_the_code():
-    assert callable(headertext.CardList.set)
+    assert callable(header_text.CardList.set)
     assert callable(profiles._camera_of_text)
     # The recipe of a warning: names of cards are below `keywords` of a profile.
     schema = json.loads((ROOT / "config/schemas/camera.schema.json").read_text("utf-8"))

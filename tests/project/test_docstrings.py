@@ -393,9 +393,9 @@ WHOLE_TUPLES = {
     ("kinds/reducing/frame_warnings.py", "_setup_of_noise"),
     ("kinds/calibrating/master_ageing.py", "cells"), ("kinds/measuring/shutter.py", "_table_cells"),
     ("kinds/measuring/detector_measurement.py", "_figure_cells"),
-    ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),
+    ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plot_panel.py", "corners"),
     ("pages/pictures/night_axis.py", "night_panel_box"),
-    ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),
+    ("run/raw_frames/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),
     ("verify/comparing/card_order.py", "_rank_of"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from library_trees import docstring_of, holders, modules, nodes
 
 import architecture
-from ccdflow import maskbits, robust
+from ccdflow import mask_bits, robust
 from ccdflow.kinds import CHAIN
 from ccdflow.run.lookups import Lookup, OutcomeKey
 
@@ -343,11 +343,11 @@ def test_only_rules_know_snakemake():
 
 
 def test_constants_of_all_are_defined_once():
-    """MAD to sigma in `robust`, bits in `maskbits`; what tests the others says its own."""
-    bits = {name for name in vars(maskbits) if name.isupper()}
+    """MAD to sigma in `robust`, bits in `mask_bits`; what tests the others says its own."""
+    bits = {name for name in vars(mask_bits) if name.isupper()}
     assert {"SATURATED", "BAD_COLUMN"} <= bits
     for path, _, tree in modules():
-        if path.stem in ("robust", "maskbits") or {"simulate", "verify"} & set(path.parts):
+        if path.stem in ("robust", "mask_bits") or {"simulate", "verify"} & set(path.parts):
             continue
         for node in nodes(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, float):
@@ -519,7 +519,7 @@ LONG_ARGUMENTS = {
     "guide_nights.py: simulate_archive": "the options of `simulate.py`, for users",
     "guide_nights.py: simulate_biases": "the options of `simulate.py`, for users",
     "guide_nights.py: simulate_night": "the options of `simulate.py`, for users",
-    "imagepanel.py: draw_image": "a drawing, with keywords as those of matplotlib",
+    "image_panel.py: draw_image": "a drawing, with keywords as those of matplotlib",
     "measured_stack.py: combine_measured": "those of `combine`",
     "raster.py: draw_text": "a drawing, with keywords as those of matplotlib",
     "signal.py: pixels_of_structure": "arrays of one block, and memory that is used again",

@@ -44,8 +44,8 @@ def test_each_row_leads_from_a_module_to_tests():
 def test_imports_in_each_form_are_found(tmp_path):
     path = tmp_path / "test_a.py"
     path.write_text(
-        "from ccdflow.files import (\n    rowio as io,\n    streams,\n)\n"
+        "from ccdflow.files import (\n    row_files as io,\n    streams,\n)\n"
         "from ccdflow.run.plan import make_plan\nimport ccdflow.robust\n"
     )
     names = {path.stem for path in list_tests.imports_of(path)}
-    assert names == {"rowio", "streams", "plan", "robust"}
+    assert names == {"row_files", "streams", "plan", "robust"}

@@ -519,7 +519,7 @@ PRESCRIBED_TRUTHS = {
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.
     "ccdmask.py": {"byblocks", "findbadcolumns"},
     "json_text.py": {"sort_keys"},
-    "yamltext.py": {"deep"},
+    "yaml_reading.py": {"deep"},
     "text_cards.py": {"enable_record_valued_keyword_cards"},
 }
 _TRUE_CALLS = {"all", "any", "bool", "callable", "hasattr", "isinstance", "issubclass"}

@@ -11,7 +11,7 @@ from astropy.io import fits
 from library_trees import nodes
 
 from ccdflow.combine import combined_header
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 from ccdflow.frame import headers, placement
 from ccdflow.verify.comparing import card_order, source_cards
 from ccdflow.verify.comparing.comparing import Differs

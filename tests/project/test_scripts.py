@@ -19,7 +19,7 @@ import yaml
 from astropy.io import fits
 from refusals import refusal_of
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run.processes import forked_frames
@@ -73,7 +73,7 @@ def test_help_has_the_purpose_and_the_example_in_the_width_of_the_terminal(
 )
 def test_the_usage_has_the_words_of_the_docstring(name, words):
     """A list of its own had no brackets around words that may be left out."""
-    assert commandline.usage_words(importlib.import_module(name).__doc__) == words
+    assert command_lines.usage_words(importlib.import_module(name).__doc__) == words
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -138,7 +138,7 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
     (tmp_path / "x=1.fits").touch()
     allowed = ("raw", "results")
     words = ["raw=a=b", "x=1.fits", "reduced/y=2.fits", "results=r"]
-    settings_given, other_words = commandline.split_words(words, allowed=allowed)
+    settings_given, other_words = command_lines.split_words(words, allowed=allowed)
     assert settings_given == {"raw": "a=b", "results": "r"}
     assert other_words == ["x=1.fits", "reduced/y=2.fits"]
     for wrong, reason in (
@@ -147,12 +147,12 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
         (["row=a"], "row: the setting is unknown; allowed: raw=... results=..."),
     ):
         with pytest.raises(UserError, match=re.escape(reason)):
-            commandline.split_words(wrong, allowed=allowed)
+            command_lines.split_words(wrong, allowed=allowed)
 
 
 def test_a_setting_that_is_no_folder_is_refused(tmp_path):
     options = SimpleNamespace(settings_given={"raw": str(tmp_path / "none")}, words=[])
-    assert refusal_of(commandline.path, options, "raw", must_exist=True) == (
+    assert refusal_of(command_lines.path, options, "raw", must_exist=True) == (
         UserError,
         f"raw: is not a folder (found '{tmp_path}/none'); give a folder that exists",
     )
@@ -296,7 +296,7 @@ import os, signal, sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
         package, _, module = name.partition(".")
-        own = package == "ccdflow" and module not in ("", "commandline", "errors")
+        own = package == "ccdflow" and module not in ("", "command_lines", "errors")
         if own or package in ("numpy", "astropy", "yaml", "isal", "scipy", "matplotlib"):
             os.kill(os.getpid(), signal.SIGINT)
 

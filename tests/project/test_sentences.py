@@ -26,7 +26,7 @@ SEVERAL_WORDS = re.compile(r"[a-z`']+ +[a-z`']+", re.IGNORECASE)
 # Modules that read the sentences of others, or their own from a file that holds nothing else:
 # products that are verified or explained, the table of frames, rows of earlier versions, Snakemake.
 READERS = {
-    "kinds/explaining/product_explanation.py", "pages/terminal.py", "run/rawframes/older_rows.py",
+    "kinds/explaining/product_explanation.py", "pages/terminal.py", "run/raw_frames/older_rows.py",
     "run/under_snakemake/snakemake_messages.py",
 }  # fmt: skip
 # The name of an entry in the basis of a frame: part of its key.

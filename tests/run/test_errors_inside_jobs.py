@@ -19,15 +19,15 @@ from failing_jobs import ERRORS, JobAtWork, products_after, run_all_jobs, whole_
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
-from ccdflow.files import atomic_write, rawfile, rowio
+from ccdflow.files import atomic_write, raw_files, row_files
 from ccdflow.files.fits_products import multi_image_products
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import job_records
 
 # Where jobs read and write: the functions of a module, and the methods of a class.
 PLACES = {
-    "read a raw frame": (rawfile, "open_raw"),
-    "read its rows": (rowio.RowStream, "blocks"),
+    "read a raw frame": (raw_files, "open_raw"),
+    "read its rows": (row_files.RowStream, "blocks"),
     "read headers of members": (members, "read_hdus"),
     "find pixels of members": (member_reader, "member_of_file"),
     "read headers of products": (multi_image_products, "read_stored_hdus"),

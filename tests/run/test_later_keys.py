@@ -16,7 +16,7 @@ from ccdflow.run.batches import batch_splitting
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import UnhashedJob
 from ccdflow.run.job_records import Record
-from ccdflow.run.rawframes.rows import Facts, digest
+from ccdflow.run.raw_frames.rows import Facts, digest
 from ccdflow.run.session import Session
 
 # Kinds of products of a night or of all nights that the small chain plans.

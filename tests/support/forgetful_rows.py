@@ -6,10 +6,10 @@ from dataclasses import replace
 from unittest import mock
 
 from ccdflow.camera import facts
-from ccdflow.files import cards, rawheader, remembered_results
+from ccdflow.files import cards, raw_headers, remembered_results
 from ccdflow.run import session
-from ccdflow.run.rawframes import inventory, row_reader
-from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.raw_frames import inventory, row_reader
+from ccdflow.run.raw_frames.header_store import HeaderStore
 
 
 def read_rows(values, *, now=0.0):
@@ -28,10 +28,14 @@ def rows_read_without_memory(values):
 
     def read_alone(*arguments):
         """Read rows after all caches are emptied."""
-        for known in (rawheader._recent_cards, rawheader._older_cards, rawheader._usual_heads):
+        for known in (
+            raw_headers._recent_cards,
+            raw_headers._older_cards,
+            raw_headers._usual_heads,
+        ):
             known.clear()
-        rawheader._keyword_orders.clear()
-        rawheader._last_headers.clear()
+        raw_headers._keyword_orders.clear()
+        raw_headers._last_headers.clear()
         cards._parsed_text.cache_clear()
         return read_by_reader(*arguments)
 

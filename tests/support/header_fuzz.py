@@ -19,8 +19,8 @@ from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.run import job_records, worker
 from ccdflow.run.ending import session_end
-from ccdflow.run.rawframes import row_reader
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
+from ccdflow.run.raw_frames import row_reader
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
 

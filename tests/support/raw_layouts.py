@@ -1,7 +1,7 @@
 """The layout of a raw file, read in the way of a job."""
 
 from ccdflow.files.file_errors import raw_file_errors
-from ccdflow.files.rawfile import open_raw
+from ccdflow.files.raw_files import open_raw
 
 
 def read_layout(path, *, name=None, memory=None):

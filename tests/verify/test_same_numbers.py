@@ -73,7 +73,7 @@ REPEATED_NUMBERS = (
     ("combined.measuring", "detector.flat_figures",
      "_PAIR_VARIANCE_FACTOR _FEWEST_GAIN_PIXELS"),
     ("comparing.amplifiers", "frame.readout", "ROUNDING_VARIANCE"),
-    ("reading.restated_numbers", "maskbits",
+    ("reading.restated_numbers", "mask_bits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
      " REPLACED VARIES FLAT_UNRELIABLE LEAST_LIT_RESPONSE=UNLIT_BELOW"),
     ("reading.restated_numbers", "robust", "MAD_TO_SIGMA MEDIAN_VARIANCE"),

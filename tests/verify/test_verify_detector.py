@@ -12,7 +12,7 @@ from verified_chain import make_chain
 
 from ccdflow import simulate
 from ccdflow.detector.pixels.response import ContrastSum
-from ccdflow.maskbits import DEAD
+from ccdflow.mask_bits import DEAD
 from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ccdflow import maskbits, robust
+from ccdflow import mask_bits, robust
 from ccdflow.verify.reading import restated_numbers
 
 LIBRARY = Path(__file__).parents[2] / "scripts" / "ccdflow"
@@ -76,7 +76,7 @@ def test_the_bits_are_those_that_the_documents_give():
     """Documents and code give the bits twice, on purpose; the two must not differ."""
     constants = {name: value for name, value in vars(restated_numbers).items() if name.isupper()}
     assert constants["MAD_TO_SIGMA"] == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
-    bits = {name: value for name, value in vars(maskbits).items() if name.isupper()}
+    bits = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
     bits = {name: value for name, value in bits.items() if isinstance(value, int)}
     assert {name: constants.get(name) for name in bits} == bits
     assert len(bits) == 14

@@ -9,14 +9,14 @@ from astropy.io import fits
 from edited_products import rewrite
 from small_frames import run_jobs
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.verify import verdicts
 from ccdflow.verify.calibrated import masking
 
 MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "science")
 SCIENCE = "calibrated/two/science_g1.fits"
 BITS = [
-    value for name, value in vars(maskbits).items() if name.isupper() and isinstance(value, int)
+    value for name, value in vars(mask_bits).items() if name.isupper() and isinstance(value, int)
 ]
 
 

@@ -21,11 +21,11 @@ from sandbox import SMALL_FRAME, Sandbox, products, snapshot
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
-from ccdflow.files import rawfile
+from ccdflow.files import raw_files
 from ccdflow.frame import reduction
 from ccdflow.run import job_records, ledger
 from ccdflow.run.lines.plan_description import lines_on_plan
-from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.raw_frames.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
 # Of the long form, with frames of camera alpha. Each new master opens a night with a frame of the
@@ -140,7 +140,7 @@ class Model(RuleBasedStateMachine):
 
     def _refuse_what_is_shut(self):
         """Refuse to open files and folders without permission, which root may open."""
-        scandir, opener = os.scandir, rawfile.open_at_once
+        scandir, opener = os.scandir, raw_files.open_at_once
 
         def check(path):
             """Raise for a path without permission."""
@@ -164,7 +164,7 @@ class Model(RuleBasedStateMachine):
             return opener(path, flags)
 
         self.patch.setattr(os, "scandir", refuse_shut_folder)
-        self.patch.setattr(rawfile, "open_at_once", open_unless_shut)
+        self.patch.setattr(raw_files, "open_at_once", open_unless_shut)
 
     # -- what frames are made of -------------------------------------------------------------------
 

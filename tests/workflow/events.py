@@ -24,7 +24,7 @@ from sandbox import snapshot
 
 from ccdflow import paths
 from ccdflow.frame import reduction
-from ccdflow.run.rawframes.rawfolder import is_plain_name
+from ccdflow.run.raw_frames.raw_folders import is_plain_name
 
 # Region of the science pixels, and what else a profile can say of the pixels or not of them.
 REGIONS = ("[:, :-8]", "[2:, :-8]", "[:, 4:-8]")

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition
 from sandbox import SMALL_FRAME, frame_bytes, products
 
 from ccdflow import paths
-from ccdflow.files import rawfile
+from ccdflow.files import raw_files
 
 # Two folders differ in a blank, one is a link, one is not UTF-8, and one has a line break. Frames
 # in the last two cannot be reduced.
@@ -199,7 +199,7 @@ class OddEvents(Model):
 
             new = gzip.compress(new, 1, mtime=0)
         os.utime(path)
-        opener, count = rawfile.open_at_once, []
+        opener, count = raw_files.open_at_once, []
 
         def replace_and_open(name, flags):
             """Replace the file before its n-th opening."""
@@ -209,11 +209,11 @@ class OddEvents(Model):
                     self.sandbox.write(file, new)
             return opener(name, flags)
 
-        self.patch.setattr(rawfile, "open_at_once", replace_and_open)
+        self.patch.setattr(raw_files, "open_at_once", replace_and_open)
         try:
             outcome = self.sandbox.run(cores=cores, keep_going=True)
         finally:
-            self.patch.setattr(rawfile, "open_at_once", opener)
+            self.patch.setattr(raw_files, "open_at_once", opener)
         self.unsure.add(product)
         self.check_run(outcome)
         if len(count) < when:

@@ -21,8 +21,8 @@ from ccdflow.run import ledger, session
 from ccdflow.run.ending import retiring, saving
 from ccdflow.run.nights import closed_nights, merging, night_notes
 from ccdflow.run.products import product_stamps
-from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames.header_store import load_store
 from ccdflow.run.run_start import RunRequest
 from ccdflow.run.watch import watching
 
@@ -332,9 +332,9 @@ def watch_of(sandbox):
 
 def arrive(sandbox, watch_without_notes, night, kind):
     """Let a frame of a night arrive; return the round that it leads to."""
-    before = set(rawfolder.list_raw(sandbox.raw))
+    before = set(raw_folders.list_raw(sandbox.raw))
     take(sandbox, night, kind)
-    stamps = rawfolder.list_raw(sandbox.raw)
+    stamps = raw_folders.list_raw(sandbox.raw)
     return watch_without_notes.do_round({file: stamps[file] for file in set(stamps) - before})
 
 
@@ -350,7 +350,7 @@ def watch_without_notes(sandbox):
     """A watch on the archive; nights without a note, as after a watch of long ago."""
     (sandbox.results / paths.CLOSED_NIGHTS).unlink()
     watch = watch_of(sandbox)
-    watch.whole_round(rawfolder.list_raw(sandbox.raw))
+    watch.whole_round(raw_folders.list_raw(sandbox.raw))
     return watch
 
 
@@ -414,7 +414,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
         take(sandbox, night, "BIAS", "BIAS", "OBJECT")
-        assert watch_without_notes.whole_round(rawfolder.list_raw(sandbox.raw)).problem == ""
+        assert watch_without_notes.whole_round(raw_folders.list_raw(sandbox.raw)).problem == ""
         assert nights_in_memory(watch_without_notes) == [night]
         counts.append(count_objects())
     growth = counts[3] - counts[1]
@@ -562,7 +562,7 @@ def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round
         light=500,
     )
     done = watch_without_notes.do_round(
-        {"late/0.fits": rawfolder.list_raw(sandbox.raw)["late/0.fits"]}
+        {"late/0.fits": raw_folders.list_raw(sandbox.raw)["late/0.fits"]}
     )
     assert not done.is_short
     page = (sandbox.results / paths.night_page(NIGHTS[2])).read_text()

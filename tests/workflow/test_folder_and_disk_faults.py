@@ -10,7 +10,7 @@ import pytest
 from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import use_stand_ins
 
-from ccdflow import commandline
+from ccdflow import command_lines
 from ccdflow.errors import UserError
 from ccdflow.run.under_snakemake import host
 
@@ -281,7 +281,7 @@ def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeyp
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert commandline.run(pytest.fail, pytest.fail, []) == 1
+    assert command_lines.run(pytest.fail, pytest.fail, []) == 1
     assert capsys.readouterr().err == (
         "ccdflow: the current folder is gone; go to a folder that is there, and try again\n"
     )
@@ -292,7 +292,7 @@ def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
     def refuse_permission(options):
         raise PermissionError(13, "Permission denied", "notes.json")
 
-    assert commandline.run(refuse_permission, lambda arguments: None, []) == 1
+    assert command_lines.run(refuse_permission, lambda arguments: None, []) == 1
     line = "ccdflow: notes.json: Permission denied; repair the permissions\n"
     assert capsys.readouterr().err == line
 

@@ -15,12 +15,12 @@ from sandbox import _PROFILE, SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
 from ccdflow import paths
-from ccdflow.files import rawfile
+from ccdflow.files import raw_files
 from ccdflow.frame import streaming
-from ccdflow.run.rawframes import inventory
-from ccdflow.run.rawframes.header_store import load_store
-from ccdflow.run.rawframes.inventory_table import read_inventory
-from ccdflow.run.rawframes.rawnames import shown_name
+from ccdflow.run.raw_frames import inventory
+from ccdflow.run.raw_frames.header_store import load_store
+from ccdflow.run.raw_frames.inventory_table import read_inventory
+from ccdflow.run.raw_frames.raw_names import shown_name
 
 GOOD_PRODUCTS = {f"reduced/a{number}.fits" for number in range(3)}
 
@@ -283,8 +283,8 @@ def error_of(kind):
 def test_an_error_of_reading_costs_one_frame(sandbox, place, monkeypatch):
     """Each error in the reading of a frame of its own."""
     where = {
-        "opening": (rawfile, "open_raw"),
-        "header": (rawfile.RawFile, "layout"),
+        "opening": (raw_files, "open_raw"),
+        "header": (raw_files.RawFile, "layout"),
         "pixels": (streaming, "stream_frame"),
     }[place]
     real = getattr(*where)
@@ -342,7 +342,7 @@ def test_random_bytes_as_cards_cost_no_other_frame(sandbox, cards, seed):
 @pytest.mark.parametrize("place", ["header", "pixels"])
 def test_a_frame_that_was_misread_once_is_read_again(sandbox, place, monkeypatch):
     """By the next run, without a change to the file."""
-    name, open_raw = "a1.fits.gz", rawfile.open_raw
+    name, open_raw = "a1.fits.gz", raw_files.open_raw
     content = bytearray((sandbox.raw / name).read_bytes())
     content[1 if place == "header" else -40] ^= 8
     bad = sandbox.root / "bad.fits.gz"
@@ -352,7 +352,7 @@ def test_a_frame_that_was_misread_once_is_read_again(sandbox, place, monkeypatch
         return open_raw(bad if file == name else path, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_raw", open_other_file)
+        patch.setattr(raw_files, "open_raw", open_other_file)
         assert any(line.startswith(f"set aside: {name}") for line in sandbox.run().lines)
     assert "reduced/a1.fits" in sandbox.run().jobs
     assert sandbox.run().jobs == []
@@ -371,9 +371,9 @@ def test_a_verdict_that_two_runs_gave_is_asked_for_again(sandbox):
     for again in (frozenset(), {"reduced/other.fits"}, {"reduced/odd.fits"}, None):
         store, opened = load_store(sandbox.results), []
         with pytest.MonkeyPatch.context() as patch:
-            real = rawfile.open_raw
+            real = raw_files.open_raw
             patch.setattr(
-                rawfile,
+                raw_files,
                 "open_raw",
                 lambda path, name, o=opened, r=real: (o.append(name), r(path, name))[1],
             )

@@ -13,8 +13,8 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds
 from ccdflow.errors import UserError
-from ccdflow.files import rawfile
-from ccdflow.run.rawframes import header_reading, rawfolder
+from ccdflow.files import raw_files
+from ccdflow.run.raw_frames import header_reading, raw_folders
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 3}, "flat": {"enabled": True}}
@@ -26,15 +26,15 @@ REASONS = {GOES: "there is no such folder", IS_EMPTIED: "the folder holds no raw
 # Replaces the opening of raw files: so many are opened before the folder goes away.
 GOES_AWAY = """
 import os
-from ccdflow.files import rawfile
+from ccdflow.files import raw_files
 raw, away, n_opened = {raw!r}, {away!r}, []
-open_raw = rawfile.open_raw
+open_raw = raw_files.open_raw
 def open_or_go(*arguments, **options):
     n_opened.append(1)
     if len(n_opened) > {number} and not os.path.exists(away):
         {how}
     return open_raw(*arguments, **options)
-rawfile.open_raw = open_or_go
+raw_files.open_raw = open_or_go
 """
 
 
@@ -155,7 +155,7 @@ def test_products_asked_for_by_name_have_the_one_line_too(sandbox):
 
 def run_while_it_goes(sandbox, number, patch, how=GOES):
     """Run in this process; the raw folder goes away after so many frames."""
-    patch.setattr(rawfile, "open_raw", rawfile.open_raw)
+    patch.setattr(raw_files, "open_raw", raw_files.open_raw)
     make = kinds.make
     begun = []
 
@@ -300,7 +300,7 @@ def test_a_folder_that_goes_while_it_is_looked_through_ends_the_run(
 ):
     sandbox.run()
     before = products(sandbox.results)
-    visit = rawfolder._Walk.visit_next
+    visit = raw_folders._Walk.visit_next
 
     def visit_and_go(walk):
         visit(walk)
@@ -312,31 +312,31 @@ def test_a_folder_that_goes_while_it_is_looked_through_ends_the_run(
                 shutil.copytree(away_of(sandbox) / NIGHTS[1], sandbox.raw / "other")
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfolder._Walk, "visit_next", visit_and_go)
+        patch.setattr(raw_folders._Walk, "visit_next", visit_and_go)
         with pytest.raises(UserError, match=r"no such folder|was replaced while it was looked"):
-            rawfolder.find_frames(sandbox.raw, sandbox.results)
+            raw_folders.find_frames(sandbox.raw, sandbox.results)
     assert away_of(sandbox).is_dir()
     assert products(sandbox.results) == before
 
 
 def test_the_presence_of_a_raw_folder_is_known_by_its_first_frame(tmp_path, monkeypatch):
     raw = tmp_path / "raw"
-    assert rawfolder.why_away(raw) == "there is no such folder"
+    assert raw_folders.why_away(raw) == "there is no such folder"
     (raw / "night" / "deeper").mkdir(parents=True)
     (raw / "notes.txt").touch()
-    assert rawfolder.why_away(raw) == "the folder holds no raw frame"
+    assert raw_folders.why_away(raw) == "the folder holds no raw frame"
     (raw / "night" / "deeper" / "a.fits").touch()
-    assert rawfolder.why_away(raw) == ""
+    assert raw_folders.why_away(raw) == ""
     for number in range(9):
         (raw / f"z{number}").mkdir()
         (raw / f"z{number}" / "b.fits").touch()
     scanned, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: scanned.append(path) or scandir(path))
-    assert rawfolder.why_away(raw) == ""
+    assert raw_folders.why_away(raw) == ""
     assert len(scanned) == 2, "the raw folder and one with a frame"
     raw.rename(tmp_path / "elsewhere")
     Path(raw).touch()
-    assert rawfolder.why_away(raw) == "there is no such folder"
+    assert raw_folders.why_away(raw) == "there is no such folder"
 
 
 def test_a_raw_folder_that_may_not_be_read_is_named_by_its_whole_path(tmp_path, monkeypatch):
@@ -344,7 +344,7 @@ def test_a_raw_folder_that_may_not_be_read_is_named_by_its_whole_path(tmp_path, 
     raw.mkdir()
     refuse_folder(monkeypatch, str(raw), PermissionError, errno.EACCES, "Permission denied")
     with pytest.raises(UserError, match="Permission denied") as caught:
-        rawfolder.find_frames(raw)
+        raw_folders.find_frames(raw)
     assert str(caught.value).startswith(f"{raw}: raw: cannot be read (Permission denied) (found ")
 
 

@@ -189,7 +189,7 @@ REACHED_REASONS = {
     ),
     "the disk of the results does not distinguish capitals": lambda box, patch: (
         add_late_frame(box)
-        or patch.setattr(session.rawnames, "is_case_insensitive", lambda _: True)
+        or patch.setattr(session.raw_names, "is_case_insensitive", lambda _: True)
     ),
     "{} is gone": lambda box, _: (box.raw / NIGHTS[1] / "2.fits").unlink(),
     "{} belongs to no open night": lambda box, _: odd_folder(box),

@@ -16,12 +16,12 @@ from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import checksum, rawfile
+from ccdflow.files import checksum, raw_files
 from ccdflow.frame import reduction
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.run.ledger import load_ledger
 from ccdflow.run.lines.plan_description import lines_on_plan
-from ccdflow.run.rawframes.inventory_table import read_inventory
+from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
 TABLES = {"bias_quality.csv", "report.html"}
@@ -146,7 +146,7 @@ def test_nothing_changed(sandbox, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a file was opened for its pixels")
 
-    monkeypatch.setattr(rawfile, "open_raw", refuse)
+    monkeypatch.setattr(raw_files, "open_raw", refuse)
     monkeypatch.setattr(checksum, "signature", refuse)
     before = snapshot(sandbox.results, state=True)
     _, output = check(sandbox, [])

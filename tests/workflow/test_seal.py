@@ -10,14 +10,14 @@ from sandbox import SMALL_FRAME, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write, rawfile
+from ccdflow.files import atomic_write, raw_files
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import job_records, ledger, session
 from ccdflow.run.batches import claims, withdrawal
 from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
-from ccdflow.run.rawframes import header_store
+from ccdflow.run.raw_frames import header_store
 from ccdflow.run.run_start import DRY_RUN, RunRequest
 from ccdflow.run.sealing import seal
 
@@ -63,7 +63,7 @@ def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypat
 
     monkeypatch.setattr(header_store, "load_store", refuse)
     monkeypatch.setattr(ledger, "load_ledger", refuse)
-    monkeypatch.setattr(rawfile, "open_raw", refuse)
+    monkeypatch.setattr(raw_files, "open_raw", refuse)
     quick = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_RUN)
     quick.lock.close()
     assert (quick.describe(), session_end.finish(quick)) == expected
@@ -267,7 +267,7 @@ def test_a_young_raw_file_leaves_none(sandbox):
 
 def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
     """The next run reads it again: its disk may be repaired with its times unchanged."""
-    opener = rawfile.open_at_once
+    opener = raw_files.open_at_once
 
     def refuse_raw_file(path, flags):
         if str(path) == str(raw(sandbox)):
@@ -276,7 +276,7 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
 
     os.utime(raw(sandbox))
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_at_once", refuse_raw_file)
+        patch.setattr(raw_files, "open_at_once", refuse_raw_file)
         for _ in range(2):
             assert "1 raw file missing" in sandbox.run().lines[-1]
             assert seal_of_dry_run(sandbox) is None

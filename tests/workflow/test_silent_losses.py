@@ -16,11 +16,11 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write, rawfile
+from ccdflow.files import atomic_write, raw_files
 from ccdflow.run.lines import plan_description
-from ccdflow.run.rawframes import inventory
-from ccdflow.run.rawframes.header_store import load_store
-from ccdflow.run.rawframes.inventory_table import read_inventory
+from ccdflow.run.raw_frames import inventory
+from ccdflow.run.raw_frames.header_store import load_store
+from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 NIGHT = "2024-03-01"
 CONFIG = {"combine": {"minimum": 2}}
@@ -276,7 +276,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
         return opener(path, flags)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile, "open_at_once", open_other_file)
+        patch.setattr(raw_files, "open_at_once", open_other_file)
         sandbox.run(keep_going=True)
     assert all(count[path] >= first for path, first in firsts.items())
     for path in firsts:
@@ -299,7 +299,7 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
         "x.fits", 50 if other else 51, camera="alpha", size=SMALL_FRAME, packed=packed, **other
     )
     (sandbox.raw / "x.fits").unlink()
-    path, rewind = sandbox.raw / name, rawfile.RawFile.rewind
+    path, rewind = sandbox.raw / name, raw_files.RawFile.rewind
     old = path.read_bytes()
 
     def write_in_place(raw, layout):
@@ -310,7 +310,7 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
         return rewind(raw, layout)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile.RawFile, "rewind", write_in_place)
+        patch.setattr(raw_files.RawFile, "rewind", write_in_place)
         outcome = sandbox.run(keep_going=True)
     assert path.read_bytes() == new
     assert any(
@@ -344,14 +344,14 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(sandbox):
 
 def refuse_raw(patch, file, code):
     """Let a raw file be one that cannot be read, also by root."""
-    opener = rawfile.open_at_once
+    opener = raw_files.open_at_once
 
     def refuse_opening(path, flags):
         if str(path).endswith(file):
             raise OSError(code, os.strerror(code), str(path))
         return opener(path, flags)
 
-    patch.setattr(rawfile, "open_at_once", refuse_opening)
+    patch.setattr(raw_files, "open_at_once", refuse_opening)
 
 
 @pytest.mark.parametrize(
@@ -499,11 +499,11 @@ def test_a_file_that_was_old_when_it_was_read_is_not_read_again(sandbox, monkeyp
     sandbox.run()
     opened, now = [], inventory.time.time
 
-    def note_opening(path, name, make=rawfile.open_raw):
+    def note_opening(path, name, make=raw_files.open_raw):
         opened.append(name)
         return make(path, name)
 
-    monkeypatch.setattr(rawfile, "open_raw", note_opening)
+    monkeypatch.setattr(raw_files, "open_raw", note_opening)
     sandbox.run()
     assert sorted(opened) == ["a0.fits.gz", "a1.fits.gz", "a2.fits.gz"]
     monkeypatch.setattr(inventory.time, "time", lambda: now() + 2000)
@@ -529,7 +529,7 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(sandbox, monk
     with monkeypatch.context() as patch:
 
         def make_without_a_disk(*arguments, **options):
-            patch.setattr(rawfile, "open_at_once", raise_stale)
+            patch.setattr(raw_files, "open_at_once", raise_stale)
             return make(*arguments, **options)
 
         patch.setattr(kinds, "make", make_without_a_disk)

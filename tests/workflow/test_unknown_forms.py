@@ -21,8 +21,8 @@ from ccdflow.run.batches import batch_files
 from ccdflow.run.job_records import Record
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes import header_store
-from ccdflow.run.rawframes.rows import OWN_TEXTS
+from ccdflow.run.raw_frames import header_store
+from ccdflow.run.raw_frames.rows import OWN_TEXTS
 from ccdflow.run.sealing import seal
 
 NIGHTS = ("2020-01-01", "2020-01-02")

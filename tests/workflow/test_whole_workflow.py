@@ -21,7 +21,7 @@ from astropy.nddata import CCDData
 
 from ccdflow import simulate
 from ccdflow.frame import streaming
-from ccdflow.run.rawframes.inventory_table import read_inventory
+from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 # -- the guide's night, all columns ----------------------------------------------------------------
 

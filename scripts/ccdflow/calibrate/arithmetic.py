@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.calibrate import signal
 from ccdflow.calibrate.applied_masters import check_masters, is_noise_known
 from ccdflow.calibrate.frame_corrections import FrameCalibration
@@ -127,7 +127,7 @@ class ImageCalibration(ImageMasters):
         stored : numpy.ndarray of shape (k, nx), uint8, or None
             Mask of these rows in the reduced frame; None if the frame has no mask.
         out : numpy.ndarray of shape (k, nx), int16
-            Bits of `ccdflow.maskbits`.
+            Bits of `ccdflow.mask_bits`.
         """
         if stored is not None:
             out[...] = stored
@@ -137,22 +137,22 @@ class ImageCalibration(ImageMasters):
         # pixel.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
-            out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE
+            out[~np.isfinite(reduced)] |= mask_bits.NOT_FINITE
         self._flag_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
             is_covered_pixel = np.zeros(out.shape, bool)
             for _, block_slices, _ in self.pieces(rows):
                 is_covered_pixel[block_slices] = True
-            out[~is_covered_pixel] |= maskbits.NO_DATA
+            out[~is_covered_pixel] |= mask_bits.NO_DATA
         self._flag_not_linear(rows, reduced, out, highest)
         for image in self.images:
             image.flags.put(rows.start, out)
         for readout, block_slices, _ in self.pieces(rows):
             if readout.is_dead:
-                out[block_slices] |= maskbits.DEAD
+                out[block_slices] |= mask_bits.DEAD
             for region in readout.without_level:
                 low, high = max(region.y0 - rows.start, 0), max(region.y1 - rows.start, 0)
-                out[low:high, region.x0 : region.x1] |= maskbits.NO_DATA
+                out[low:high, region.x0 : region.x1] |= mask_bits.NO_DATA
         if self.masters.scale > 1:
             self._flag_hot(rows, out)
 
@@ -181,7 +181,7 @@ class ImageCalibration(ImageMasters):
             ):
                 y, x = image_slices
                 is_full = end.full_pixels(reduced[block_slices], y.start, x.start)
-                out[block_slices][is_full] |= maskbits.SATURATED
+                out[block_slices][is_full] |= mask_bits.SATURATED
             is_in_own_mask = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_in_own_mask:
                 continue
@@ -191,7 +191,7 @@ class ImageCalibration(ImageMasters):
                 continue
             is_full = reduced[block_slices] >= np.float32(limit)
             if is_full.any():
-                out[block_slices][is_full] |= maskbits.SATURATED
+                out[block_slices][is_full] |= mask_bits.SATURATED
 
     def _flag_not_linear(self, rows, reduced, out, highest):
         """Flag pixels beyond the linear range that are not saturated.
@@ -212,8 +212,8 @@ class ImageCalibration(ImageMasters):
             limit = np.float32(readout.linear - readout.level)
             if not highest <= limit:
                 is_beyond = reduced[block_slices] > limit
-                is_beyond &= (out[block_slices] & maskbits.SATURATED) == 0
-                out[block_slices][is_beyond] |= maskbits.NOT_LINEAR
+                is_beyond &= (out[block_slices] & mask_bits.SATURATED) == 0
+                out[block_slices][is_beyond] |= mask_bits.NOT_LINEAR
 
     def _flag_hot(self, rows, out):
         """Flag pixels of much dark current where the dark is scaled up."""
@@ -225,7 +225,7 @@ class ImageCalibration(ImageMasters):
             gain = 1.0 if self.is_in_electrons else readout.photon_gain
             if gain is not None:
                 is_hot = dark.data[image_slices] * np.float32(gain / exptime) > _HOT_RATE
-                out[block_slices][is_hot] |= maskbits.HOT
+                out[block_slices][is_hot] |= mask_bits.HOT
 
     def mask_extrapolated(self, rows, variance, out):
         """Mask pixels whose variance is mostly that of a dark that was scaled up.
@@ -247,7 +247,7 @@ class ImageCalibration(ImageMasters):
             doubled_variance = dark[image_slices] * np.float32(2 * variance_factor)
             if flat is not None:
                 doubled_variance /= np.square(flat.data[image_slices])
-            out[block_slices][doubled_variance > variance[block_slices]] |= maskbits.UNCALIBRATED
+            out[block_slices][doubled_variance > variance[block_slices]] |= mask_bits.UNCALIBRATED
 
 
 def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs_noise=True):
@@ -274,7 +274,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     error : numpy.ndarray of shape (ny, nx), float32, or None
         Standard error of ``data``.
     flags : numpy.ndarray of shape (ny, nx), int16
-        Bits of `ccdflow.maskbits`.
+        Bits of `ccdflow.mask_bits`.
 
     Raises
     ------

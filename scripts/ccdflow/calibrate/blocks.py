@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.calibrate import calibrated_header
 from ccdflow.calibrate.applied_masters import check_masters, is_level_removed, is_noise_known
 from ccdflow.calibrate.arithmetic import ImageCalibration
@@ -20,7 +20,7 @@ from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.combined_master import is_companion
 from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
-from ccdflow.files import checksum, headertext
+from ccdflow.files import checksum, header_text
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import Plane, read_rows, read_stored_hdus
@@ -194,7 +194,7 @@ def _write_product(target, images, primary, compress):
     ----------
     target : path-like
     images : sequence of CalibratedImage
-    primary : ccdflow.files.headertext.CardList
+    primary : ccdflow.files.header_text.CardList
         Cards of the primary HDU.
     compress : {'', 'lossless', 'quantised'}
     """
@@ -369,7 +369,7 @@ class CalibratedImage:
         self.background = self._sample.background
         self.figures = self._sample.figures()
         if has_mask:
-            self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
+            self.figures["flags"] = dict.fromkeys(mask_bits.MEANINGS, 0)
             if corrections.find_cosmics is not None and self.has_errors:
                 self.figures |= {"keeps_cosmics": True, "cosmics_search": (0.0, 0.0, 0.0)}
 
@@ -380,7 +380,7 @@ class CalibratedImage:
 
         Parameters
         ----------
-        primary : ccdflow.files.headertext.CardList or None
+        primary : ccdflow.files.header_text.CardList or None
             Cards of the primary HDU; None if the image is an extension.
 
         Returns
@@ -394,7 +394,7 @@ class CalibratedImage:
 
         def header(datasum):
             """Return the header of the image with the figures so far, in bytes."""
-            product_cards = headertext.CardList(cards)
+            product_cards = header_text.CardList(cards)
             calibrated_header.write_calibrated_cards(product_cards, self.calibration, self.figures)
             return calibrated_header.image_header_bytes(
                 product_cards, self.hdu.shape, datasum, name=names, is_primary=primary is not None
@@ -425,7 +425,7 @@ class CalibratedImage:
         ----------
         use : str
             The content of the plane: ``"uncertainty"`` or ``"mask"``.
-        cards : ccdflow.files.headertext.CardList
+        cards : ccdflow.files.header_text.CardList
         name : str
             EXTNAME of the extension.
         dtype : str
@@ -490,14 +490,14 @@ class CalibratedImage:
             cosmics = self._corrections.find_cosmics(
                 pixels(0, ny), pixels(0, ny, "uncertainty"), mask
             )
-            mask[cosmics.hits] |= maskbits.COSMIC
+            mask[cosmics.hits] |= mask_bits.COSMIC
             search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"keeps_cosmics": cosmics.is_kept, "cosmics_search": search}
         self.figures |= self._sample.sky_of_good_pixels(mask)
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]
-            flags.append(part.reshape(-1)[maskbits.flagged_indices(part)])
+            flags.append(part.reshape(-1)[mask_bits.flagged_indices(part)])
             writer.write(self.planes["mask"], part)
         self._count_flags(np.concatenate(flags))
 
@@ -554,7 +554,7 @@ class CalibratedImage:
         """Count the pixels of each bit; ``flags`` has the bits of each flagged pixel, (n,)."""
         values, counts = np.unique(flags, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            for bit in maskbits.MEANINGS:
+            for bit in mask_bits.MEANINGS:
                 if value & bit:
                     self.figures["flags"][bit] += count
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.files.fits_products.hdus import hdu_header, version_cards
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
+from ccdflow.files.header_text import EXTENSION_NAMES, CardList, printable_text
 
 # Cards that describe the form of an HDU. Each # is one digit.
 _STRUCTURE_CARDS = frozenset([
@@ -41,9 +41,9 @@ _RENAMED_CARDS = {
 }
 # The cards that count masked pixels: keyword, bit of the mask, and its name in the comment.
 _COUNT_CARDS = (
-    ("NSAT", maskbits.SATURATED, "saturated"),
-    ("NHOT", maskbits.HOT, "hot"),
-    ("NUNCAL", maskbits.UNCALIBRATED, "without a calibration, or extrapolated"),
+    ("NSAT", mask_bits.SATURATED, "saturated"),
+    ("NHOT", mask_bits.HOT, "hot"),
+    ("NUNCAL", mask_bits.UNCALIBRATED, "without a calibration, or extrapolated"),
 )
 # The cards of the steps, by the kind of their master.
 _STEP_CARDS = {"bias": "ZEROCOR", "dark": "DARKCOR", "flat": "FLATCOR"}
@@ -104,7 +104,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
 
     Returns
     -------
-    ccdflow.files.headertext.CardList
+    ccdflow.files.header_text.CardList
     """
     cards = _cards_of_frame(hdu.cards)
     reduced_key = hdu.header.get("CCDFKEY", "")
@@ -172,7 +172,7 @@ def extension_cards(hdu):
 
     Returns
     -------
-    cards, names : ccdflow.files.headertext.CardList
+    cards, names : ccdflow.files.header_text.CardList
     """
     return _cards_of_frame(hdu.cards), CardList(
         card for card in hdu.cards if card[0] in EXTENSION_NAMES
@@ -184,7 +184,7 @@ def write_calibrated_cards(cards, calibration, figures):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place; the number of cards never depends on the values of the figures.
     calibration : ccdflow.calibrate.arithmetic.ImageCalibration
     figures : ccdflow.calibrate.image_figures.ImageFigures
@@ -210,7 +210,7 @@ def write_calibrated_cards(cards, calibration, figures):
     for keyword, bit, words in _COUNT_CARDS if "flags" in figures else ():
         cards.set(keyword, int(figures["flags"][bit]), f"pixels {words}")
     if "keeps_cosmics" in figures:
-        cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
+        cards.set("NCOSMIC", int(figures["flags"][mask_bits.COSMIC]), "pixels hit by cosmic rays")
         outcome = "found" if figures["keeps_cosmics"] else "discarded"
         cards.set("COSMICS", outcome, "discarded: too many pixels of stars flagged")
         sigma, contrast, fwhm = map(float, figures["cosmics_search"])
@@ -224,7 +224,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     readouts : tuple of ccdflow.frame.readout.Readout
     figures : ccdflow.calibrate.image_figures.ImageFigures
@@ -288,7 +288,7 @@ def image_header_bytes(cards, shape, datasum, *, dtype=">f4", name=None, is_prim
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
     shape : (int, int) or None
         (ny, nx); None for a primary HDU without an image.
     datasum : int
@@ -323,6 +323,6 @@ def mask_cards():
     """Return the cards of a MASK extension: the meaning of each bit."""
     cards = CardList()
     cards.add_comment("Bits of the mask; 0 is a good pixel:")
-    for bit, words in maskbits.MEANINGS.items():
+    for bit, words in mask_bits.MEANINGS.items():
         cards.add_comment(f"{bit} {words}")
     return cards

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
@@ -432,8 +432,8 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
         Adu; of a flat, with mean 1. Pixels that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray of shape (ny, nx), integers, optional
-        Bits of `ccdflow.maskbits`. Without it the pixels of a flat below
-        `ccdflow.maskbits.UNLIT_BELOW` are unlit.
+        Bits of `ccdflow.mask_bits`. Without it the pixels of a flat below
+        `ccdflow.mask_bits.UNLIT_BELOW` are unlit.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.
     is_error_measured : bool, optional
@@ -484,15 +484,15 @@ def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
         raise DamagedProduct(
             f"the combined {kind} holds no finite value", file=name, remedy=MAKE_AGAIN
         )
-    flags[is_missing] |= maskbits.UNCALIBRATED
+    flags[is_missing] |= mask_bits.UNCALIBRATED
     if kind == FLAT:
         if mask is None:
             # The mask of a combined flat has these pixels already, by the light of each amplifier.
-            flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
+            flags[~is_missing & (data < mask_bits.UNLIT_BELOW)] |= mask_bits.UNLIT
         _check_flat(data, flags, name, has_mask=mask is not None)
         # Almost no response is no divisor: the noise would become infinite.
         is_missing |= data < LEAST_FLAT
-        flags[is_missing] |= maskbits.UNCALIBRATED
+        flags[is_missing] |= mask_bits.UNCALIBRATED
         data[is_missing] = 1.0
     elif is_missing.any():
         data[is_missing] = np.median(data[~is_missing])
@@ -517,7 +517,7 @@ def _check_flat(data, flags, name, *, has_mask):
 
         A pixel that was saturated in all members has their highest level and no response.
         """
-        return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
+        return data[rows][flags[rows] & (mask_bits.UNCALIBRATED | mask_bits.UNLIT) == 0]
 
     # A sample of rows takes less time than all rows. If it has no lit pixel, all rows are searched.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
@@ -528,7 +528,7 @@ def _check_flat(data, flags, name, *, has_mask):
             file=name,
             keyword="highest pixel",
             value=round(float(np.nanmax(data)), 3),
-            allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
+            allowed=f"a mean of 1, and pixels of at least {mask_bits.UNLIT_BELOW}",
             remedy="look at its members",
         )
     middle = float(np.median(lit_values))

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 
 FILLED_BITS = (
-    maskbits.HOT
-    | maskbits.DEAD
-    | maskbits.BAD_COLUMN
-    | maskbits.UNLIT
-    | maskbits.UNCALIBRATED
-    | maskbits.VARIES
+    mask_bits.HOT
+    | mask_bits.DEAD
+    | mask_bits.BAD_COLUMN
+    | mask_bits.UNLIT
+    | mask_bits.UNCALIBRATED
+    | mask_bits.VARIES
 )
 """Flags of pixels whose value is not light: faults of the detector or of a master. Saturated pixels
 and hits of cosmic rays are not filled: their charge is real, and so is its noise."""
@@ -48,7 +48,7 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
     Examples
     --------
     >>> image = np.array([[1.0, 900.0, 3.0, 4.0]] * 3, np.float32)
-    >>> flags = np.array([[0, maskbits.HOT, 0, 0]] * 3, np.int16)
+    >>> flags = np.array([[0, mask_bits.HOT, 0, 0]] * 3, np.int16)
     >>> with fill_pixels(image, flags, lambda rows: np.zeros((len(rows), 4))):
     ...     print(image[1])
     [1. 2. 3. 4.]
@@ -58,7 +58,7 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
     pixels = image.reshape(-1)
     indices = np.zeros(0, int)
     if flags is not None:
-        indices = maskbits.flagged_indices(flags)
+        indices = mask_bits.flagged_indices(flags)
         indices = indices[flags.reshape(-1)[indices] & bits != 0]
     own_values = pixels[indices]
     if indices.size:

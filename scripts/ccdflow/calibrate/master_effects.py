@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.calibrate.sky_level import COLUMN_LAG
 from ccdflow.files.fits_products.multi_image_products import read_rows
-from ccdflow.maskbits import UNLIT
+from ccdflow.mask_bits import UNLIT
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_VARIANCE, median
 
 # Number of pairs of neighbouring rows in the sample.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.maskbits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, flagged_indices
+from ccdflow.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, flagged_indices
 
 # Bits of pixels for which the members gave no good value: the master has no value there.
 _NO_VALUE_BITS = SATURATED | NOT_FINITE | NO_DATA

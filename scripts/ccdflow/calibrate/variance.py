@@ -14,7 +14,7 @@ import numpy as np
 from ccdflow.calibrate import signal
 from ccdflow.calibrate.filled_lines import fill_lines
 from ccdflow.calibrate.filled_pixels import FILLED_BITS, fill_pixels
-from ccdflow.maskbits import UNCALIBRATED
+from ccdflow.mask_bits import UNCALIBRATED
 
 # The pixels that are sampled for a median noise: some 20,000 pixels of a small chip give it to 1 %.
 _SAMPLED_PIXELS = np.s_[::8, ::4]

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from ccdflow.camera import facts
 from ccdflow.camera.amplifiers.assembly import geometry_of_drafts
-from ccdflow.camera.amplifiers.headersections import drafts_from_header
-from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
+from ccdflow.camera.amplifiers.header_sections import drafts_from_header
+from ccdflow.camera.amplifiers.profile_sections import drafts_from_profile
 from ccdflow.camera.geometry import AmplifierSpec, Cards
 from ccdflow.camera.hashed_text import hashed_text
 from ccdflow.camera.image_hdus import array_shape, image_hdus
-from ccdflow.camera.imagetypes import TypeRule
+from ccdflow.camera.image_types import TypeRule
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (

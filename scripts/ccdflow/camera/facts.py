@@ -11,7 +11,7 @@ from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.imagetypes import frame_type, is_named_by_object
+from ccdflow.camera.image_types import frame_type, is_named_by_object
 from ccdflow.camera.times.agreement import look_at_dates
 from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.times.usual_times import usual_moment
@@ -195,7 +195,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
         For each name of `KEYWORDS`, its cards in the order in which they are tried.
-    rules : tuple of ccdflow.camera.imagetypes.TypeRule
+    rules : tuple of ccdflow.camera.image_types.TypeRule
         The profile's rules, which are tried in this order before the built-in synonyms.
     profile_facts : ProfileFacts
     file : str
@@ -281,7 +281,7 @@ def _type_of(headers, cards, rules, file, positions):
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
         Cards of each fact, in the order in which they are tried.
-    rules : tuple of ccdflow.camera.imagetypes.TypeRule
+    rules : tuple of ccdflow.camera.image_types.TypeRule
         Rules of the camera's profile.
     file : str
         Named in errors.

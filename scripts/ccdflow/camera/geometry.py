@@ -1,8 +1,9 @@
 """The geometry of a frame: science pixels, overscan and place of each amplifier.
 
-A `Draft` of each amplifier is made by a profile (`amplifiers/profilesections.py`) or by the frame's
-own cards (`amplifiers/headersections.py`). `amplifiers/assembly.py` checks the drafts and puts them
-together. "Draft" is a term: docs/architecture.md, "Words".
+A profile (`amplifiers/profile_sections.py`) or the frame's own cards
+(`amplifiers/header_sections.py`) make a `Draft` of each amplifier. `amplifiers/assembly.py` checks
+the drafts and puts them together.
+"Draft" is a term: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations

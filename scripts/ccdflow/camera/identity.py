@@ -311,7 +311,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
 
     Parameters
     ----------
-    groups : dict of tuple to list of ccdflow.run.rawframes.rows.Row
+    groups : dict of tuple to list of ccdflow.run.raw_frames.rows.Row
         By (night, camera, shared, ...), `shared` a tuple of (name, value).
     group_by : sequence of str
         The facts in which the frames of a group agree, by the configuration. If window, ccdsum,
@@ -321,7 +321,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
 
     Returns
     -------
-    dict of tuple to list of ccdflow.run.rawframes.rows.Row
+    dict of tuple to list of ccdflow.run.raw_frames.rows.Row
         A group whose rows agree is unchanged. Each part of a group that is split has one more entry
         in `shared`: `SETTING_NAME`, with the values of the cards in which the parts differ.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-from ccdflow.yamltext import SURROGATE
+from ccdflow.yaml_reading import SURROGATE
 
 # Matches a text that YAML reads as itself without quotes.
 _PLAIN = re.compile(

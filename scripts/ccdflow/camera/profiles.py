@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from ccdflow import schemas, yamltext
+from ccdflow import schemas, yaml_reading
 from ccdflow.camera import facts
 from ccdflow.camera.cameras import Camera, Condition
 from ccdflow.camera.geometry import AmplifierSpec
-from ccdflow.camera.imagetypes import TypeRule
+from ccdflow.camera.image_types import TypeRule
 from ccdflow.camera.sections import FORMS, read_region
 from ccdflow.errors import UserError, action_of
 from ccdflow.files.cards import as_tuple, parse_card_spec
@@ -84,7 +84,7 @@ def load_camera(path):
         If the profile is not YAML or not valid.
     """
     path = Path(path)
-    return _camera_of_text(path, yamltext.read_text(path))
+    return _camera_of_text(path, yaml_reading.read_text(path))
 
 
 # A watch reads all profiles in each round. The text is part of the key, so that an edited profile
@@ -92,7 +92,7 @@ def load_camera(path):
 @lru_cache(maxsize=256)
 def _camera_of_text(path, text):
     """Return the camera of a profile's text; `path` is named in errors."""
-    profile = yamltext.parse_yaml(text, file=path)
+    profile = yaml_reading.parse_yaml(text, file=path)
     if not isinstance(profile, dict):
         raise UserError(
             "the file holds no profile",

@@ -6,7 +6,7 @@ import re
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, contents_of_cards, has_card
-from ccdflow.files.rawheader import CARD_BYTES, commentary, has_card_texts
+from ccdflow.files.raw_headers import CARD_BYTES, commentary, has_card_texts
 from ccdflow.files.values import Broken, as_number
 
 # The keywords by which programs mark their steps. Their values differ: IRAF and Gemini write text

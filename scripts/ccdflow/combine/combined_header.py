@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from ccdflow.files.fits_products.hdus import version_cards
-from ccdflow.files.headertext import (
+from ccdflow.files.header_text import (
     EXTENSION_NAMES,
     CardList,
     card_text,
@@ -43,7 +43,7 @@ def shared_cards(members):
 
     Returns
     -------
-    ccdflow.files.headertext.CardList
+    ccdflow.files.header_text.CardList
     """
     first, *other_cards = (member.cards for member in members)
     return CardList(
@@ -83,7 +83,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     key : str
         CCDFKEY of the product.
@@ -127,7 +127,7 @@ def write_clipping_cards(cards, recipe):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         The recipe that was used, `Combined.recipe`: one of the settings may still be ``auto``.
@@ -143,7 +143,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     noises : sequence of float
         Noise of a value in each amplifier. The clipping sigma is this noise times
@@ -168,7 +168,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     combined : ccdflow.combine.stack.Combined
     figures : sequence of dict
@@ -208,7 +208,7 @@ def write_noise_cards(cards, combined, unit="adu"):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     combined : ccdflow.combine.stack.Combined
     unit : str, optional
@@ -239,7 +239,7 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     levels : sequence of float
         Levels of the members, in their unit.
@@ -266,7 +266,7 @@ def write_gain_cards(cards, gains, unit="adu"):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     gains : sequence of (float or None)
         Gain of each amplifier, electrons per `unit`; NaN or None where it is not measured.
@@ -284,7 +284,7 @@ def write_factor_cards(cards, factors):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     factors : sequence of float
         () if no dark was subtracted.
@@ -298,7 +298,7 @@ def write_dark_cards(cards, *, seconds, rates, hot_pixels, hot_limit, units):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     seconds : float
         Exposure time of the members.

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from ccdflow import __version__
 from ccdflow.files import atomic_write, checksum, fits_structure
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 
 
 def write_combined_image(path, result, files, *, unit="adu"):

@@ -19,7 +19,7 @@ from ccdflow.combine.subtracted_masters import (
     mask_of_combined,
 )
 from ccdflow.errors import FrameError, UserError
-from ccdflow.maskbits import UNLIT, UNLIT_BELOW
+from ccdflow.mask_bits import UNLIT, UNLIT_BELOW
 
 if TYPE_CHECKING:
     from ccdflow.camera.sections import Region

@@ -10,8 +10,8 @@ import numpy as np
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import CHECK_FILE, MAKE_AGAIN, DamagedProduct, FrameError, action_of
 from ccdflow.files import atomic_write, fits_structure
-from ccdflow.files.headertext import is_commentary
-from ccdflow.files.rawheader import CARD_BYTES
+from ccdflow.files.header_text import is_commentary
+from ccdflow.files.raw_headers import CARD_BYTES
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
 from ccdflow.files.fits_products.stored_images import StoredImage
-from ccdflow.maskbits import SATURATED
+from ccdflow.mask_bits import SATURATED
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ccdflow.camera.exposures import EXACT_FRACTION, is_same_exposure
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
-from ccdflow.maskbits import NO_DATA
+from ccdflow.mask_bits import NO_DATA
 
 # Seconds, 68 years: a card with a longer exposure is damaged.
 _MOST_SECONDS = 2**31

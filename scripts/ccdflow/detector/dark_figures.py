@@ -14,7 +14,7 @@ from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimat
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
-from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
+from ccdflow.mask_bits import BLEED, HOT, NOT_LINEAR, SATURATED
 from ccdflow.robust import MEDIAN_OVER_MEAN, MEDIAN_VARIANCE, median, normal_deviate, percentile
 
 HOT_RATE = 5.0

@@ -14,7 +14,7 @@ from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.lost_pixels import NONE_LOST, LostPixels
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
-from ccdflow.maskbits import UNLIT
+from ccdflow.mask_bits import UNLIT
 from ccdflow.robust import median
 
 SHAPE_BOXES = 8

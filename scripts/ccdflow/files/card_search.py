@@ -12,7 +12,7 @@ from ccdflow.files.cards import (
     telling_content_at,
     unreadable_card,
 )
-from ccdflow.files.rawheader import indexed_names, keywords_of
+from ccdflow.files.raw_headers import indexed_names, keywords_of
 from ccdflow.files.values import is_silent
 
 

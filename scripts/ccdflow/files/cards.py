@@ -11,7 +11,7 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import RawHeader, has_card_texts, indexed_names
+from ccdflow.files.raw_headers import RawHeader, has_card_texts, indexed_names
 from ccdflow.files.values import Broken, as_number, is_silent
 
 # A standard FITS keyword has at most this many letters.

@@ -20,7 +20,7 @@ from ccdflow.files.fits_structure import (
     parse_header,
 )
 from ccdflow.files.gzip_inflation import fill_buffer
-from ccdflow.files.rawfile import MOST_HEADER_BYTES
+from ccdflow.files.raw_files import MOST_HEADER_BYTES
 from ccdflow.files.thread_buffers import thread_buffer
 
 # Bytes that are read and summed at once: a megabyte, in whole blocks.

@@ -8,9 +8,9 @@ from math import prod
 from astropy.io import fits
 
 from ccdflow.errors import FrameError
-from ccdflow.files import rawheader
+from ccdflow.files import raw_headers
 from ccdflow.files.cards import card_value, contents_of_cards, count_cards, has_card
-from ccdflow.files.rawheader import CARD_BYTES, ENDINGS, readable_cards
+from ccdflow.files.raw_headers import CARD_BYTES, ENDINGS, readable_cards
 
 PRIMARY_START, EXTENSION_START = b"SIMPLE  =", b"XTENSION="
 """The first bytes of the header of a primary HDU, and of an extension."""
@@ -106,8 +106,8 @@ class RawLayout:
 
 def parse_header(text):
     """Return the header of some bytes; those that FITS does not allow become question marks."""
-    header = rawheader.parse_usual_header(text)
-    return rawheader.parse_raw_header(readable_cards(text)) if header is None else header
+    header = raw_headers.parse_usual_header(text)
+    return raw_headers.parse_raw_header(readable_cards(text)) if header is None else header
 
 
 def end_of_header(text):

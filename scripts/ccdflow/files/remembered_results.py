@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from operator import itemgetter
 
-from ccdflow.files.rawheader import has_card_texts
+from ccdflow.files.raw_headers import has_card_texts
 
 # At most this many results are kept for one set of cards: one for each set of texts in the cards.
 _MOST_ANSWERS = 1 << 11

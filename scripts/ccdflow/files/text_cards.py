@@ -6,7 +6,7 @@ any card for such a record, with a keyword and a value of its own: ``OBJECT = 'f
 texts. astropy's setting turns records off for new cards alone; this module extends it to cards of
 files.
 
-`ccdflow.files.rawheader` and `ccdflow.verify` turn records off when they are imported, and each
+`ccdflow.files.raw_headers` and `ccdflow.verify` turn records off when they are imported, and each
 module that uses cards imports one of the two. Records are therefore off in each process, and in all
 of its threads, before it reads a card.
 """

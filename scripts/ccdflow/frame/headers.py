@@ -11,7 +11,7 @@ from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.hdus import array_hdu, hdu_header, version_cards
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
+from ccdflow.files.header_text import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
@@ -198,7 +198,7 @@ def _write_history(cards, geometry, recipe, reduced, origin):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     geometry : ccdflow.camera.geometry.Geometry
         Geometry of the frame.
@@ -230,7 +230,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
     headers : list of astropy.io.fits.Header
         Headers of the raw frame.
     product_image : ccdflow.frame.products.ProductImage
@@ -253,7 +253,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
@@ -323,7 +323,7 @@ def _set_numbered(cards, number, keyword, stem, value, comment):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
     number : int or None
         Number of the amplifier; None if the image has only one.
     keyword, stem : str

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from itertools import product, starmap
 
-from ccdflow.camera.amplifiers.scancounts import (
+from ccdflow.camera.amplifiers.scan_counts import (
     ESO_SCAN_KEYS,
     OVERSCAN_X,
     OVERSCAN_Y,
@@ -101,7 +101,7 @@ def correct_cards(cards, headers, amplifiers, shape):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Changed in place; without cards for which `is_about_raw_pixels` is true.
     headers : list of astropy.io.fits.Header
         Headers of the raw file.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow import maskbits
+from ccdflow import mask_bits
 from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import overscan, pixels, strip_samples
@@ -40,7 +40,7 @@ class Image:
     datasum : int
         DATASUM of ``data``.
     mask : numpy.ndarray of shape (ny, nx), uint8, or None
-        Bits of `ccdflow.maskbits`; 0 is a good pixel; None if no mask is made.
+        Bits of `ccdflow.mask_bits`; 0 is a good pixel; None if no mask is made.
     """
 
     data: np.ndarray
@@ -250,7 +250,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
     ny, nx = product_image.shape
     buffer = thread_buffer(("image", product_image.hdu), ny * nx * dtype.itemsize)
     pixels_of_image = np.frombuffer(buffer, dtype=dtype).reshape(product_image.shape)
-    mask = np.full(product_image.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
+    mask = np.full(product_image.shape, mask_bits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:
         _subtract_untrimmed(
             stored[product_image.raw_hdu], product_image.amplifiers, overscans, pixels_of_image
@@ -271,7 +271,7 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
             part = _turned_view(mask[place], amplifier) if recipe.trim else mask[place]
             part[...] = flaws.mask_of_amplifier(values, offset, amplifier)
             for region in without_level.get(amplifier.name, ()):
-                mask[region.slices] |= maskbits.NO_DATA
+                mask[region.slices] |= mask_bits.NO_DATA
     datasum = pixels.swap_and_sum(pixels_of_image)
     return Image(pixels_of_image.view(dtype.newbyteorder(">")), datasum, mask)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.maskbits import BLEED, SATURATED, flagged_indices
+from ccdflow.mask_bits import BLEED, SATURATED, flagged_indices
 from ccdflow.robust import MAD_TO_SIGMA
 
 # A column may bleed if it has a run of at least this many saturated pixels.

@@ -124,8 +124,8 @@ def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=
 
     Parameters
     ----------
-    rows : ccdflow.files.rowio.RowStream
-    writer : ccdflow.files.rowio.RowWriter
+    rows : ccdflow.files.row_files.RowStream
+    writer : ccdflow.files.row_files.RowWriter
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         `can_stream` is true of geometry and recipe.

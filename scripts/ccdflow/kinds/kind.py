@@ -251,7 +251,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Returns
         -------
-        (list of ccdflow.run.rawframes.rows.Row, list of ccdflow.run.job.Group)
+        (list of ccdflow.run.raw_frames.rows.Row, list of ccdflow.run.job.Group)
         """
         return [], []
 

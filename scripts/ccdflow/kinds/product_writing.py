@@ -11,7 +11,7 @@ from types import NoneType
 
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 # Types without a value such as NaN, which is not equal to itself.
 _NEVER_NAN = frozenset((str, int, bool, NoneType))

@@ -446,7 +446,7 @@ def _warning_lines(tables):
 
 
 _WARNING = "warning: "
-# Matches the notes of `ccdflow.camera.amplifiers.headersections._note_no_overscan` in the table; a
+# Matches the notes of `ccdflow.camera.amplifiers.header_sections._note_no_overscan` in the table; a
 # test compares the pattern with these notes.
 _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 

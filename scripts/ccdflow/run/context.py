@@ -20,8 +20,8 @@ from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products import kept_products
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.rows import SET_ASIDE
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.rows import SET_ASIDE
 from ccdflow.run.run_contents import RunContents
 
 # The mark of a value that is not kept yet: None may be a value that is kept.

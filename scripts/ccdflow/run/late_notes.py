@@ -37,7 +37,7 @@ class LateNotes:
         The first lines of the two files of notes, which name the fields of the other lines. The key
         ``"rows"`` has that of the rows, ``"records"`` that of the records.
     rows, records : list of str
-        Lines of `ccdflow.run.rawframes.header_store.line_of_row` and of
+        Lines of `ccdflow.run.raw_frames.header_store.line_of_row` and of
         `ccdflow.run.ledger.late_line`.
     n_lost : int
         Number of lines that are lost because the file is damaged; -1 for all of them.

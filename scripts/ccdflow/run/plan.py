@@ -22,7 +22,7 @@ from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import DAMAGED, OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
-from ccdflow.run.rawframes.rows import Row, digest
+from ccdflow.run.raw_frames.rows import Row, digest
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Plan:
         The products among ``products_to_retire`` whose files exist.
     older_headers : dict of str to list of str
         By kind, the current products that have a header of an older version.
-    dropped_rows : dict of str to ccdflow.run.rawframes.rows.Row
+    dropped_rows : dict of str to ccdflow.run.raw_frames.rows.Row
         By product, rows of missing raw files that are removed together with their products.
     """
 

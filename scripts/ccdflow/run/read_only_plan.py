@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ccdflow import paths, settings, yamltext
+from ccdflow import paths, settings, yaml_reading
 from ccdflow.errors import UserError
 from ccdflow.run import session
 from ccdflow.run.run_start import DRY_RUN
@@ -33,10 +33,10 @@ def settings_of(values_given):
     values_of_file = {}
     if Path(paths.CONFIG_FILE).is_file():
         settings.check_file(paths.CONFIG_FILE)
-        values_of_file = yamltext.read_yaml(paths.CONFIG_FILE)
+        values_of_file = yaml_reading.read_yaml(paths.CONFIG_FILE)
     groups = {name: values_given[name] for name in settings.block_names() if name in values_given}
     for name, text in groups.items():
-        group = yamltext.parse_yaml(text, file=f"{name}=")
+        group = yaml_reading.parse_yaml(text, file=f"{name}=")
         if not isinstance(group, dict):
             raise UserError(
                 "is not a group of settings", keyword=name, value=text,

@@ -11,14 +11,14 @@ from ccdflow.run.job import Group, Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.raw_frames.header_store import HeaderStore
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
     from ccdflow.run.late_chain import KindChain
     from ccdflow.run.nights.closed_nights import ClosedNights
     from ccdflow.run.nights.night_notes import NightNotes
-    from ccdflow.run.rawframes.rawfolder import FolderProblem
+    from ccdflow.run.raw_frames.raw_folders import FolderProblem
 
 # The mark of a value that was not looked up yet: None may be the result of a lookup.
 _UNKNOWN = object()
@@ -83,7 +83,7 @@ class RunContents(FixedContents):
 
     Attributes
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         The rows of the raw frames.
     ledger : dict of str to ccdflow.run.job_records.Record
         The records of earlier runs, by product.
@@ -96,7 +96,7 @@ class RunContents(FixedContents):
         By product.
     planned_products : set of str
         Products that stay or are made by this run; members enter before their master.
-    unreadable_folders : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
+    unreadable_folders : dict of str to ccdflow.run.raw_frames.raw_folders.FolderProblem
         By the path of a folder of products (it ends in ``/``): why the folder cannot be read.
     """
 
@@ -151,7 +151,7 @@ class RunContents(FixedContents):
 
         Returns
         -------
-        ccdflow.run.rawframes.rows.Row
+        ccdflow.run.raw_frames.rows.Row
 
         Raises
         ------

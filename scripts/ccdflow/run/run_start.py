@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ccdflow.run.job_records import Record
     from ccdflow.run.late_chain import KindChain
     from ccdflow.run.ledger import Ledger
-    from ccdflow.run.rawframes.header_store import HeaderStore
-    from ccdflow.run.rawframes.reading_settings import ReadingSettings
+    from ccdflow.run.raw_frames.header_store import HeaderStore
+    from ccdflow.run.raw_frames.reading_settings import ReadingSettings
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class RunStart:
     ----------
     settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
-    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
+    reading : ccdflow.run.raw_frames.reading_settings.ReadingSettings
         The settings on which the reading of headers depends.
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products.

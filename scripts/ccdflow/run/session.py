@@ -22,9 +22,9 @@ from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.rawframes import header_store, inventory, rawnames
-from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames, mark_gone
-from ccdflow.run.rawframes.reading_settings import ReadingSettings
+from ccdflow.run.raw_frames import header_store, inventory, raw_names
+from ccdflow.run.raw_frames.raw_verdicts import mark_bad_frames, mark_gone
+from ccdflow.run.raw_frames.reading_settings import ReadingSettings
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
 from ccdflow.settings import cameras_folder
@@ -261,7 +261,7 @@ def _context_of_run(run_start, store, records, *, outdated_files=frozenset()):
     Parameters
     ----------
     run_start : ccdflow.run.run_start.RunStart
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     outdated_files : frozenset of str, optional
         Missing raw files whose camera profile was edited since they were read.
@@ -294,7 +294,7 @@ def read_notes(results):
 
     Returns
     -------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
     return late_notes.read_settled(
@@ -387,7 +387,7 @@ def _notes_of_earlier_runs(run_start):
 
     Returns
     -------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     files : list of str
         Paths of the records that are in the ledger now and still on the disk.
@@ -490,7 +490,7 @@ def reading_settings(settings):
     return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
-        is_case_insensitive=rawnames.is_case_insensitive(settings["results"]),
+        is_case_insensitive=raw_names.is_case_insensitive(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
         reduction=settings["reduction"],
         frame_memory=int(settings["limits"]["frame_memory"] * 1e6),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
-from ccdflow.files.rawheader import CARD_BYTES
+from ccdflow.files.raw_headers import CARD_BYTES
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
 # Julian date at 0 h of the day before 0001-01-01.

@@ -11,7 +11,7 @@ from ccdflow.detector.pixels.surroundings import (
 )
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.errors import UserError
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.simulate.charge import spill_charge
 
 SHAPE, READ_NOISE = (403, 509), 8.0

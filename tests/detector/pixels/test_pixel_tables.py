@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import WeakPixels
-from ccdflow.files.fits_products import plaintables
+from ccdflow.files.fits_products import plain_tables
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run.job_records import Record
 
@@ -83,7 +83,7 @@ def test_a_table_has_the_bytes_of_astropys(count):
     hdu.add_checksum(when="by hand")
     hdus, buffer = fits.HDUList([fits.PrimaryHDU(), hdu]), io.BytesIO()
     hdus.writeto(buffer)
-    table = plaintables.table_hdu("PIXELS", columns, comments=("by hand", "by hand"))
+    table = plain_tables.table_hdu("PIXELS", columns, comments=("by hand", "by hand"))
     assert b"".join(table) == buffer.getvalue()[2880:]
 
 

@@ -9,7 +9,7 @@ from ccdflow.detector.pixels.columns import pixels_of_parts
 from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import LOW_SIGMA, ContrastSum
-from ccdflow.maskbits import BAD_COLUMN, DEAD
+from ccdflow.mask_bits import BAD_COLUMN, DEAD
 
 SHAPE, ERROR = (200, 300), 0.003
 

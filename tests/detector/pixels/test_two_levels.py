@@ -6,7 +6,7 @@ import pytest
 from astropy.nddata import CCDData
 
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
-from ccdflow.maskbits import BAD_COLUMN
+from ccdflow.mask_bits import BAD_COLUMN
 
 SHAPE, GAIN, READ_NOISE = (200, 300), 1.5, 4.0
 LEVELS = np.array([4000, 4100, 4050, 20_000, 19_500, 20_300.0])

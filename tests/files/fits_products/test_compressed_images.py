@@ -13,7 +13,7 @@ from ccdflow.files import checksum
 from ccdflow.files.fits_products import compressed_images, quantising
 from ccdflow.files.fits_products.hdus import hdu_header
 from ccdflow.files.fits_products.multi_image_products import Plane
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 
 SHAPE = (300, 1000)  # two tiles of 150 rows
 

@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products import hdus
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", ">i2", "f4", ">f4", "f8"])

@@ -14,7 +14,7 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own
 from ccdflow.kinds.reporting import associations_table
 from ccdflow.run import plan
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.rawframes.rows import Facts, digest
+from ccdflow.run.raw_frames.rows import Facts, digest
 
 # The nights that science frames are added in, and their frames.
 NIGHTS, FRAMES_A_NIGHT = ("2024-02-20", "2024-03-01", "2024-03-09"), 40

@@ -6,7 +6,7 @@ import pytest
 
 from ccdflow.errors import UserError
 from ccdflow.kinds.explaining.product_explanation import explain_product
-from ccdflow.run.rawframes import inventory_table
+from ccdflow.run.raw_frames import inventory_table
 
 REASON = "the file is truncated: its header has no END card; copy the file again"
 

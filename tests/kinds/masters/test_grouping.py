@@ -9,8 +9,8 @@ from ccdflow.kinds.masters import grouping
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.run.context import PlanContext
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import Facts, Row
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import Facts, Row
 
 
 def row(file, degrees=None, **fields):

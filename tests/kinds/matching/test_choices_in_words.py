@@ -26,7 +26,7 @@ from ccdflow.kinds.matching.rule_values import TEMPERATURE_UNKNOWN, Rules
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.run import read_only_plan
 from ccdflow.run.master_choices import Step, Use
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 
 @pytest.fixture

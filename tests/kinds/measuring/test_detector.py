@@ -26,7 +26,7 @@ from ccdflow.kinds import CHAIN
 from ccdflow.kinds.measuring import detector_sentences, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.nights import night_measurement
-from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
+from ccdflow.mask_bits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)

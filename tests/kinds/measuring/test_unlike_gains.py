@@ -8,7 +8,7 @@ import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
 
-from ccdflow.maskbits import UNLIT
+from ccdflow.mask_bits import UNLIT
 from ccdflow.verify import verdicts
 
 KINDS = ("frame", "bias", "dark", "flat", "detector", "detector table", "science")

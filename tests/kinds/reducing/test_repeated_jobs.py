@@ -6,7 +6,7 @@ import pytest
 from workflow.sandbox import archive_of_two_cameras
 
 from ccdflow.kinds.reducing import reduce_job
-from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.raw_frames.header_store import load_store
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccdflow.pages.pictures import imagepanel, style
+from ccdflow.pages.pictures import image_panel, style
 from ccdflow.pages.pictures.frame_content import shrink
-from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.plot_panel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
 from ccdflow.pages.pictures.scales import (
     AsinhScale,
@@ -22,7 +22,7 @@ from ccdflow.pages.pictures.scales import (
 )
 from ccdflow.pages.rendering import panels_height
 
-PAGES = Path(imagepanel.__file__).parent
+PAGES = Path(image_panel.__file__).parent
 
 
 def pixels_of(raster):
@@ -193,10 +193,10 @@ def test_equal_values_have_no_scale_that_is_even_about_them(level):
 
 
 def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
-    shades = [rgb(each) for each in imagepanel.shades()]
+    shades = [rgb(each) for each in image_panel.shades()]
     image = np.linspace(0, 1, 220)[:, None] * np.ones((1, 110))
     raster = Raster(400, 400)
-    corners = imagepanel.draw_image(
+    corners = image_panel.draw_image(
         raster, (1.0, 0.5, 1.0, 2.0), shrink(image, 220), "adu", "Image", has_rows=True
     )
     left, top, right, bottom = corners
@@ -257,7 +257,7 @@ def test_the_pictures_of_a_night_do_not_load_matplotlib():
             assert not any(each.startswith("matplotlib") for each in of_it), name
             below = [each.partition("ccdflow.pages.pictures.")[2] for each in of_it]
             wanted |= {each.partition(".")[0] for each in below if each} - done
-    assert "imagepanel" in done
+    assert "image_panel" in done
 
 
 def test_an_upright_scale_has_two_numbers_or_more():

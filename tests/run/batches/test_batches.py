@@ -26,8 +26,8 @@ from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.job_records import Record
 from ccdflow.run.lines.progress import BatchCount
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import Facts, Row, digest
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import Facts, Row, digest
 from ccdflow.run.session import Session
 from ccdflow.run.under_snakemake.job_list import JobList
 

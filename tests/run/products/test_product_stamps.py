@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccdflow.run.products import product_stamps
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 
 CHAIN = [SimpleNamespace(path_prefix="reduced/")]
 
@@ -24,7 +24,7 @@ def test_a_link_out_of_the_products_is_a_problem(tmp_path, target, text, remedy)
     (tmp_path / "results/reduced").mkdir(parents=True)
     (tmp_path / "results/reduced/n1").symlink_to(tmp_path / target)
     stamps, problems = product_stamps.product_stamps(tmp_path / "results", CHAIN, tmp_path / "raw")
-    assert problems == {"reduced/n1/": rawfolder.FolderProblem(text, remedy)}
+    assert problems == {"reduced/n1/": raw_folders.FolderProblem(text, remedy)}
     assert stamps.stamp_of("reduced/n1/a.fits") == ()
 
 
@@ -33,8 +33,8 @@ def test_a_tree_of_the_kernel_that_is_mounted_is_unmounted(tmp_path, monkeypatch
     place = tmp_path / "results/reduced/n1"
     place.mkdir(parents=True)
     monkeypatch.setattr(
-        rawfolder, "kernel_trees", lambda: {place.stat().st_dev: "/results/reduced"}
+        raw_folders, "kernel_trees", lambda: {place.stat().st_dev: "/results/reduced"}
     )
     _, problems = product_stamps.product_stamps(tmp_path / "results", CHAIN, tmp_path / "raw")
-    expected = rawfolder.FolderProblem("is a part of /results/reduced", "unmount it")
+    expected = raw_folders.FolderProblem("is a part of /results/reduced", "unmount it")
     assert problems == {"reduced/": expected}

@@ -12,8 +12,8 @@ import pytest
 from ccdflow.files import atomic_write
 from ccdflow.run.processes import helper_processes
 from ccdflow.run.products import product_stamps
-from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
+from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames.warnings_of_rows import files_passed_over, passed_over_lines
 from ccdflow.run.sealing import folder_looks
 from ccdflow.run.sealing.folder_looks import Folder, FolderLook, NotPlain, TreeLook
 
@@ -69,7 +69,7 @@ def test_files_are_found_in_the_open_folder_and_not_by_their_path(folders, tmp_p
     kinds = [SimpleNamespace(path_prefix="reduced/")]
     before = len([*Path("/proc/self/fd").iterdir()])
     monkeypatch.setattr(os, "scandir", note_folder)
-    stamps, _ = rawfolder.find_frames(folders)
+    stamps, _ = raw_folders.find_frames(folders)
     assert len(listed) == 81
     assert len(stamps) == 80
     assert stamps["night07/a.fits"] == atomic_write.stamp_of(folders / "night07" / "a.fits")

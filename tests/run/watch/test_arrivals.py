@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ccdflow.files import atomic_write
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 from ccdflow.run.watch import arrivals, new_frames
 
 MOUNTS = """\
@@ -150,7 +150,7 @@ def test_events_name_the_frames_that_a_look_finds_and_no_others(tmp_path, name, 
         (folder / f"{number}.fits").write_bytes(b"a")
     names = events.wait_for_news(0.001).complete_files
     events.close()
-    assert names == set(rawfolder.list_raw(raw, results))
+    assert names == set(raw_folders.list_raw(raw, results))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from ccdflow.files import atomic_write
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK
 from ccdflow.run.watch.arrivals import FolderEvents
 from ccdflow.run.watch.new_frames import NewFrames, SettledFiles
 

@@ -41,7 +41,7 @@ from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import job_records, lock, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.ending import session_end
-from ccdflow.run.rawframes import inventory_table, rawfolder, rawnames, rows
+from ccdflow.run.raw_frames import inventory_table, raw_folders, raw_names, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, timed_calls, watching
 
 LATE = ("science_g2.fits",)
@@ -80,7 +80,7 @@ class Night:
         self.output = WatchOutput()
         self.values = settings_of_copy(self.raw, self.results, self.chain)
         self.watch = watch_of(self.values, self.output, **others)
-        self.watch.whole_round(rawfolder.list_raw(self.raw))
+        self.watch.whole_round(raw_folders.list_raw(self.raw))
 
     def arrive(self, name, *, of=None, content=None, **cards):
         """Put a frame into the raw folder; return the round that it leads to."""
@@ -569,7 +569,7 @@ def test_a_pipe_among_the_frames_holds_no_look(evening, tmp_path):
     """Where a folder is looked through, a pipe was read for ever, and named as the disk's fault."""
     night = Night(evening, tmp_path)
     os.mkfifo(night.raw / "pipe.fits")
-    pipe = rawfolder.list_raw(night.raw)["pipe.fits"]
+    pipe = raw_folders.list_raw(night.raw)["pipe.fits"]
     assert night.watch.looks.readable_files({"pipe.fits": pipe}) == {"pipe.fits": pipe}
     assert night.watch._patience.hanging_calls == []
     night.watch.do_round({"pipe.fits": pipe})
@@ -608,7 +608,7 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
         gate.wait()
         return {}
 
-    monkeypatch.setattr(rawfolder, "list_raw", hang)
+    monkeypatch.setattr(raw_folders, "list_raw", hang)
     thread = threading.Thread(target=night.watch.run, daemon=True)
     thread.start()
     try:
@@ -649,7 +649,7 @@ def test_a_round_that_waits_for_an_earlier_job_blames_no_folder(evening, tmp_pat
 def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):
     night, ended = Night(evening, tmp_path, way="polling", limit=0.05), []
     # A disk that is busy with other tests may let a look wait as well.
-    listed = rawfolder.list_raw(night.raw, night.results)
+    listed = raw_folders.list_raw(night.raw, night.results)
 
     def work(raw, results=None):
         end = time.monotonic() + 0.3
@@ -658,7 +658,7 @@ def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_p
         ended.append(end)
         return listed
 
-    monkeypatch.setattr(rawfolder, "list_raw", work)
+    monkeypatch.setattr(raw_folders, "list_raw", work)
     with watch_at_work(night):
         wait_until(lambda: len(ended) > 1)
     assert night.output.lines == []
@@ -893,7 +893,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
 
 
 def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, monkeypatch):
-    clock, begun, listed = Clock(), [], rawfolder.list_raw
+    clock, begun, listed = Clock(), [], raw_folders.list_raw
     watched_night = Night(evening, tmp_path, clock=clock.monotonic)
 
     def slow(raw, results):
@@ -901,7 +901,7 @@ def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, m
         clock.now += 2.0
         return listed(raw, results)
 
-    monkeypatch.setattr(rawfolder, "list_raw", slow)
+    monkeypatch.setattr(raw_folders, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
         watched_night.watch.step(source)
@@ -913,7 +913,7 @@ def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, m
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(
     evening, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(rawnames, "is_case_insensitive", lambda results: True)
+    monkeypatch.setattr(raw_names, "is_case_insensitive", lambda results: True)
     watched_night = Night(evening, tmp_path)
     assert not watched_night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
     assert watched_night.arrive(*LATE).is_short

@@ -20,7 +20,7 @@ def drafts_from_ranges(reader):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
 
     Returns
     -------

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from ccdflow.camera.profile_lines import pattern_of, yaml_text
 from ccdflow.files.cards import first_value_of_cards
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 
 
 def profile_text(headers, camera, images_seen, findings, file, *, is_needless):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.camera.times.datecards import (
+from ccdflow.camera.times.date_cards import (
     DAY,
     MJD_START,
     jd,

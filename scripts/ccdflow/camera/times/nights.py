@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.camera.times import longitudes
-from ccdflow.camera.times.datecards import (
+from ccdflow.camera.times.date_cards import (
     HALF_DAY,
     MJD_START,
     CardTime,
@@ -109,9 +109,9 @@ def _moment_without_ut(reader, local_stamps, system):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    local_stamps : list of ccdflow.camera.times.datecards.CardTime
+    local_stamps : list of ccdflow.camera.times.date_cards.CardTime
     system : timedelta, str or None
-        As `ccdflow.camera.times.datecards.time_system` returns it.
+        As `ccdflow.camera.times.date_cards.time_system` returns it.
     """
     days, keyword = days_of(reader)
     # A whole number of days has no time of day, which a local date may have.
@@ -149,12 +149,12 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.datecards.CardTime
+    stamp : ccdflow.camera.times.date_cards.CardTime
         The day whose time of day is wanted.
-    other_stamps : list of ccdflow.camera.times.datecards.CardTime
+    other_stamps : list of ccdflow.camera.times.date_cards.CardTime
         The further dates in UT.
     system : timedelta, str or None
-        As `ccdflow.camera.times.datecards.time_system` returns it.
+        As `ccdflow.camera.times.date_cards.time_system` returns it.
     """
     for card_time in times_of_day(reader, system):
         if not card_time.is_local and (card_time.clock or stamp.clock is None):

@@ -17,7 +17,7 @@ from ccdflow.camera.times.agreement import (
     TOLERANCE,
     UNIVERSAL_TIME_CARD,
 )
-from ccdflow.camera.times.datecards import (
+from ccdflow.camera.times.date_cards import (
     DAY,
     HALF_DAY,
     MJD_START,
@@ -27,7 +27,7 @@ from ccdflow.camera.times.datecards import (
 )
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
-from ccdflow.files.rawheader import has_card_texts
+from ccdflow.files.raw_headers import has_card_texts
 
 # Patterns of the keyword of a card up to its value, of its comment, and of a time of day.
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"

@@ -15,7 +15,7 @@ from ccdflow.combine.clipping import combine_kept, estimate_pixels, kept_mask, s
 from ccdflow.combine.noise import median_variance_over_mean
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.tiling.combine_job import COUNT_TYPE, MASK_TYPE, UNCERTAINTY_TYPE
-from ccdflow.maskbits import NO_DATA
+from ccdflow.mask_bits import NO_DATA
 
 
 class Totals:

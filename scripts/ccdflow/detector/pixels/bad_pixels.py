@@ -15,7 +15,7 @@ import numpy as np
 from ccdflow.detector.pixels.columns import PART_ROWS
 from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
 from ccdflow.errors import UserError
-from ccdflow.maskbits import HOT, VARIES
+from ccdflow.mask_bits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
 FALSE_ALARM_FRACTION = 1e-6

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.detector.pixels.response import LOW_SIGMA, WeakPixels
-from ccdflow.maskbits import DEAD
+from ccdflow.mask_bits import DEAD
 
 LEAST_SHARE = 0.7
 """A flagged pixel is bad in this fraction of the nights since it was first bad. Chosen: noise may

@@ -13,7 +13,7 @@ import numpy as np
 
 from ccdflow.detector.pixels.columns import bad_columns
 from ccdflow.detector.pixels.surroundings import BlockMedians, illumination_of_flat
-from ccdflow.maskbits import BAD_COLUMN, DEAD
+from ccdflow.mask_bits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LOW_SIGMA = 4.5

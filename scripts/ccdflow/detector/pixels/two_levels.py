@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow.detector.pixels.ccdmask import ccdmask
 from ccdflow.detector.pixels.columns import bad_columns
 from ccdflow.detector.pixels.surroundings import surrounding_medians
-from ccdflow.maskbits import BAD_COLUMN
+from ccdflow.mask_bits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEVEL_SIGMA = 4.5

@@ -14,11 +14,11 @@ from zlib import crc32
 import numpy as np
 from isal import igzip
 
-from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
+from ccdflow.files import atomic_write, checksum, fits_structure, raw_headers
 from ccdflow.files.fits_products import quantising
 from ccdflow.files.fits_products.hdus import hdu_header
 from ccdflow.files.fits_products.multi_image_products import PlanesWriter, swap_bytes
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 
 LOSSLESS_FORM, QUANTISED_FORM = "lossless", "quantised"
 """The two ways to compress products, as the configuration names them."""
@@ -172,7 +172,7 @@ class PackedWriter:
             if plane.shape is None:
                 parts.append(header)
                 continue
-            cards = CardList.parse(rawheader.readable_cards(header))
+            cards = CardList.parse(raw_headers.readable_cards(header))
             if not parts:
                 image_cards = cards.copy_without(
                     lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword))
@@ -266,7 +266,7 @@ class _Packer:
 
         Parameters
         ----------
-        cards : ccdflow.files.headertext.CardList
+        cards : ccdflow.files.header_text.CardList
             Cards of the image, with those that describe the array.
 
         Returns
@@ -359,7 +359,7 @@ def _describe_table(header, row_bytes, n_tiles, heap_bytes):
 
     Parameters
     ----------
-    header : ccdflow.files.headertext.CardList
+    header : ccdflow.files.header_text.CardList
         Changed in place.
     row_bytes, n_tiles, heap_bytes : int
         Bytes of a row, number of tiles, bytes of all tiles.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow import __version__
 from ccdflow.files import checksum, fits_structure
-from ccdflow.files.headertext import CardList, card_text
+from ccdflow.files.header_text import CardList, card_text
 
 # Bytes of a piece. Larger pieces are written faster; smaller ones stay in the processor's cache.
 _PIECE_BYTES = 1 << 22
@@ -31,7 +31,7 @@ def array_hdu(cards, data, *, name=None, is_primary=False):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         Without the cards that describe the array.
     data : numpy.ndarray of shape (ny, nx), any byte order, or None
         Pixels, of type uint8, int16, int32, float32 or float64; None for a primary HDU without an
@@ -140,12 +140,12 @@ def _order_cards(cards, data, *, is_primary, name=None):
 
     Parameters
     ----------
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
     data : numpy.ndarray of shape (ny, nx), or None
         In the type of the file.
     is_primary : bool
         Whether the header is that of the first HDU.
-    name : ccdflow.files.headertext.CardList or None, optional
+    name : ccdflow.files.header_text.CardList or None, optional
         The cards with the name of the extension.
     """
     first = CardList()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError, action_of
-from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
+from ccdflow.files import atomic_write, checksum, fits_structure, raw_headers
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
-from ccdflow.files.headertext import CardList
+from ccdflow.files.header_text import CardList
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -32,7 +32,7 @@ class StoredHdu:
     Attributes
     ----------
     header : astropy.io.fits.Header
-    cards : ccdflow.files.headertext.CardList
+    cards : ccdflow.files.header_text.CardList
         The header as text.
     offset : int
         First byte of its pixels.
@@ -111,7 +111,7 @@ def _stored_hdu(file, start, name):
     except EOFError:
         raise DamagedProduct("the product is cut", file=name, remedy=MAKE_AGAIN) from None
     offset = start + len(header_bytes)
-    text = rawheader.readable_cards(header_bytes)
+    text = raw_headers.readable_cards(header_bytes)
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):

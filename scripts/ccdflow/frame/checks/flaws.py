@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.errors import FrameError
 from ccdflow.frame.converter_end import top_of_converter
 from ccdflow.frame.pixels import native_values
-from ccdflow.maskbits import NOT_FINITE, SATURATED
+from ccdflow.mask_bits import NOT_FINITE, SATURATED
 from ccdflow.robust import is_median_at_least
 
 NO_VALUE = "not finite"

@@ -30,12 +30,12 @@ from ccdflow.kinds.reducing.record_entries import (
     no_level_parts,
     plain_no_level_parts,
 )
-from ccdflow.maskbits import SATURATED
+from ccdflow.mask_bits import SATURATED
 from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 MASTER_STORE = MasterStore()
 """The masters that this process holds in memory."""

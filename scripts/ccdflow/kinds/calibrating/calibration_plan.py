@@ -38,7 +38,7 @@ from ccdflow.run.job import Group
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.master_choices import Step
 from ccdflow.run.plan import Predecessors, WantedProduct
-from ccdflow.run.rawframes.rows import (
+from ccdflow.run.raw_frames.rows import (
     canonical_text,
     digest,
     picker_of_facts,
@@ -128,7 +128,7 @@ def steps_choice_of(context, kinds, row):
     context : ccdflow.run.context.PlanContext
     kinds : sequence of ccdflow.kinds.masters.master.MasterKind
         Kinds whose groups are all planned.
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of one of the frames.
 
     Returns
@@ -191,7 +191,7 @@ class StepsChoice:
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
+        row : ccdflow.run.raw_frames.rows.Row
         ids : (int, int), optional
             The frame's `ids_of`, where they are known.
 
@@ -360,7 +360,7 @@ class FramePlanner:
 
         Parameters
         ----------
-        frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.job_records.Record)
+        frames : iterable of (ccdflow.run.raw_frames.rows.Row, str, ccdflow.run.job_records.Record)
             The row of each frame, the product, and the record of its reduced frame.
         """
         self._planner.want_all(self._kind, self._wanted_products(frames))
@@ -420,7 +420,7 @@ class FramePlanner:
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
+        row : ccdflow.run.raw_frames.rows.Row
         product : str
         planned_frames : _PlannedFrames
             The planned frames of the same type, setup, filter and night.
@@ -487,7 +487,7 @@ class FramePlanner:
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
+        row : ccdflow.run.raw_frames.rows.Row
         product : str
             Product of one of the frames.
         planned_frames : _PlannedFrames
@@ -590,7 +590,7 @@ class SharedBasis:
         return {**self._basis, "frame": frame_key, "how": lines}
 
     def key(self, frame_key, temperatures):
-        """Return the hash of a frame's basis, as `ccdflow.run.rawframes.rows.digest` gives it.
+        """Return the hash of a frame's basis, as `ccdflow.run.raw_frames.rows.digest` gives it.
 
         Parameters
         ----------

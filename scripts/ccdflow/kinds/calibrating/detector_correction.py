@@ -36,7 +36,7 @@ class DetectorCorrection:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Group of the frame.
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     settings : dict of str to object
         The block ``calibrate`` of the configuration.
     flat : ccdflow.run.job_records.Record, optional

@@ -140,7 +140,7 @@ def _series_name(context, kind, group, row):
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
     group : ccdflow.run.job.Group
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of its first member.
     """
     setup = setups.observation_of(context, [row], kind, night=group.night_of_page).setup

@@ -36,7 +36,7 @@ def number_of_pixels(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the raw frame.
 
     Returns
@@ -52,7 +52,7 @@ def field_and_light(row):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
 
     Returns
     -------

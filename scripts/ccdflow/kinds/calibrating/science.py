@@ -23,7 +23,7 @@ from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
 from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 # The entry of this kind in the summary of a closed night.
 _SUMMARY_ENTRY = "calibrated"

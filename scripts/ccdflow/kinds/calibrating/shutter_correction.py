@@ -35,7 +35,7 @@ def shutter_choice_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns
@@ -54,7 +54,7 @@ def map_for(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the frame.
 
     Returns
@@ -90,7 +90,7 @@ def rows_needed(context, group):
 
     Returns
     -------
-    list of ccdflow.run.rawframes.rows.Row
+    list of ccdflow.run.raw_frames.rows.Row
     """
     if _CORRECTED_SETTING not in group.shared:
         return []
@@ -107,7 +107,7 @@ class ShutterCorrection:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Group of the frame.
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     flat : ccdflow.run.job_records.Record or None
         The combined flat that the frame is divided by.
     """

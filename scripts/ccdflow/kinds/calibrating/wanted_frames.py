@@ -5,8 +5,8 @@ from __future__ import annotations
 from ccdflow.kinds.reducing.frame_sources import night_frame_records
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import calibrated_product
-from ccdflow.run.rawframes.enabled_types import is_type_enabled
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, value_picker
+from ccdflow.run.raw_frames.enabled_types import is_type_enabled
+from ccdflow.run.raw_frames.rows import OK, SET_ASIDE, value_picker
 
 _type_of = value_picker("type")
 
@@ -22,7 +22,7 @@ def frames_to_calibrate(planner, types):
 
     Yields
     ------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     product : str
         The calibrated frame.
     record : ccdflow.run.job_records.Record

@@ -13,13 +13,13 @@ from astropy.utils.exceptions import AstropyWarning
 from ccdflow import paths
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT, MASTER_KINDS
 from ccdflow.errors import UserError
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.run import ledger
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.raw_frames.rows import OK
 from ccdflow.wording import count, first_named
 
 # Characters of text that a HISTORY card can hold.

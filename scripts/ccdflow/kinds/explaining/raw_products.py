@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.run import job_records, ledger
 from ccdflow.wording import first_named

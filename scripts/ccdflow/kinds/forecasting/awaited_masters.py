@@ -19,7 +19,7 @@ from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATE
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
-from ccdflow.run.rawframes.rows import is_dated
+from ccdflow.run.raw_frames.rows import is_dated
 
 AWAITED_NOTE = "waits"
 """The name, in the notes on closed nights, of the masters that a night waits for."""

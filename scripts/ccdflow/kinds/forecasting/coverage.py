@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.rule_values import LONG_VALUES
 from ccdflow.kinds.matching.setups import READOUT_FACTS, setup_of
 from ccdflow.pages.text_formatting import TYPE_ORDER, light_words
-from ccdflow.run.rawframes.rows import OK, picker_of_facts
+from ccdflow.run.raw_frames.rows import OK, picker_of_facts
 
 COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""

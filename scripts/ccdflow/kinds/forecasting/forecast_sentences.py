@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.pages.text_formatting import light_words, plural
 from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.master_choices import MissingCause
-from ccdflow.run.rawframes.rows import is_dated
+from ccdflow.run.raw_frames.rows import is_dated
 from ccdflow.wording import count, first_named
 
 # A paragraph names at most this many exposures, noises and wishes.

@@ -9,7 +9,7 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lines.night_lists import nights_in_words
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, SET_ASIDE
 from ccdflow.wording import count, first_lines
 
 # A list names at most this many frames that are set aside or incomplete.

@@ -300,7 +300,7 @@ def _mean_dark_rate(context, row, use, record, noise):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the frame.
     use : ccdflow.run.master_choices.Use or None
         Use of the dark.

@@ -42,7 +42,7 @@ def predicted_sky(context, row, seconds):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     seconds : float
         Exposure of the frame.
 

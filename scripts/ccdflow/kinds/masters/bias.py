@@ -7,7 +7,7 @@ from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.makers.bias_maker import BiasMaker
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
-from ccdflow.run.rawframes.warnings_of_rows import lines_on_absent_biases
+from ccdflow.run.raw_frames.warnings_of_rows import lines_on_absent_biases
 
 # Older results: biases were clipped by MAD alone. Biases with the recipe ``mad`` keep this version;
 # the others have `Bias.version`.

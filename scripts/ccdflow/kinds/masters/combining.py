@@ -31,7 +31,7 @@ from ccdflow.run.context import JobContext
 from ccdflow.run.job import Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 if TYPE_CHECKING:
     from ccdflow.kinds.masters.master import MasterKind

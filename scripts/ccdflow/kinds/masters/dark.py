@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.camera.exposures import EXACT_FRACTION, EXACT_SECONDS
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.makers.dark_maker import DarkMaker
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observation_of
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.raw_frames.rows import OK
 
 
 class Dark(ExposedMasterKind):
@@ -135,7 +135,7 @@ def _runs_of_close_values(rows, name, tolerance_at):
 
     Parameters
     ----------
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
         Sorted by the fact.
     name : str
         Name of the fact.
@@ -158,7 +158,7 @@ def _runs_without_gap(rows, gap):
 
     Parameters
     ----------
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
         Sorted by the sensor's temperature.
     gap : float
         Degrees Celsius.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow import paths
-from ccdflow.camera.imagetypes import light_named_in
+from ccdflow.camera.image_types import light_named_in
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.makers.flat_maker import FlatMaker
 from ccdflow.kinds.matching.association import first_use, why_missing

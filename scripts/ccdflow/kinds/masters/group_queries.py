@@ -8,7 +8,7 @@ from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 TREND_NIGHTS = 30
 """The trend on a night's page has at most this many nights, its own the last of them."""

@@ -15,9 +15,9 @@ from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
 from ccdflow.run.job import NIGHT_OF_SEVERAL, Group
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.rawnames import copied_files
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker_of_facts
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.raw_names import copied_files
+from ccdflow.run.raw_frames.rows import OK, SET_ASIDE, digest, picker_of_facts
 
 # Temperatures that differ by more than this, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
@@ -116,7 +116,7 @@ def _key_of_row(context, row, names, *, is_of_one_night):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     names : list of str
         Names of the header values in which members agree, without the night.
     is_of_one_night : bool
@@ -155,7 +155,7 @@ def _split_groups(kind, context, rows_by_header):
     kind : ccdflow.kinds.masters.master.MasterKind
         Kind of the masters.
     context : ccdflow.run.context.PlanContext
-    rows_by_header : dict of GroupKey to list of ccdflow.run.rawframes.rows.Row
+    rows_by_header : dict of GroupKey to list of ccdflow.run.raw_frames.rows.Row
         Groups that agree in header values.
     """
     rows_of_groups = {}
@@ -185,13 +185,13 @@ def split_by_sensor(kind, rows):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
 
     Yields
     ------
     degrees_value : tuple of (str, str)
         The temperature of the setting, for `GroupKey.shared`; () where all frames have one setting.
-    rows_of_setting : list of ccdflow.run.rawframes.rows.Row
+    rows_of_setting : list of ccdflow.run.raw_frames.rows.Row
     """
     temperatures = sorted(
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}
@@ -251,7 +251,7 @@ def possible_members(kind, context):
 
     Returns
     -------
-    list of ccdflow.run.rawframes.rows.Row
+    list of ccdflow.run.raw_frames.rows.Row
     """
     rows = sorted(
         (row for row in context.store.rows.values() if _is_combinable(kind, context, row)),

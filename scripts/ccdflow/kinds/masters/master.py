@@ -17,7 +17,7 @@ from ccdflow.kinds.reducing.record_entries import (
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_type_enabled
+from ccdflow.run.raw_frames.enabled_types import is_type_enabled
 
 
 class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
@@ -214,12 +214,12 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         Parameters
         ----------
         context : ccdflow.run.context.Context
-        rows : list of ccdflow.run.rawframes.rows.Row
+        rows : list of ccdflow.run.raw_frames.rows.Row
 
         Yields
         ------
         shared : tuple of (str, str)
-        rows : list of ccdflow.run.rawframes.rows.Row
+        rows : list of ccdflow.run.raw_frames.rows.Row
         """
         yield (), rows
 

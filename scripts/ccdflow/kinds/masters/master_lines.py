@@ -8,8 +8,8 @@ from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rawnames import copied_files
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK
+from ccdflow.run.raw_frames.raw_names import copied_files
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK
 from ccdflow.run.unparsed_mapping import lists_in
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, first_lines
 

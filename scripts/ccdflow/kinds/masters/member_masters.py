@@ -19,13 +19,13 @@ from ccdflow.detector.lost_pixels import (
     LostPixels,
 )
 from ccdflow.files.fits_products.stored_images import StoredImage
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.readout import ROUNDING_VARIANCE, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.record_entries import converter_ends_of, no_level_parts
-from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
+from ccdflow.mask_bits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.job_records import Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters import group_queries, master_lines
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 
 class ReportedMasters(GroupedKind):

@@ -33,7 +33,7 @@ def steps_of(context, names, rows, night):
     context : ccdflow.run.context.PlanContext
     names : sequence of str
         Kinds of masters, in the order of the steps; the plan has all groups of these kinds.
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
     night : str
 
     Returns
@@ -52,7 +52,7 @@ def pair_masters(context, steps, rows, night):
     ----------
     context : ccdflow.run.context.PlanContext
     steps : tuple of ccdflow.run.master_choices.Step
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
         Rows of the frame, or of the members.
     night : str
         Night of the frame or members.
@@ -81,7 +81,7 @@ def _best_pair(context, pair, rows, night):
     context : ccdflow.run.context.Context
     pair : (ccdflow.run.master_choices.Step, ccdflow.run.master_choices.Step)
         Steps of bias and dark.
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
         Rows of the frame or of the members.
     night : str
     """
@@ -114,7 +114,7 @@ def _biases_of_darks(context, bias, darks, rows, night):
     bias : ccdflow.run.master_choices.Step
     darks : list of str
         Products.
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
     night : str
     """
     bias_library, dark_library = (

@@ -12,7 +12,7 @@ def detector_noise_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns

@@ -28,7 +28,7 @@ from ccdflow.kinds.matching.window_choices import WindowChoice
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.master_choices import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest, picker_of_facts
+from ccdflow.run.raw_frames.rows import digest, picker_of_facts
 
 # The facts by which masters are chosen, besides night, exposure and temperature; flats are chosen
 # by their light as well.
@@ -141,7 +141,7 @@ class MasterLibrary:
 
         Parameters
         ----------
-        first_members : dict of str to (ccdflow.run.rawframes.rows.Row, tuple)
+        first_members : dict of str to (ccdflow.run.raw_frames.rows.Row, tuple)
             The first member of each master, and its setup.
         """
         for product, group in self.groups.items():
@@ -181,7 +181,7 @@ class MasterLibrary:
 
         Parameters
         ----------
-        first_members : dict of str to (ccdflow.run.rawframes.rows.Row, tuple)
+        first_members : dict of str to (ccdflow.run.raw_frames.rows.Row, tuple)
             The first member of each master, and its setup.
 
         Returns
@@ -237,7 +237,7 @@ class MasterLibrary:
 
         Parameters
         ----------
-        first_row : ccdflow.run.rawframes.rows.Row
+        first_row : ccdflow.run.raw_frames.rows.Row
             Row of the frame, or of the first member.
         medians : list of (float or None)
             As `setups.medians_of` returns them: exposure, set point and sensor temperature.
@@ -283,7 +283,7 @@ class MasterLibrary:
 
         Parameters
         ----------
-        rows : sequence of ccdflow.run.rawframes.rows.Row
+        rows : sequence of ccdflow.run.raw_frames.rows.Row
         night : str
 
         Returns
@@ -340,7 +340,7 @@ class MasterLibrary:
         ----------
         products : sequence of str
             Biases or flats.
-        rows : sequence of ccdflow.run.rawframes.rows.Row
+        rows : sequence of ccdflow.run.raw_frames.rows.Row
             Rows of the frames, which are of one setup.
         night : str
             Night of the frames.
@@ -483,7 +483,7 @@ class MasterLibrary:
 
         Parameters
         ----------
-        rows : sequence of ccdflow.run.rawframes.rows.Row
+        rows : sequence of ccdflow.run.raw_frames.rows.Row
             Rows of the frame, or of members that take one master.
         night : str
             Night of the frame.

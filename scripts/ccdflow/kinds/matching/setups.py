@@ -12,7 +12,7 @@ from ccdflow.kinds.matching.rule_values import EPOCH, Observation
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest, picker_of_facts
+from ccdflow.run.raw_frames.rows import digest, picker_of_facts
 
 # Values of an amplifier on its noise and its range, which are no part of its layout.
 _NOT_LAYOUT = ("read_noise", "saturation")
@@ -45,7 +45,7 @@ def setup_of(context, row, kind):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the frame, or of a member of the master.
     kind : ccdflow.kinds.masters.master.MasterKind
         Kind of the master.
@@ -173,7 +173,7 @@ def common_geometry(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
 
     Returns
     -------
@@ -245,7 +245,7 @@ def observation_of(context, rows, kind, *, night):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    rows : sequence of ccdflow.run.rawframes.rows.Row
+    rows : sequence of ccdflow.run.raw_frames.rows.Row
         Rows of the frame, or of the group's members.
     kind : ccdflow.kinds.kind.Kind
         Kind of master, whose setup the observation gets.
@@ -270,7 +270,7 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    first_row : ccdflow.run.rawframes.rows.Row
+    first_row : ccdflow.run.raw_frames.rows.Row
         Row of the first member.
     medians : list of (float or None)
         `medians_of` all members.

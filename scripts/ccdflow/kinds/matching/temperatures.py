@@ -127,7 +127,7 @@ def dark_degrees_warmer(use, row):
     ----------
     use : ccdflow.run.master_choices.Use
         Use of a dark.
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the frame.
 
     Returns

@@ -61,7 +61,7 @@ def window_place_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
 
     Returns
     -------
@@ -104,7 +104,7 @@ def _sections_by_cards(row, cards, image, shape):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     cards : dict of str to str
         CCDSEC and DETSEC of the raw image, those that exist.
     image : ccdflow.frame.products.ProductImage
@@ -144,7 +144,7 @@ def _sections_by_origin(row, origin, image, shape):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     origin : tuple of float
         Origin of the image on the chip, by the cards of the header.
     image : ccdflow.frame.products.ProductImage
@@ -187,7 +187,7 @@ class ChipWindows:
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
+        row : ccdflow.run.raw_frames.rows.Row
             Row of a member of the master.
         setup : tuple of (str, str)
             Setup of the master.
@@ -205,7 +205,7 @@ class ChipWindows:
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
+        row : ccdflow.run.raw_frames.rows.Row
             The frame.
         setup : tuple of (str, str)
             Setup of the frame.

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector.pixels.history import History, combine_nights
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import counted_nights, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
@@ -18,7 +18,7 @@ from ccdflow.kinds.product_writing import refused_record
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.plan import WantedProduct
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 
 class _Measurement(NamedTuple):

@@ -22,7 +22,7 @@ from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import value_with_error
 from ccdflow.run import job_records
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 # The figures of an amplifier that are numbers of bad pixels.
 _COUNT_NAMES = ("hot", "varies", "low", "columns")

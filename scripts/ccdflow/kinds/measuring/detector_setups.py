@@ -10,7 +10,7 @@ from ccdflow.camera import identity
 from ccdflow.kinds.matching.match_sentences import trait_words
 from ccdflow.kinds.matching.rule_values import DEVICE_CARDS, READOUT_CARDS
 from ccdflow.kinds.matching.setups import READOUT_FACTS
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part", DEVICE_CARDS)
 """Values by which the pixels of a detector are known: gain and readout do not count."""
@@ -50,7 +50,7 @@ def detector_setup_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns

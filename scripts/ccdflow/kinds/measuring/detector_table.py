@@ -9,7 +9,7 @@ from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
 from ccdflow.kinds.product_writing import csv_text, write_text_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 COLUMNS = (
     "amplifier", "flats", "level", "gain", "gain_error", "gain_used", "gain_header", "read_noise",

@@ -17,7 +17,7 @@ def bad_pixel_measurements_for(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the frame.
 
     Returns
@@ -86,7 +86,7 @@ def gain_choice_of(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.run.products.product_names import reduced_product
 
 HIGHEST_NUMBER = 999

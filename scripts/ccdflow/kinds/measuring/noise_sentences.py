@@ -125,7 +125,7 @@ def _noises_of_frame(group, row, data):
     ----------
     group : ccdflow.run.job.Group
         Group of the calibrated frame.
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     data : dict of str to object
         Data of its record.
     """

@@ -13,8 +13,8 @@ from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import WeakPixels
 from ccdflow.files import atomic_write, checksum
-from ccdflow.files.fits_products import plaintables
-from ccdflow.files.headertext import card_text, printable_text
+from ccdflow.files.fits_products import plain_tables
+from ccdflow.files.header_text import card_text, printable_text
 from ccdflow.run import job_records
 
 PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
@@ -40,7 +40,7 @@ def write_product(context, record, cards, images=(), **tables):
     images : sequence of (str, numpy.ndarray), optional
         Name and pixels, (ny, nx) each.
     **tables : dict of str to (str, numpy.ndarray)
-        By the names of their HDUs, as `plaintables.table_hdu` takes them.
+        By the names of their HDUs, as `plain_tables.table_hdu` takes them.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def write_product(context, record, cards, images=(), **tables):
         extents = [hdu.fileinfo() for hdu in written]
     headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
     comments = (_CHECKSUM_COMMENT, _CHECKSUM_COMMENT)
-    table_hdus = [plaintables.table_hdu(*each, comments=comments) for each in tables.items()]
+    table_hdus = [plain_tables.table_hdu(*each, comments=comments) for each in tables.items()]
     headers += [header for header, _ in table_hdus]
     target = context.results / record.product
     atomic_write.write_whole(target, [content, *(part for hdu in table_hdus for part in hdu)])
@@ -91,7 +91,7 @@ def bad_pixel_columns(images):
     Returns
     -------
     dict of str to (str, numpy.ndarray)
-        As `plaintables.table_hdu` takes them.
+        As `plain_tables.table_hdu` takes them.
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
     for number, image in enumerate(images):
@@ -115,7 +115,7 @@ def weak_pixel_columns(images):
     Returns
     -------
     dict of str to (str, numpy.ndarray)
-        As `plaintables.table_hdu` takes them.
+        As `plain_tables.table_hdu` takes them.
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, image in enumerate(images):
@@ -207,7 +207,7 @@ def read_plain_columns(path, names, cards):
         By table and column an array of shape (n,), of the type in the file; the cards by keyword.
         None for a file that ccdflow does not write in this way.
     """
-    plain = plaintables.read_plain_tables(path, names)
+    plain = plain_tables.read_plain_tables(path, names)
     if plain is None:
         return None
     values = {card: plain.cards[card] for card in cards if card in plain.cards}

@@ -34,8 +34,8 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure_text, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_EXPOSURE_RATIO = 1.25

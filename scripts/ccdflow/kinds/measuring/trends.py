@@ -26,7 +26,7 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.text_formatting import figure_text, unique_names
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 from ccdflow.wording import count, listing
 
 COLUMNS = (

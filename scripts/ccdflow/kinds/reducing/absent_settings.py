@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.raw_frames.rows import OK
 
 # The words for each setting, and the remedy if all frames in truth have one value of it.
 _SETTINGS = {
@@ -32,7 +32,7 @@ def warnings_on_absent_settings(rows, group_by):
 
     Parameters
     ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
         All frames of a night.
     group_by : collection of str
         The settings by which masters are distinguished.
@@ -65,12 +65,12 @@ def _minority_and_warning(name, rows):
     ----------
     name : str
         Name of the setting.
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
         Frames of one night and size.
 
     Returns
     -------
-    minority : list of ccdflow.run.rawframes.rows.Row
+    minority : list of ccdflow.run.raw_frames.rows.Row
         Empty where all frames have the setting, or all lack it.
     warning : str
     """

@@ -25,9 +25,9 @@ from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.rawnames import copied_files
-from ccdflow.run.rawframes.rows import (
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.raw_names import copied_files
+from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     OK,
     SET_ASIDE,

@@ -10,7 +10,7 @@ from ccdflow.run import job_records
 from ccdflow.run.job import Size
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, digest
 
 # Statuses of frames without a new product: the page of the night shows them instead of the row's.
 _UNMADE_STATUSES = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
@@ -199,7 +199,7 @@ def number_of_raw_pixels(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns
@@ -221,7 +221,7 @@ def size_of_frame(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns
@@ -243,7 +243,7 @@ def recipe_and_images(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the raw frame.
 
     Returns

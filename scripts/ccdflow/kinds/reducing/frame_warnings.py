@@ -13,7 +13,7 @@ from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.frame.checks.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
 from ccdflow.wording import amplifier_prefix, first_lines
 
 MOST_WARNINGS = 12
@@ -47,7 +47,7 @@ def rows_and_records(context, records):
 
     Returns
     -------
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
     record_of : callable
         Returns the record of a product, None without one.
     """
@@ -65,7 +65,7 @@ def warnings_of_frames(rows, record_of, group_by):
 
     Parameters
     ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
     record_of : callable
         Returns the record of a reduced frame by the product's name, None without one.
     group_by : collection of str
@@ -138,7 +138,7 @@ def _warnings_within_nights(rows, data_by_file, group_by):
 
     Parameters
     ----------
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
     data_by_file : dict of str to dict
         As `_data_by_file` returns them.
     group_by : collection of str
@@ -170,7 +170,7 @@ def _texts_of_frame(row, data):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     data : dict of str to object
         Data of the reduced frame's record; {} without one.
     """
@@ -184,7 +184,7 @@ def _levels_by_type(rows_and_data):
 
     Parameters
     ----------
-    rows_and_data : list of (ccdflow.run.rawframes.rows.Row, dict of str to object)
+    rows_and_data : list of (ccdflow.run.raw_frames.rows.Row, dict of str to object)
         Row of each frame, and data of its record.
     """
     levels_by_type = defaultdict(list)
@@ -321,7 +321,7 @@ def _noises_to_judge(noises_by_file, biases_by_night):
 
     Parameters
     ----------
-    noises_by_file : dict of str to (ccdflow.run.rawframes.rows.Row, dict of str to float)
+    noises_by_file : dict of str to (ccdflow.run.raw_frames.rows.Row, dict of str to float)
         By raw file: its row, and the noise of each amplifier's overscan, adu.
     biases_by_night : dict of str to dict
         As `_noises_of_biases` returns it.

@@ -21,8 +21,8 @@ from ccdflow.files import (
     decoding,
     file_errors,
     fits_structure,
-    rawfile,
-    rowio,
+    raw_files,
+    row_files,
 )
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.checks import strip_light
@@ -38,8 +38,8 @@ from ccdflow.kinds.reducing.small_pictures import (
 )
 from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
-from ccdflow.run.rawframes import raw_verdicts
-from ccdflow.run.rawframes.rows import Row, RowMark
+from ccdflow.run.raw_frames import raw_verdicts
+from ccdflow.run.raw_frames.rows import Row, RowMark
 
 # Frames of these types have no light. A strip that seems lit is only noisy, and gets the warning on
 # noise.
@@ -56,8 +56,8 @@ class _FrameJob:
 
     Attributes
     ----------
-    row : ccdflow.run.rawframes.rows.Row
-    raw : ccdflow.files.rawfile.RawFile
+    row : ccdflow.run.raw_frames.rows.Row
+    raw : ccdflow.files.raw_files.RawFile
         The raw file, open.
     target : pathlib.Path
         The product.
@@ -75,7 +75,7 @@ class _FrameJob:
     """
 
     row: Row
-    raw: rawfile.RawFile
+    raw: raw_files.RawFile
     target: Path
     layout: fits_structure.RawLayout
     geometry: Geometry
@@ -159,7 +159,7 @@ def make_reduced_frame(context, job):
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
     try:
         with file_errors.raw_file_errors(row.file):
-            raw = rawfile.open_raw(context.raw / row.file, row.file)
+            raw = raw_files.open_raw(context.raw / row.file, row.file)
         with raw:
             target, content, figures = _reduce_raw_file(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
@@ -195,8 +195,8 @@ def _reduce_raw_file(context, job, row, raw):
     ----------
     context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
-    row : ccdflow.run.rawframes.rows.Row
-    raw : ccdflow.files.rawfile.RawFile
+    row : ccdflow.run.raw_frames.rows.Row
+    raw : ccdflow.files.raw_files.RawFile
         The raw file, open.
 
     Returns
@@ -244,8 +244,8 @@ def _checked_layout(row, raw, memory):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
-    raw : ccdflow.files.rawfile.RawFile
+    row : ccdflow.run.raw_frames.rows.Row
+    raw : ccdflow.files.raw_files.RawFile
     memory : int
         Bytes of memory that the job may take.
 
@@ -303,9 +303,9 @@ def _reduce_by_rows(frame):
     size = _header_sizes.get(frame.header_form)
     if size is None:
         size = _header_sizes[frame.header_form] = _predicted_header_size(frame, hdu)
-    with rowio.RowWriter(frame.target, size) as writer:
+    with row_files.RowWriter(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
-        rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
+        rows = row_files.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
         image_builder = None
         if frame.needs_small_image:

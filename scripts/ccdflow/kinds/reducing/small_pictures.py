@@ -17,7 +17,7 @@ from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.run.lookups import Lookup
-from ccdflow.run.rawframes.rawfolder import is_below
+from ccdflow.run.raw_frames.raw_folders import is_below
 
 
 def n_rows_of_square(row):
@@ -25,7 +25,7 @@ def n_rows_of_square(row):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
 
     Returns
     -------
@@ -45,7 +45,7 @@ def write_small_picture(context, row, job, image):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     job : ccdflow.run.job.Job
     image : numpy.ndarray of shape (ny, nx), float32
         The frame's small image, adu, made of `n_rows_of_square` rows of each square.
@@ -70,7 +70,7 @@ def values_and_picture(context, row, product, key, unit="adu"):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of the raw frame.
     product, key : str
         A reduced or calibrated frame, and the key of its current version.
@@ -106,7 +106,7 @@ def mapped_image_of(context, row, product):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
     product : str
         A reduced or calibrated frame.

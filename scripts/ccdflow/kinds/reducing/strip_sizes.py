@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from ccdflow.run.rawframes.rows import SET_ASIDE, RowMark
+from ccdflow.run.raw_frames.rows import SET_ASIDE, RowMark
 
 SIZE_WARNING = "size"
 """The topic of the warning on a frame of a size in which the profile's overscan may hold data."""
@@ -25,7 +25,7 @@ def size_warnings(rows, data_by_file):
 
     Parameters
     ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
         All frames of a night, or of several.
     data_by_file : dict of str to dict
         Data of the records of reduced frames, by raw file.

@@ -28,7 +28,7 @@ from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products.product_names import calibrated_product, reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 from ccdflow.wording import count, first_lines, first_named
 
 # A dry run has a paragraph on at most this many nights.

@@ -24,7 +24,7 @@ from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, 
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import value_picker
+from ccdflow.run.raw_frames.rows import value_picker
 from ccdflow.wording import count
 
 _LEVEL_OF_FLATS = (

@@ -26,7 +26,7 @@ from ccdflow.kinds.reducing.small_pictures import (
 from ccdflow.kinds.reporting.night_products import PictureOfFrames
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.run import job_records
-from ccdflow.run.rawframes.rows import OK, digest
+from ccdflow.run.raw_frames.rows import OK, digest
 
 # The width of stars is measured in frames of these types.
 _SKY_TYPES = ("science",)
@@ -178,7 +178,7 @@ def _width_of_stars(context, row, record, earlier_entries):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     record : ccdflow.run.job_records.Record
         Record of the product that is measured.
     earlier_entries : dict of str to dict

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.files import decoding, file_errors, rawfile
+from ccdflow.files import decoding, file_errors, raw_files
 from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.small_pictures import mapped_image_of
@@ -18,8 +18,8 @@ from ccdflow.kinds.reporting.night_products import PictureOfFrames, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes import raw_verdicts
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.raw_frames import raw_verdicts
+from ccdflow.run.raw_frames.rows import OK
 
 PICTURES_VERSION = 10
 """Raised when a change alters any picture: all pictures and pages are then made again."""
@@ -120,7 +120,7 @@ def drawn_frames(context, night, *, draws_missing_frames=False):
 
     Returns
     -------
-    list of ccdflow.run.rawframes.rows.Row
+    list of ccdflow.run.raw_frames.rows.Row
     """
     most_drawn = context.settings["pictures"]["per_type"]
     drawn_rows, n_drawn = [], Counter()
@@ -142,7 +142,7 @@ def frame_panels(context, row):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
 
     Returns
@@ -193,7 +193,7 @@ def raw_values(context, row, hdu):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         The row of a raw frame.
     hdu : int
         Index of the HDU.
@@ -209,7 +209,7 @@ def raw_values(context, row, hdu):
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     with file_errors.raw_file_errors(row.file):
-        raw = rawfile.open_raw(context.raw / row.file, row.file)
+        raw = raw_files.open_raw(context.raw / row.file, row.file)
     with raw:
         layout = raw.layout(reads_whole_file=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)

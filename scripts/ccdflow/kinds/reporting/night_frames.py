@@ -10,7 +10,7 @@ from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.pages import contents
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import LEFT_FOR_NEXT_RUN
 
 UNMADE_STATUS_WORDS = {
@@ -70,7 +70,7 @@ def _status_and_reason(row, record):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     record : ccdflow.run.job_records.Record or None
         Record of the reduced frame.
 

@@ -17,7 +17,7 @@ from ccdflow.kinds.reporting.night_frames import UNMADE_STATUS_WORDS, members_le
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, digest
 
 PAGES_VERSION = 18
 """Raised when a change alters any page or the overview: all of them are then written again."""

@@ -22,7 +22,7 @@ from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
@@ -51,7 +51,7 @@ class NightTiles:
     ----------
     frames : list of ccdflow.pages.contents.ShownFrame
         The frames of the night, by time.
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
+    rows : dict of str to ccdflow.run.raw_frames.rows.Row
         The rows of the night by raw file, without frames that still arrive.
     """
 

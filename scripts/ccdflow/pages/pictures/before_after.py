@@ -13,8 +13,8 @@ from ccdflow.pages.pictures.frame_content import (
     range_across,
     take_content,
 )  # fmt: skip
-from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.plotpanel import PlotPanel, write_sentence
+from ccdflow.pages.pictures.image_panel import draw_image
+from ccdflow.pages.pictures.plot_panel import PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     INK,
@@ -248,7 +248,7 @@ def _write_tag(panel, position, text, colour):
 
     Parameters
     ----------
-    panel : ccdflow.pages.pictures.plotpanel.PlotPanel
+    panel : ccdflow.pages.pictures.plot_panel.PlotPanel
     position : float
         On the horizontal axis, in the unit of the panel.
     text, colour : str
@@ -298,7 +298,7 @@ def _write_off_scale(panel, profile, unit, word):
 
     Parameters
     ----------
-    panel : ccdflow.pages.pictures.plotpanel.PlotPanel
+    panel : ccdflow.pages.pictures.plot_panel.PlotPanel
     profile : ccdflow.pages.pictures.frame_content.Profile
     unit, word : str
         Unit of the values, and 'column' or 'row'.

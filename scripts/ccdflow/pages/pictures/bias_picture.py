@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
+from ccdflow.pages.pictures.plot_panel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
 from ccdflow.pages.pictures.style import (
     INK,

@@ -9,8 +9,8 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.frame_content import check_image, mean_of_middle_half, shrink
-from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.image_panel import draw_image
+from ccdflow.pages.pictures.plot_panel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import (
     BELOW_ROOM,

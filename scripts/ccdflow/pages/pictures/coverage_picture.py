@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.pages.pictures.plotpanel import PlotPanel
+from ccdflow.pages.pictures.plot_panel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import (
     INK,

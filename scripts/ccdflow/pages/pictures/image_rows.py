@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.pages.pictures.frame_content import ShrunkImage, check_image, shrink
-from ccdflow.pages.pictures.imagepanel import draw_image
+from ccdflow.pages.pictures.image_panel import draw_image
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     LEFT_ROOM,
@@ -58,7 +58,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     title, explanation : str
         Headline, and the text below all images.
     scale : {'linear', 'asinh'}, optional
-        Scale of all images, see `ccdflow.pages.pictures.imagepanel.draw_image`.
+        Scale of all images, see `ccdflow.pages.pictures.image_panel.draw_image`.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES, MOST_LEGEND_FRACTION
+from ccdflow.pages.pictures.plot_panel import MARKS, MOST_LEGEND_ENTRIES, MOST_LEGEND_FRACTION
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     ABOVE_HEADLINE,

@@ -19,8 +19,8 @@ from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.master_choices import Step, Use
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import FACTS, Row, digest
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import FACTS, Row, digest
 from ccdflow.run.session import Session
 
 

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from ccdflow import paths
 from ccdflow.run.batches.batch_files import path_of, write_batch
 from ccdflow.run.job import Size
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.rows import digest
 
 
 @dataclass(frozen=True)

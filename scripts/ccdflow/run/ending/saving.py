@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ccdflow.run import failures, late_notes, ledger
 from ccdflow.run.nights import partial_plan
-from ccdflow.run.rawframes import header_store
-from ccdflow.run.rawframes.raw_verdicts import note_flags
+from ccdflow.run.raw_frames import header_store
+from ccdflow.run.raw_frames.raw_verdicts import note_flags
 
 
 def save_session(session, files=()):

@@ -13,7 +13,7 @@ from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure, l
 from ccdflow.run.lines.target_lines import line_on_number, lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
-from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
+from ccdflow.run.raw_frames.raw_verdicts import mark_bad_frames
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
 from ccdflow.run.session import no_collection, reading_settings, session_of_all_nights

@@ -11,10 +11,10 @@ from ccdflow.run.lines.plan_description import (
 )
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
-from ccdflow.run.rawframes.raw_verdicts import records_by_kind
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
-from ccdflow.run.rawframes.warnings_of_rows import (
+from ccdflow.run.raw_frames.lines_on_types import biasless_lines, untyped_lines
+from ccdflow.run.raw_frames.raw_verdicts import records_by_kind
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
+from ccdflow.run.raw_frames.warnings_of_rows import (
     files_passed_over,
     no_overscan_lines,
     passed_over_lines,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.run.job import NIGHT_OF_SEVERAL
-from ccdflow.run.rawframes.rows import UNDATED_NIGHT, is_dated
+from ccdflow.run.raw_frames.rows import UNDATED_NIGHT, is_dated
 from ccdflow.wording import first_named
 
 # A list gives at most this many dates. Chosen: they fit one line of a terminal.

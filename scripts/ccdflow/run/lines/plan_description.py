@@ -10,8 +10,8 @@ from ccdflow.run import ledger
 from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.rawnames import shown_name
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.run.raw_frames.raw_names import shown_name
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, listing, more_line
 
 # At most this many products that leave the archive are named. Chosen: enough to show a pattern.
@@ -247,7 +247,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     most_lines : int, optional
         Number of lines at most, beside one with the number of lines left out. More than a few
         frames of one folder with the same reason have one line: it has the first and their number.
@@ -288,7 +288,7 @@ def _entry_of_row(row):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
 
     Returns
     -------

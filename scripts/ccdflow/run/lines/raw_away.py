@@ -6,7 +6,7 @@ from collections import Counter
 
 from ccdflow.errors import RUN_AGAIN
 from ccdflow.run import job_records
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 from ccdflow.wording import count, listing
 
 _BRING_BACK = "mount its disk or move it back"
@@ -37,7 +37,7 @@ def line_on_raw_away(session, after_remedy=RUN_AGAIN):
     losses += [f"{listing(products)} could not be made"] if products else []
     reason = session.unread_records[0].data[job_records.RAW_AWAY]
     remedy = _BRING_BACK
-    if not rawfolder.why_away(context.raw, context.results):
+    if not raw_folders.why_away(context.raw, context.results):
         remedy = "it is there now: leave it there"
     return (
         f"{context.raw}: the raw folder went away while the run went on ({reason}):"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.run import job_records
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import OK, plain_row, row_of_plain_values
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import OK, plain_row, row_of_plain_values
 
 COUNTS_NOTE = "counts"
 """The name of this part of the notes on closed nights."""

@@ -29,8 +29,8 @@ from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Gr
 from ccdflow.run.master_choices import Missing, Step, Use
 from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.rawframes.rawfolder import is_plain_name
-from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
+from ccdflow.run.raw_frames.raw_folders import is_plain_name
+from ccdflow.run.raw_frames.rows import FACTS, Row, digest, plain_row
 
 FORM_VERSION = 4
 """Raise it when a change alters the meaning of a field of the note: nights are closed anew."""

@@ -23,7 +23,7 @@ from ccdflow.run.nights.closed_nights import (
     remove_closed_nights,
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan, first_values
-from ccdflow.run.rawframes import header_store
+from ccdflow.run.raw_frames import header_store
 
 # Late notes of fewer bytes are not merged: a night of 100 frames has fewer, and to read them takes
 # little time. In the memory of a watch they are objects of several times this size.

@@ -14,9 +14,9 @@ from ccdflow.files.text_files import tables
 from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines, first_values
-from ccdflow.run.rawframes import header_store
-from ccdflow.run.rawframes.inventory_table import cells
-from ccdflow.run.rawframes.rows import row_with_shared_texts
+from ccdflow.run.raw_frames import header_store
+from ccdflow.run.raw_frames.inventory_table import cells
+from ccdflow.run.raw_frames.rows import row_with_shared_texts
 
 # With more late lines the whole archive is planned and noted. Chosen: each plan reads all of them.
 _MOST_LATE_LINES = 50_000

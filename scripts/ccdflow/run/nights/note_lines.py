@@ -80,7 +80,7 @@ class NoteLines:
         ----------
         ranges : list of (int, int)
             As for `read_ranges`.
-        reader : ccdflow.run.ledger.RecordReader or ccdflow.run.rawframes.header_store.RowReader
+        reader : ccdflow.run.ledger.RecordReader or ccdflow.run.raw_frames.header_store.RowReader
             Tests the lines if they have checksums.
         read : callable
             The method of the reader that takes a line and returns its value.

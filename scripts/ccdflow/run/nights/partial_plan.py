@@ -29,10 +29,10 @@ from ccdflow.run.nights.night_notes import (
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products.product_stamps import ProductStamps
-from ccdflow.run.rawframes import inventory, rawfolder
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
-from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
+from ccdflow.run.raw_frames import inventory, raw_folders
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.raw_verdicts import mark_bad_frames
+from ccdflow.run.raw_frames.rows import SET_ASIDE, is_dated
 
 # After this many attempts, each with further nights open, all nights are planned. Chosen: each
 # attempt reads and plans the open nights anew.
@@ -155,7 +155,7 @@ class _Changes:
         prefix = f"{folder}/" if folder else ""
         try:
             with (
-                rawfolder.open_folder(self._raw_folder / folder) as descriptor,
+                raw_folders.open_folder(self._raw_folder / folder) as descriptor,
                 os.scandir(descriptor) as entries,
             ):
                 for entry in entries:
@@ -191,7 +191,7 @@ class _Changes:
 
         Parameters
         ----------
-        rows : dict of str to ccdflow.run.rawframes.rows.Row
+        rows : dict of str to ccdflow.run.raw_frames.rows.Row
             Rows of the open nights.
 
         Raises
@@ -206,7 +206,7 @@ class _Changes:
         for file in rows:
             if posixpath.dirname(file) in changed_folders and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
-            if not rawfolder.is_plain_name(file):
+            if not raw_folders.is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is not a plain name")
         for name in self.product_folders:
             if not _is_of_open_night(name, folders, segments):

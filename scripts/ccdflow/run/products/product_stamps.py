@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 
 
 class ProductStamps:
@@ -36,7 +36,7 @@ class ProductStamps:
         """Read the stamps of the files in a folder."""
         try:
             with (
-                rawfolder.open_folder(self._results / folder) as descriptor,
+                raw_folders.open_folder(self._results / folder) as descriptor,
                 os.scandir(descriptor) as entries,
             ):
                 for entry in entries:
@@ -79,7 +79,7 @@ def product_stamps(results, chain, raw):
     Returns
     -------
     stamps : ProductStamps
-    problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
+    problems : dict of str to ccdflow.run.raw_frames.raw_folders.FolderProblem
         By the path of a folder (it ends in ``/``): why the folder cannot be read.
     """
     sweep = _Sweep(raw)
@@ -105,13 +105,13 @@ class _Sweep:
     ----------
     stamps : dict of str to tuple of int
         Size and times of each file that was found.
-    problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
+    problems : dict of str to ccdflow.run.raw_frames.raw_folders.FolderProblem
         By the path of a folder: why the folder cannot be read.
     """
 
     def __init__(self, raw):
         self.stamps, self.problems = {}, {}
-        self._raw, self._kernel_mounts = raw, rawfolder.kernel_trees()
+        self._raw, self._kernel_mounts = raw, raw_folders.kernel_trees()
 
     def visit(self, folder, prefix, parents=(), *, is_link):
         """Note the stamps of the files in a folder, and of those in folders below it.
@@ -126,12 +126,12 @@ class _Sweep:
             Whether the folder is a link.
         """
         try:
-            with rawfolder.open_folder(folder) as descriptor:
+            with raw_folders.open_folder(folder) as descriptor:
                 self._visit_open(descriptor, folder, prefix, parents, is_link=is_link)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self.problems[f"{prefix}/"] = rawfolder.problem_of_reading(error)
+            self.problems[f"{prefix}/"] = raw_folders.problem_of_reading(error)
 
     def _visit_open(self, descriptor, folder, prefix, parents, *, is_link):
         """Note the stamps of the files in an open folder, and of those in folders below it.
@@ -157,7 +157,7 @@ class _Sweep:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"
-                if rawfolder.is_folder(entry):
+                if raw_folders.is_folder(entry):
                     # Small pictures are no products of their own: the list of their night is one.
                     is_of_pictures = len(parents) == 2 and paths.is_of_small_pictures(name)
                     is_link = entry.is_symlink()
@@ -183,11 +183,11 @@ class _Sweep:
         if status.st_dev in self._kernel_mounts:
             mount_point = self._kernel_mounts[status.st_dev]
             if not is_link:
-                return rawfolder.FolderProblem(f"is a part of {mount_point}", "unmount it")
-            return rawfolder.FolderProblem(f"leads into {mount_point}", "remove the link")
+                return raw_folders.FolderProblem(f"is a part of {mount_point}", "unmount it")
+            return raw_folders.FolderProblem(f"leads into {mount_point}", "remove the link")
         text = ""
-        if len(parents) > rawfolder.MOST_FOLDERS_DEEP:
+        if len(parents) > raw_folders.MOST_FOLDERS_DEEP:
             text = "leads into a tree without an end"
-        elif is_link and rawfolder.is_above_or_below(folder, self._raw):
+        elif is_link and raw_folders.is_above_or_below(folder, self._raw):
             text = "leads into the raw folder, in which nothing is written"
-        return rawfolder.FolderProblem(text, "remove the link") if text else None
+        return raw_folders.FolderProblem(text, "remove the link") if text else None

@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 from ccdflow.wording import first_lines
 
 
@@ -55,7 +55,7 @@ def remove_product(results, product, *, raw=None):
             _remove_small_pictures(path.with_name(paths.SMALL_PICTURES_FOLDER))
     else:
         target = _free_path(Path(results), product)
-        if raw is not None and rawfolder.is_below(target.parent, raw):
+        if raw is not None and raw_folders.is_below(target.parent, raw):
             raise UserError(
                 "its folder in set_aside/ leads into the raw folder",
                 file=str(target.parent),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ccdflow import paths
 from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 
 # Other processes are started after this many folders. Chosen: this many folders take as long as the
 # start of the processes.
@@ -64,7 +64,7 @@ class FolderLook:
     raw : str
         The raw folder. A link from a folder of products into it raises `NotPlain`.
     kernel_mounts : dict of int to str
-        The trees of the kernel, such as /proc, by device (`rawfolder.kernel_trees`).
+        The trees of the kernel, such as /proc, by device (`raw_folders.kernel_trees`).
     """
 
     raw: str
@@ -94,7 +94,7 @@ class FolderLook:
     def _content(self, folder):
         """Return the content of a folder as `__call__` does; all values are empty if it is gone."""
         try:
-            with rawfolder.open_folder(folder.path) as descriptor:
+            with raw_folders.open_folder(folder.path) as descriptor:
                 return self._content_of_open(folder, descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return "", [], []
@@ -132,7 +132,7 @@ class FolderLook:
         # `entry.path` would be the bare name, because the folder was opened by a descriptor.
         path = os.path.join(parent.path, entry.name)  # noqa: PTH118
         is_link = entry.is_symlink()
-        if is_link and not parent.is_raw and rawfolder.is_above_or_below(path, self.raw):
+        if is_link and not parent.is_raw and raw_folders.is_above_or_below(path, self.raw):
             raise NotPlain
         link = parent.link or (path if is_link else "")
         prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"
@@ -233,11 +233,11 @@ class TreeLook:
         if passed_over and not folder.link:
             self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
         for each in folders:
-            # A link may lead into the trees of the kernel, or into the whole disk (`rawfolder`).
+            # A link may lead into the trees of the kernel, or into the whole disk (`raw_folders`).
             self._count_by_link[each.link] += bool(each.link)
-            if self._count_by_link[each.link] > rawfolder.MOST_LINKED_FOLDERS:
+            if self._count_by_link[each.link] > raw_folders.MOST_LINKED_FOLDERS:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
-            if len(each.parents) > rawfolder.MOST_FOLDERS_DEEP:
+            if len(each.parents) > raw_folders.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")
         self._pending_folders += folders
 

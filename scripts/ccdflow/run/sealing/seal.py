@@ -30,9 +30,9 @@ from ccdflow.run.batches import claims
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.header_store import READING_VERSION
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames.header_store import READING_VERSION
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS
 from ccdflow.run.sealing.folder_looks import (
     Folder,
     FolderLook,
@@ -192,7 +192,7 @@ def _present_state(settings, cameras, chain, cores):
         else:
             tables.append((prefix, atomic_write.stamp_of(results / prefix)))
     tree_look = TreeLook(cores)
-    tree_look.look(FolderLook(raw, rawfolder.kernel_trees()), folders)
+    tree_look.look(FolderLook(raw, raw_folders.kernel_trees()), folders)
     parts = [
         settings,
         [camera.text for camera in cameras],

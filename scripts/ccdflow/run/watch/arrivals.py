@@ -11,7 +11,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from ccdflow import paths
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 
 AUTO_WAY, EVENTS_WAY, POLLING_WAY = "auto", "events", "polling"
 """The ways to notice frames, as `watch.py` names them."""
@@ -137,7 +137,7 @@ class KernelEvents:
             else:
                 self._prefixes.setdefault(number, set()).add(prefix)
 
-        names = rawfolder.walk_names(self.raw, self._results, watch_folder)
+        names = raw_folders.walk_names(self.raw, self._results, watch_folder)
         if errors and raises_errors:
             raise errors[0]
         # Without the events of some folders, their frames would be noticed late.
@@ -239,7 +239,7 @@ def file_system_of(path, mounts="/proc/self/mountinfo"):
     str
     """
     path, longest_point, file_system = os.path.realpath(path), "", ""
-    for mount in rawfolder.read_mounts(mounts):
+    for mount in raw_folders.read_mounts(mounts):
         is_above = path == mount.point or path.startswith(mount.point.rstrip("/") + "/")
         # Of two mounts on one folder the later one is visible.
         if is_above and len(mount.point) >= len(longest_point):

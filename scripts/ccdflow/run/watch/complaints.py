@@ -5,8 +5,8 @@ from __future__ import annotations
 from ccdflow.errors import RUN_AGAIN, CcdflowError
 from ccdflow.run import failures, job_records, lock
 from ccdflow.run.lines import raw_away
-from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.rows import SET_ASIDE
+from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames.rows import SET_ASIDE
 from ccdflow.wording import count, more_line
 
 ROUND = "round"
@@ -87,7 +87,7 @@ class Complaints:
         -------
         str
         """
-        is_away = isinstance(error, (rawfolder.NoFolder, rawfolder.NoFrames))
+        is_away = isinstance(error, (raw_folders.NoFolder, raw_folders.NoFrames))
         return (is_away and self.raw_away_line) or problem_in_words(error, raw)
 
     def word_record(self, record):
@@ -158,7 +158,7 @@ class Complaints:
 
         Parameters
         ----------
-        rows : iterable of ccdflow.run.rawframes.rows.Row
+        rows : iterable of ccdflow.run.raw_frames.rows.Row
         """
         reason_by_file = {
             row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone
@@ -190,9 +190,9 @@ def problem_in_words(error, raw):
     """
     if isinstance(error, lock.Busy):
         return error.problem
-    if isinstance(error, rawfolder.NoFolder):
+    if isinstance(error, raw_folders.NoFolder):
         return f"there is no folder {raw} yet"
-    if isinstance(error, rawfolder.NoFrames):
+    if isinstance(error, raw_folders.NoFrames):
         return f"no frame has arrived in {raw} yet"
     return error.line(WATCH_GOES_ON) if isinstance(error, CcdflowError) else str(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError
-from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.raw_frames import raw_folders
 from ccdflow.run.watch.timed_calls import NoAnswer
 
 # Seconds after which the folder is looked through even where the kernel reports frames: it may have
@@ -70,7 +70,7 @@ class Looks:
         began = self._clock()
         try:
             stamps = self._patience.ask(
-                "look", lambda: rawfolder.list_raw(self._raw, self._results)
+                "look", lambda: raw_folders.list_raw(self._raw, self._results)
             )
         except NoAnswer:
             # A look that gets its answers, one after the other, may take long.

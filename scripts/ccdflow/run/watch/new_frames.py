@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ccdflow.files import atomic_write
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS
 
 
 class NewFrames:
@@ -83,7 +83,7 @@ class NewFrames:
 
         Parameters
         ----------
-        rows : iterable of ccdflow.run.rawframes.rows.Row
+        rows : iterable of ccdflow.run.raw_frames.rows.Row
             The rows of all frames.
         rewritten_files : set of str
             Files that are being written once more.
@@ -96,7 +96,7 @@ class NewFrames:
 
         Parameters
         ----------
-        rows : iterable of ccdflow.run.rawframes.rows.Row
+        rows : iterable of ccdflow.run.raw_frames.rows.Row
         """
         for row in rows:
             if row.status == ARRIVING_STATUS:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import closed_nights, merging, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import is_dated
+from ccdflow.run.raw_frames.rows import is_dated
 from ccdflow.run.sealing.seal import is_read_again
 
 # Nights are closed when they have at least this fraction of the frames of all open nights, because

@@ -22,10 +22,10 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.products.product_stamps import ProductStamps
-from ccdflow.run.rawframes import inventory
-from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
+from ccdflow.run.raw_frames import inventory
+from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, Row
 
 # The notes of a results folder: any process that has made a product has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
@@ -39,7 +39,7 @@ class ShortPlan:
     ----------
     context : ccdflow.run.context.JobContext
     jobs : list of ccdflow.run.job.Job
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
         Rows of the new frames, as they were read.
     leaves_masters : bool
         Whether a whole plan has to make a master of these frames.
@@ -61,7 +61,7 @@ class WarmState:
     ----------
     session : ccdflow.run.session.Session
         It has ended; its inventory and ledger are as they are on the disk.
-    reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
+    reading : ccdflow.run.raw_frames.reading_settings.ReadingSettings
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class WarmState:
 
         Returns
         -------
-        (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
+        (ccdflow.run.raw_frames.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
         is_usable = self.is_whole and self.is_current()
         return (self.context.store, self.context.ledger) if is_usable else load()
@@ -113,7 +113,7 @@ class WarmState:
 
         Returns
         -------
-        (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
+        (ccdflow.run.raw_frames.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
         notes = self.notes(load)
         # The plan that takes the notes needs the memory of the contexts and lookups, which is freed
@@ -359,7 +359,7 @@ class _RowsByProduct:
     ----------
     file_by_product : dict of str to str
         Raw file of each product.
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
+    rows : dict of str to ccdflow.run.raw_frames.rows.Row
         By raw file.
     """
 

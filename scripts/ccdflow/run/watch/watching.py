@@ -26,7 +26,7 @@ from ccdflow.run.ending import session_end
 from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.nights import note_lines
 from ccdflow.run.products.product_names import forget_names
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS
 from ccdflow.run.run_start import EarlierJobs, LastRound, RunRequest
 from ccdflow.run.unparsed_mapping import forget_texts
 from ccdflow.run.watch import (

@@ -40,7 +40,7 @@ LEAST_FLAT = 1e-3
 """Least response by which a pixel is divided: calibrate/combined_master.py."""
 
 LEAST_LIT_RESPONSE = 0.2
-"""Least response of a lit pixel: maskbits.py."""
+"""Least response of a lit pixel: mask_bits.py."""
 
 MOST_BELOW_ZERO = 0.5
 """Standard deviations by which expected light may be below 0: calibrate/signal.py."""

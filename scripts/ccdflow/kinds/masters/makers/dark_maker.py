@@ -21,7 +21,7 @@ from ccdflow.detector import (
 )
 from ccdflow.detector.frame_figures import COARSE_BOXES, frame_statistics
 from ccdflow.detector.threaded_map import threaded_map
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.makers.exposed_maker import ExposedMasterMaker

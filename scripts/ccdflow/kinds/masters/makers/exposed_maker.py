@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.combine import combined_header
 from ccdflow.detector import member_selection
 from ccdflow.files.fits_products.hdus import array_hdu
-from ccdflow.files.headertext import CardList, printable_text
+from ccdflow.files.header_text import CardList, printable_text
 from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.kinds.matching.association import why_missing
 

@@ -20,7 +20,7 @@ from ccdflow.combine.flats import (
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.detector import dark_flat_selection, flat_figures, flat_shapes, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
-from ccdflow.files.headertext import printable_text
+from ccdflow.files.header_text import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.makers.exposed_maker import ExposedMasterMaker

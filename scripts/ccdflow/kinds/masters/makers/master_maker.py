@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.combine import combine_recipe, combined_header, stack
 from ccdflow.detector import member_selection
 from ccdflow.files.fits_products.hdus import array_hdu
-from ccdflow.files.headertext import CardList, printable_text
+from ccdflow.files.header_text import CardList, printable_text
 from ccdflow.kinds.masters import selecting
 from ccdflow.wording import amplifier_prefix
 
@@ -244,7 +244,7 @@ class MasterMaker:
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
-        cards : ccdflow.files.headertext.CardList
+        cards : ccdflow.files.header_text.CardList
             Changed in place.
         """
         combined_header.write_group_cards(
@@ -262,7 +262,7 @@ class MasterMaker:
 
         Parameters
         ----------
-        cards : ccdflow.files.headertext.CardList
+        cards : ccdflow.files.header_text.CardList
             Changed in place.
         combined : ccdflow.combine.stack.Combined
             Result of this image.

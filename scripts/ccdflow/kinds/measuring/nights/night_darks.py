@@ -18,7 +18,7 @@ from ccdflow.detector.pixels.bad_pixels import (
 from ccdflow.detector.pixels.columns import high_parts, pixels_of_parts, sums_of_parts
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
-from ccdflow.maskbits import BAD_COLUMN, HOT
+from ccdflow.mask_bits import BAD_COLUMN, HOT
 from ccdflow.robust import median_of_numbers
 
 

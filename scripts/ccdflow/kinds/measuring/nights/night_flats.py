@@ -13,7 +13,7 @@ from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
-from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.robust import median_of_numbers
 
 # A flat with a larger fraction of low pixels has structure of its own: a spectrum, stars.

@@ -14,7 +14,7 @@ from ccdflow.kinds.measuring.nights.night_darks import flag_by_darks
 from ccdflow.kinds.measuring.nights.night_findings import BadPixelsOfImage, NightFindings
 from ccdflow.kinds.measuring.nights.night_flats import flag_by_flats, flag_by_levels, transfer_of
 from ccdflow.kinds.measuring.nights.night_masters import positive_or_nan
-from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
 def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):

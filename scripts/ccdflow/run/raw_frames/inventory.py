@@ -13,13 +13,13 @@ import time
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.errors import UserError
-from ccdflow.run.rawframes import header_reading
-from ccdflow.run.rawframes.header_store import STAMP_OF_OTHER_VERSION
-from ccdflow.run.rawframes.rawfolder import check_presence, find_frames
-from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
-from ccdflow.run.rawframes.reading_settings import ReadingHashes
-from ccdflow.run.rawframes.row_reader import RawRowReader
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, RowMark, unread_row
+from ccdflow.run.raw_frames import header_reading
+from ccdflow.run.raw_frames.header_store import STAMP_OF_OTHER_VERSION
+from ccdflow.run.raw_frames.raw_folders import check_presence, find_frames
+from ccdflow.run.raw_frames.raw_names import refuse_spellings, refuse_twins
+from ccdflow.run.raw_frames.reading_settings import ReadingHashes
+from ccdflow.run.raw_frames.row_reader import RawRowReader
+from ccdflow.run.raw_frames.rows import OK, SET_ASIDE, RowMark, unread_row
 
 
 def update(
@@ -30,9 +30,9 @@ def update(
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         Changed in place.
-    settings : ccdflow.run.rawframes.reading_settings.ReadingSettings
+    settings : ccdflow.run.raw_frames.reading_settings.ReadingSettings
     now : float, optional
         Seconds since the epoch.
     progress : callable, optional
@@ -120,9 +120,9 @@ def _read_headers(store, read_rows, files, *, cores, progress):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
-    read_rows : ccdflow.run.rawframes.row_reader.RawRowReader
-    files : list of (str, tuple, ccdflow.run.rawframes.rows.Row or None)
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
+    read_rows : ccdflow.run.raw_frames.row_reader.RawRowReader
+    files : list of (str, tuple, ccdflow.run.raw_frames.rows.Row or None)
         Each file, its size and times, and its earlier row.
     cores : int
     progress : callable or None
@@ -149,8 +149,8 @@ def outdated_files(store, settings):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
-    settings : ccdflow.run.rawframes.reading_settings.ReadingSettings
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
+    settings : ccdflow.run.raw_frames.reading_settings.ReadingSettings
 
     Returns
     -------

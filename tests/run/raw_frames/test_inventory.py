@@ -17,20 +17,20 @@ from workflow.sandbox import SMALL_FRAME, archive_of_two_cameras, frame_bytes
 
 from ccdflow import paths
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files import rawfile
+from ccdflow.files import raw_files
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records, late_notes, ledger
-from ccdflow.run.rawframes import (
+from ccdflow.run.raw_frames import (
     header_store,
     inventory,
     inventory_table,
     older_rows,
-    rawfolder,
-    rawnames,
+    raw_folders,
+    raw_names,
     row_reader,
     rows,
 )
-from ccdflow.run.rawframes.header_store import HeaderStore, load_store
+from ccdflow.run.raw_frames.header_store import HeaderStore, load_store
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def update(sandbox, store, **changes):
     now = changes.pop("now", None)
     read = []
     with pytest.MonkeyPatch.context() as patch:
-        open_raw = rawfile.open_raw
+        open_raw = raw_files.open_raw
 
         def count_reads(path, name):
             read.append(name)
             return open_raw(path, name)
 
-        patch.setattr(rawfile, "open_raw", count_reads)
+        patch.setattr(raw_files, "open_raw", count_reads)
         gone = inventory.update(store, sandbox.reading_settings(**changes), now=now)
     return sorted(read), gone
 
@@ -281,13 +281,13 @@ def test_raw_folder_without_frames(sandbox):
         ("empty", "the folder holds no raw"),
     ):
         with pytest.raises(UserError, match=f"raw: {problem} "):
-            rawfolder.list_raw(sandbox.root / folder)
+            raw_folders.list_raw(sandbox.root / folder)
 
 
 def test_links_are_followed_but_not_in_circles(sandbox):
     (sandbox.raw / "n1/again").symlink_to(sandbox.raw)
     (sandbox.raw / "linked").symlink_to(sandbox.raw / "n1/deep")
-    names = rawfolder.list_raw(sandbox.raw)
+    names = raw_folders.list_raw(sandbox.raw)
     assert sorted(names) == ["linked/er/beta.FIT", *ALL_FILES]
 
 
@@ -336,7 +336,7 @@ def test_any_header_becomes_a_row(sandbox, cards):
 @pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
 def test_a_link_into_the_kernels_trees_is_not_followed(sandbox, target):
     (sandbox.raw / "odd").symlink_to(target)
-    stamps, problems = rawfolder.find_frames(sandbox.raw)
+    stamps, problems = raw_folders.find_frames(sandbox.raw)
     tree = "/" + target.split("/")[1]
     assert words_of(problems) == {
         "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
@@ -348,17 +348,17 @@ def test_a_link_into_the_kernels_trees_is_not_followed(sandbox, target):
 
 def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
     with pytest.raises(UserError, match=r"part of /proc, the kernel.s own tree .found ./proc/self"):
-        rawfolder.find_frames("/proc/self")
+        raw_folders.find_frames("/proc/self")
     # Mounted below the raw folder.
     (sandbox.raw / "odd").mkdir()
-    visit_folder, stamps = rawfolder._Walk.visit_folder, rawfolder.list_raw(sandbox.raw)
+    visit_folder, stamps = raw_folders._Walk.visit_folder, raw_folders.list_raw(sandbox.raw)
 
     def visit_from_mount(walk, prefix, above, link):
         walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
         visit_folder(walk, prefix, above, link)
 
-    monkeypatch.setattr(rawfolder._Walk, "visit_folder", visit_from_mount)
-    stamps_beside_mount, problems = rawfolder.find_frames(sandbox.raw)
+    monkeypatch.setattr(raw_folders._Walk, "visit_folder", visit_from_mount)
+    stamps_beside_mount, problems = raw_folders.find_frames(sandbox.raw)
     assert stamps_beside_mount == stamps
     assert words_of(problems) == {
         "odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
@@ -390,7 +390,7 @@ def test_a_raw_folder_of_one_problem_alone_has_the_remedy_of_that_problem(
     """The advice on each was to check permissions, after that to remove the link."""
     (tmp_path / name).symlink_to("/proc/self" if name == "odd" else tmp_path / name)
     with pytest.raises(UserError) as caught:
-        rawfolder.find_frames(tmp_path)
+        raw_folders.find_frames(tmp_path)
     assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
     assert str(caught.value).endswith(f"; {remedy}, and run again")
     assert caught.value.file.rstrip("/") == str(tmp_path / name)
@@ -410,19 +410,19 @@ def test_a_folder_is_below_itself_and_the_top_of_the_disk_is_above_all(tmp_path)
         tmp_path / "raw.old": (False, False),
     }
     for path, expected in cases.items():
-        answers = rawfolder.is_below(path, raw), rawfolder.is_above_or_below(path, raw)
+        answers = raw_folders.is_below(path, raw), raw_folders.is_above_or_below(path, raw)
         assert answers == expected, path
-    assert rawfolder.is_below(raw, "/")
+    assert raw_folders.is_below(raw, "/")
 
 
 @pytest.mark.parametrize("target", ["results", "results/reduced", "."])
 def test_a_link_into_the_results_is_not_followed(sandbox, target):
     """Else products would be frames, and their products frames of the next run."""
     sandbox.run()
-    before = rawfolder.list_raw(sandbox.raw)
+    before = raw_folders.list_raw(sandbox.raw)
     (sandbox.raw / "odd").symlink_to(sandbox.root / target)
     (sandbox.raw / "other").symlink_to(sandbox.raw / "n1")
-    stamps, problems = rawfolder.find_frames(sandbox.raw, sandbox.results)
+    stamps, problems = raw_folders.find_frames(sandbox.raw, sandbox.results)
     place = "odd/results/" if target == "." else "odd/"
     assert words_of(problems) == {
         place: "leads into the results folder; it is not followed: remove the link, or lead it to"
@@ -435,8 +435,8 @@ def test_a_link_into_the_results_is_not_followed(sandbox, target):
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sandbox, monkeypatch):
     """Each of five folders leads to all: hundreds of ways through them."""
-    monkeypatch.setattr(rawfolder, "MOST_LINKED_FOLDERS", 50)
-    before = rawfolder.list_raw(sandbox.raw)
+    monkeypatch.setattr(raw_folders, "MOST_LINKED_FOLDERS", 50)
+    before = raw_folders.list_raw(sandbox.raw)
     for number in range(5):
         place = sandbox.root / "away" / str(number)
         place.mkdir(parents=True)
@@ -445,7 +445,7 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sand
             (place / f"to{other}").symlink_to(sandbox.root / "away" / str(other))
     (sandbox.raw / "first").symlink_to(sandbox.root / "away" / "0")
     (sandbox.raw / "second").symlink_to(sandbox.root / "away")
-    stamps, problems = rawfolder.find_frames(sandbox.raw)
+    stamps, problems = raw_folders.find_frames(sandbox.raw)
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].text.startswith("leads into a tree of more than 50 folders")
     assert stamps == before
@@ -456,13 +456,13 @@ def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
     sandbox, monkeypatch, most, is_followed
 ):
     """Three folders lie behind it: its target and two in that."""
-    monkeypatch.setattr(rawfolder, "MOST_LINKED_FOLDERS", most)
-    before = rawfolder.list_raw(sandbox.raw)
+    monkeypatch.setattr(raw_folders, "MOST_LINKED_FOLDERS", most)
+    before = raw_folders.list_raw(sandbox.raw)
     for name in ("one", "two"):
         (sandbox.root / "away" / name).mkdir(parents=True)
         (sandbox.root / "away" / name / "x.fits").write_bytes(b"x")
     (sandbox.raw / "link").symlink_to(sandbox.root / "away")
-    stamps, problems = rawfolder.find_frames(sandbox.raw)
+    stamps, problems = raw_folders.find_frames(sandbox.raw)
     followed = {"link/one/x.fits", "link/two/x.fits"} if is_followed else set()
     assert stamps.keys() - before.keys() == followed
     assert list(problems) == ([] if is_followed else ["link/"])
@@ -474,7 +474,7 @@ def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
 @pytest.fixture
 def folding(monkeypatch):
     """Let the results lie in such a file system, as exFAT or that of macOS."""
-    monkeypatch.setattr(rawnames, "is_case_insensitive", lambda results: True)
+    monkeypatch.setattr(raw_names, "is_case_insensitive", lambda results: True)
 
 
 def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell_them(
@@ -499,12 +499,12 @@ def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
         sandbox.put(file, number, size=SMALL_FRAME, packed=False)
     sandbox.run()
-    assert not rawnames.is_case_insensitive(sandbox.results)
+    assert not raw_names.is_case_insensitive(sandbox.results)
     assert len(list((sandbox.results / "reduced").rglob("*.fits"))) == 7
     # Where they are not, two names lead to one file.
     (sandbox.results / ".CCDFLOW").symlink_to(".ccdflow")
     (sandbox.results / ".ccdflow/LOCK").symlink_to("lock")
-    assert rawnames.is_case_insensitive(sandbox.results)
+    assert raw_names.is_case_insensitive(sandbox.results)
 
 
 @pytest.mark.parametrize(
@@ -517,7 +517,7 @@ def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     ids=["ASCII", "beyond ASCII", "folders"],
 )
 def test_a_name_too_long_for_its_notes_is_refused(name, value):
-    assert refusal_of(rawnames.check_name, name) == (
+    assert refusal_of(raw_names.check_name, name) == (
         FrameError,
         f"{name}: name: the file's name is too long for the notes that are kept under it (found "
         f"'{value} with its folders; letters beyond ASCII count thrice'); allowed: 255 bytes, 2000 "
@@ -535,7 +535,7 @@ def test_want_of_memory_is_no_fault_of_the_frame(sandbox, known, monkeypatch):
     if known:
         update(sandbox, store)
         os.utime(sandbox.raw / file)
-    real = rawfile.RawFile.layout
+    real = raw_files.RawFile.layout
 
     def run_out_of_memory(raw, **options):
         if raw._name == file:
@@ -543,7 +543,7 @@ def test_want_of_memory_is_no_fault_of_the_frame(sandbox, known, monkeypatch):
         return real(raw, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rawfile.RawFile, "layout", run_out_of_memory)
+        patch.setattr(raw_files.RawFile, "layout", run_out_of_memory)
         update(sandbox, store)
     row = store.rows[file]
     status, reason = row.status_and_reason

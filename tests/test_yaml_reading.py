@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ccdflow import settings, yamltext
+from ccdflow import settings, yaml_reading
 from ccdflow.camera.profiles import load_camera
 from ccdflow.errors import UserError
 
@@ -50,7 +50,7 @@ def test_yaml_that_no_setting_needs_is_refused_in_one_line(text, tmp_path):
 
 def test_plain_values_are_unchanged():
     text = 'a: [1, 2.5, x, "*y"]\nb: {c: true, d: null}\n'
-    assert yamltext.parse_yaml(text, file="a") == {
+    assert yaml_reading.parse_yaml(text, file="a") == {
         "a": [1, 2.5, "x", "*y"],
         "b": {"c": True, "d": None},
     }
@@ -73,19 +73,19 @@ def _nested_lists(levels):
     ids=["keys", "values", "lists", "lists in a mapping"],
 )  # fmt: skip
 def test_values_of_another_program_are_bounded_as_those_of_a_file(allowed, refused):
-    assert yamltext.parse_yaml(allowed, file="a") == yaml.safe_load(allowed)
-    yamltext.check_amount(yaml.safe_load(allowed), file="a")
+    assert yaml_reading.parse_yaml(allowed, file="a") == yaml.safe_load(allowed)
+    yaml_reading.check_amount(yaml.safe_load(allowed), file="a")
     with pytest.raises(UserError, match=r"more than 20000 keys and|deeper than 20 levels"):
-        yamltext.parse_yaml(refused, file="a")
+        yaml_reading.parse_yaml(refused, file="a")
     with pytest.raises(UserError, match="allowed: 20 levels, 20000 keys and values"):
-        yamltext.check_amount(yaml.safe_load(refused), file="a")
+        yaml_reading.check_amount(yaml.safe_load(refused), file="a")
 
 
 def test_the_length_of_a_text_is_counted_in_characters():
     umlauts = "# " + "\u00e4" * ((1 << 20) - 2)
-    assert yamltext.parse_yaml(umlauts, file="a") is None
+    assert yaml_reading.parse_yaml(umlauts, file="a") is None
     with pytest.raises(UserError, match="allowed: 1048576 characters"):
-        yamltext.parse_yaml(umlauts + "x", file="a")
+        yaml_reading.parse_yaml(umlauts + "x", file="a")
 
 
 ROOT = Path(__file__).parents[1]
@@ -96,15 +96,16 @@ ROOT = Path(__file__).parents[1]
     ids=lambda path: path.stem,
 )  # fmt: skip
 def test_the_fast_parser_gives_the_values_of_pythons_own(path, monkeypatch):
-    fast = yamltext.read_yaml(path)
-    monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
-    assert repr(yamltext.read_yaml(path)) == repr(fast) == repr(yaml.safe_load(path.read_text()))
+    fast = yaml_reading.read_yaml(path)
+    monkeypatch.setattr(yaml_reading, "_FastLoader", yaml_reading._Loader)
+    by_yaml = yaml.safe_load(path.read_text())
+    assert repr(yaml_reading.read_yaml(path)) == repr(fast) == repr(by_yaml)
 
 
 def test_the_words_of_errors_are_those_of_pythons_parser(monkeypatch):
     def words(text):
         with pytest.raises(UserError) as caught:
-            yamltext.parse_yaml(text, file="x.yaml")
+            yaml_reading.parse_yaml(text, file="x.yaml")
         return str(caught.value)
 
     texts = (
@@ -116,5 +117,5 @@ def test_the_words_of_errors_are_those_of_pythons_parser(monkeypatch):
         "? [a]\n",
     )
     fast = [words(text) for text in texts]
-    monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
+    monkeypatch.setattr(yaml_reading, "_FastLoader", yaml_reading._Loader)
     assert [words(text) for text in texts] == fast

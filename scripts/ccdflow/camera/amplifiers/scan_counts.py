@@ -45,7 +45,7 @@ def drafts_from_counts(reader, section, section_card, detector):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     section : Region or None
         TRIMSEC or DATASEC, with which the numbers must agree.
     section_card : (str, str) or None
@@ -119,7 +119,7 @@ def _has_stated_size(reader, numbers):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     numbers : list of int
         Columns left and right of the data, rows below and above.
     """
@@ -138,7 +138,7 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     counts, binned_counts : list of int
         Columns left and right of the data, rows below and above: as in the cards, and divided by
         the binning.
@@ -181,7 +181,7 @@ def drafts_from_outputs(reader, position, n_images, detector):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     position, n_images : int
         Position of this image among the images, and their number.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
@@ -242,7 +242,7 @@ def _drafts_side_by_side(reader, margins, n_amplifiers, section):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     margins : sequence of int
         Columns at the left and right, rows below and above.
     n_amplifiers : int
@@ -437,7 +437,7 @@ def _draft_of_block(reader, name, block, margins, *, side=(False, False), detect
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     name : str
     block : Region
     margins : (int, int, int, int)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import atomic_write, file_errors, fits_structure, gzip_inflation, rawfile
+from ccdflow.files import atomic_write, file_errors, fits_structure, gzip_inflation, raw_files
 from ccdflow.files.scaling import scaling_of
 from ccdflow.files.thread_buffers import thread_buffer
 
@@ -14,7 +14,7 @@ class RowStream:
 
     Parameters
     ----------
-    file : ccdflow.files.rawfile.RawFile
+    file : ccdflow.files.raw_files.RawFile
     layout : ccdflow.files.fits_structure.RawLayout
     hdu : ccdflow.files.fits_structure.Hdu
         Its image has plain pixels, see `ccdflow.files.decoding.is_plain`.
@@ -73,7 +73,7 @@ class RowStream:
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         total += self._skip(end - total, buffer)
-        has_more = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_END]))
+        has_more = bool(self._fill(buffer[: raw_files.BYTES_BEYOND_END]))
         file_errors.check_length(total, has_more, self._layout, self._name)
         self._file.check(self._fingerprint)
 

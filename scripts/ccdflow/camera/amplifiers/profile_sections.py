@@ -6,7 +6,7 @@ import fnmatch
 from contextlib import suppress
 from dataclasses import replace
 
-from ccdflow.camera.amplifiers.hdureader import section_text
+from ccdflow.camera.amplifiers.hdu_reader import section_text
 from ccdflow.camera.amplifiers.stated_sections import check_strips
 from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Draft, detector_sections

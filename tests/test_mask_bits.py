@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.maskbits import flagged_indices
+from ccdflow.mask_bits import flagged_indices
 
 
 @pytest.mark.parametrize("size", [0, 3, 4, 5, 1001])

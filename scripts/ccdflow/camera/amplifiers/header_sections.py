@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ccdflow.camera.amplifiers.hdureader import HduReader
+from ccdflow.camera.amplifiers.hdu_reader import HduReader
 from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
-from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
+from ccdflow.camera.amplifiers.scan_counts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.binning import detector_mismatch, fits_binned
 from ccdflow.camera.geometry import NO_OVERSCAN, Draft, Note
 from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
@@ -102,7 +102,7 @@ def _drafts_of_hdu(reader, position, n_images, *, takes_overscan):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
         Reader of the HDU.
     position : int
         Position of the HDU among the images.
@@ -158,7 +158,7 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     suffix : str
         The end of the keywords of the amplifier's cards.
     takes_overscan : bool
@@ -243,7 +243,7 @@ def _strip_beside_data(reader, bias, kept_region):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     bias : ccdflow.camera.sections.DirectedSection
     kept_region : ccdflow.camera.sections.Region
         The data.
@@ -377,7 +377,7 @@ def _with_part_of_detector(reader, data, detector):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     data : ccdflow.camera.sections.DirectedSection or None
         The amplifier's data.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
@@ -397,7 +397,7 @@ def _part_of_detector_section(reader, own_region):
 
     Parameters
     ----------
-    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
     own_region : ccdflow.camera.sections.Region
         The amplifier's data: a part of DATASEC, to which DETSEC belongs (MegaCam).
 

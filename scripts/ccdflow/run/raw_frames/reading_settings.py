@@ -9,8 +9,8 @@ from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.files.remembered_results import Remembered
-from ccdflow.run.rawframes.header_store import READING_VERSION
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames.header_store import READING_VERSION
+from ccdflow.run.raw_frames.rows import digest
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ReadingHashes:
 
         Parameters
         ----------
-        headers : sequence of ccdflow.files.rawheader.RawHeader
+        headers : sequence of ccdflow.files.raw_headers.RawHeader
             Headers of all HDUs.
         cameras : tuple of ccdflow.camera.cameras.Camera
         file : str

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ccdflow import paths
 from ccdflow.errors import FrameError
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
 
 # A record's path below the results folder has at most this many bytes. Linux allows 4095 bytes for
 # a whole path, and Snakemake makes a path longer by a third.
@@ -63,7 +63,7 @@ def refuse_twins(store, new_files):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         Its rows are changed.
     new_files : iterable of str
         Raw files of this run.
@@ -93,7 +93,7 @@ def refuse_spellings(store, new_files):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         Its rows are changed.
     new_files : iterable of str
         Raw files of this run.
@@ -116,7 +116,7 @@ def _refuse_spelling(store, file, twin, *, is_file):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     file, twin : str
         Paths relative to the raw folder.
     is_file : bool
@@ -175,7 +175,7 @@ def copied_files(rows):
 
     Parameters
     ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
         Frames of one image type.
 
     Returns

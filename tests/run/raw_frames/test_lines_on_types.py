@@ -7,11 +7,11 @@ import pytest
 import yaml
 from small_frames import bias_cards, run_jobs, write_raw
 
-from ccdflow.camera.imagetypes import type_by_file_name
+from ccdflow.camera.image_types import type_by_file_name
 from ccdflow.run.nights import archive_counts
-from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
-from ccdflow.run.rawframes.rows import row_of_plain_values
+from ccdflow.run.raw_frames.header_store import HeaderStore
+from ccdflow.run.raw_frames.lines_on_types import biasless_lines, untyped_lines
+from ccdflow.run.raw_frames.rows import row_of_plain_values
 
 SHAPE = (24, 32)
 

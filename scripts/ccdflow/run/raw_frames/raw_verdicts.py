@@ -8,8 +8,8 @@ from dataclasses import replace
 from ccdflow import paths
 from ccdflow.files import file_errors
 from ccdflow.run import job_records
-from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.rows import (
+from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
     OK,
@@ -38,7 +38,7 @@ def data_of_raw_away(context, error):
     """
     if not isinstance(error, file_errors.UnreadableRawFile):
         return {}
-    reason = rawfolder.why_away(context.raw, context.results)
+    reason = raw_folders.why_away(context.raw, context.results)
     return {job_records.RAW_AWAY: reason} if reason else {}
 
 
@@ -47,7 +47,7 @@ def mark_bad_frames(store, unmade):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         Changed in place.
     unmade : list of ccdflow.run.job_records.Record
     """
@@ -83,7 +83,7 @@ def mark_gone(store, records, gone, results):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
         Changed in place.
     records : ccdflow.run.ledger.Ledger
         Changed in place.
@@ -141,7 +141,7 @@ def _row_of_missing_file(row, unreadable_folders, *, is_in_the_way):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
     unreadable_folders : list of str
         Raw folders whose files cannot be listed.
     is_in_the_way : bool

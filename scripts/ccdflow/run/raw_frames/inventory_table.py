@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.text_files import tables
-from ccdflow.run.rawframes.rawnames import shown_name
-from ccdflow.run.rawframes.rows import picker_of_facts
+from ccdflow.run.raw_frames.raw_names import shown_name
+from ccdflow.run.raw_frames.rows import picker_of_facts
 
 COLUMNS = (
     "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
@@ -39,8 +39,8 @@ def write_inventory(results, store, *, earlier_rows=None):
     Parameters
     ----------
     results : path-like
-    store : ccdflow.run.rawframes.header_store.HeaderStore
-    earlier_rows : dict of str to ccdflow.run.rawframes.rows.Row, optional
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
+    earlier_rows : dict of str to ccdflow.run.raw_frames.rows.Row, optional
         The rows that the file has now, if they are known.
 
     Returns

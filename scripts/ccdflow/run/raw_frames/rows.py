@@ -139,7 +139,7 @@ class Row:
     stamp : tuple of int
         Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
     facts : Facts
-        Cells of the table, see `ccdflow.run.rawframes.inventory_table.COLUMNS`.
+        Cells of the table, see `ccdflow.run.raw_frames.inventory_table.COLUMNS`.
     camera : str
         The camera's name; '' where none could be found.
     geometry : str

@@ -15,13 +15,13 @@ from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 
 from ccdflow.camera import facts
 from ccdflow.errors import FrameError
-from ccdflow.files import cards, fits_structure, rawfile
+from ccdflow.files import cards, fits_structure, raw_files
 from ccdflow.run.processes import helper_processes
-from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
-from ccdflow.run.rawframes.header_store import HeaderStore, load_store
-from ccdflow.run.rawframes.rawfolder import list_raw
-from ccdflow.run.rawframes.reading_settings import ReadingHashes
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.raw_frames import header_reading, header_store, inventory, row_reader
+from ccdflow.run.raw_frames.header_store import HeaderStore, load_store
+from ccdflow.run.raw_frames.raw_folders import list_raw
+from ccdflow.run.raw_frames.reading_settings import ReadingHashes
+from ccdflow.run.raw_frames.rows import digest
 from ccdflow.settings import load_settings
 from ccdflow.simulate import simulate_biases
 
@@ -113,7 +113,7 @@ def test_an_error_of_the_cards_comes_before_one_of_the_pixels(sandbox, monkeypat
     def fail(*arguments, **named):
         raise FrameError("no such geometry" if arguments else "damaged pixels")
 
-    monkeypatch.setattr(rawfile.RawFile, "read_all", lambda *arguments, **named: fail())
+    monkeypatch.setattr(raw_files.RawFile, "read_all", lambda *arguments, **named: fail())
     known = [(file, before.stamp, before)]
     (read,) = reader.read_rows(known)
     assert (read.row.status, read.row.reason) == ("set aside", "damaged pixels")
@@ -128,14 +128,14 @@ def test_an_error_of_the_cards_comes_before_one_of_the_pixels(sandbox, monkeypat
 def test_a_file_that_cannot_be_closed_costs_no_other_its_row(sandbox, monkeypatch):
     """Files are open at once: an error on closing one is of that file."""
     alone = rows(sandbox)
-    close, odd = rawfile.RawFile.close, "n0/00.fits.gz"
+    close, odd = raw_files.RawFile.close, "n0/00.fits.gz"
 
     def failing(raw):
         close(raw)
         if raw._name == odd:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(rawfile.RawFile, "close", failing)
+    monkeypatch.setattr(raw_files.RawFile, "close", failing)
     settings = sandbox.reading_settings()
     reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
     read = reader.read_rows([(file, at, None) for file, at in list_raw(sandbox.raw).items()])
@@ -162,7 +162,7 @@ def test_a_header_is_read_the_same_with_reading_ahead_and_without(tmp_path):
         results = []
         for is_ahead in (False, True):
             try:
-                with rawfile.open_raw(path) as raw:
+                with raw_files.open_raw(path) as raw:
                     if is_ahead:
                         raw.read_ahead()
                     layout = raw.layout()
@@ -201,13 +201,13 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeyp
     young = {"settle": 1000.0}
     store, now = HeaderStore(), (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
     inventory.update(store, sandbox.reading_settings(**young), now=now)
-    inflated, read_all = [], rawfile.RawFile.read_all
+    inflated, read_all = [], raw_files.RawFile.read_all
 
     def count_inflations(raw, *arguments, **named):
         inflated.append(raw._name)
         return read_all(raw, *arguments, **named)
 
-    monkeypatch.setattr(rawfile.RawFile, "read_all", count_inflations)
+    monkeypatch.setattr(raw_files.RawFile, "read_all", count_inflations)
     inventory.update(store, sandbox.reading_settings(**young), now=now)
     assert inflated == []
     assert store.rows["n0/00.fits.gz"].stamp == ()
@@ -230,7 +230,9 @@ def test_the_checksum_of_a_young_file_is_kept_on_the_disk(sandbox):
     store = HeaderStore()
     inventory.update(store, sandbox.reading_settings(settle=1000.0), now=now)
     packed = store.rows["n0/00.fits.gz"].packed
-    assert packed == f"{rawfile.isal_zlib.crc32((sandbox.raw / 'n0/00.fits.gz').read_bytes()):08x}"
+    assert (
+        packed == f"{raw_files.isal_zlib.crc32((sandbox.raw / 'n0/00.fits.gz').read_bytes()):08x}"
+    )
     sandbox.results.mkdir(exist_ok=True)
     header_store.save_store(sandbox.results, store)
     again = load_store(sandbox.results).rows["n0/00.fits.gz"]

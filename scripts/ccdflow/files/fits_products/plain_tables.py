@@ -18,8 +18,8 @@ import numpy as np
 
 from ccdflow.files.checksum import sum_words
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
-from ccdflow.files.headertext import CardList
-from ccdflow.files.rawheader import CARD_BYTES
+from ccdflow.files.header_text import CardList
+from ccdflow.files.raw_headers import CARD_BYTES
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from astropy.io import fits
 
 from ccdflow.files import checksum, fits_structure
-from ccdflow.files.rawheader import CARD_BYTES
+from ccdflow.files.raw_headers import CARD_BYTES
 
 # Letters of a card of commentary, after its keyword.
 _COMMENTARY_WIDTH = 72

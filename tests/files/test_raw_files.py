@@ -25,8 +25,8 @@ from ccdflow.files import (
     decoding,
     file_errors,
     gzip_inflation,
-    rawfile,
-    rowio,
+    raw_files,
+    row_files,
 )
 
 NY, NX = 37, 53
@@ -44,7 +44,7 @@ def image(seed=1, *, ny=NY, nx=NX, **cards):
 
 def read_fits(path, layout, *, memory, name="a"):
     """Return the FITS file in a raw file, as a job reads it."""
-    with file_errors.raw_file_errors(name), rawfile.open_raw(path, name) as file:
+    with file_errors.raw_file_errors(name), raw_files.open_raw(path, name) as file:
         return file.read_all(layout, memory=memory)
 
 
@@ -85,9 +85,9 @@ def put(folder, content, name="a.fits.gz"):
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
     with file_errors.raw_file_errors("a"):
-        raw = rawfile.open_raw(path)
+        raw = raw_files.open_raw(path)
     with raw as file:
-        rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
+        rows = row_files.RowStream(file, layout, layout.hdus[0], "a")
         return b"".join(block.tobytes() for _, block in rows.blocks(10))
 
 
@@ -233,9 +233,9 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
 def test_an_error_carries_the_path_where_no_name_is_given(tmp_path):
     path = put(tmp_path, b"")
     with pytest.raises(FrameError, match="the file is empty") as of_path:
-        rawfile.open_raw(path)
+        raw_files.open_raw(path)
     with pytest.raises(FrameError, match="the file is empty") as of_name:
-        rawfile.open_raw(path, "night/a.fits")
+        raw_files.open_raw(path, "night/a.fits")
     assert str(of_path.value).startswith(f"{path}: ")
     assert str(of_name.value).startswith("night/a.fits: ")
 
@@ -343,7 +343,7 @@ def test_a_header_of_absurd_numbers(tmp_path):
 
 _PEAK = """
 import json, os, resource, sys
-from ccdflow.files import file_errors, rawfile
+from ccdflow.files import file_errors, raw_files
 from ccdflow.errors import FrameError
 
 memory = int(sys.argv[1])
@@ -356,7 +356,7 @@ for path in sys.argv[2:]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     reason = ""
     try:
-        with file_errors.raw_file_errors("a"), rawfile.open_raw(path, "a") as file:
+        with file_errors.raw_file_errors("a"), raw_files.open_raw(path, "a") as file:
             file.read_all(file.layout(memory=memory), memory=memory)
     except FrameError as error:
         reason = error.reason

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
 from ccdflow.errors import CcdflowError
-from ccdflow.files import file_errors, rawfile, rawheader
+from ccdflow.files import file_errors, raw_files, raw_headers
 from ccdflow.files.scaling import scaling_of
 from ccdflow.run import failures
-from ccdflow.run.rawframes.rawnames import check_name
-from ccdflow.run.rawframes.reading_settings import ReadingHashes, ReadingSettings
-from ccdflow.run.rawframes.rows import (
+from ccdflow.run.raw_frames.raw_names import check_name
+from ccdflow.run.raw_frames.reading_settings import ReadingHashes, ReadingSettings
+from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     FACTS,
     OK,
@@ -50,9 +50,9 @@ class _FileValues:
         The values of the row's fields that could be read, by name.
     geometry, recipe : dict of str to object, or None
         In canonical form.
-    raw : ccdflow.files.rawfile.RawFile or None
+    raw : ccdflow.files.raw_files.RawFile or None
         Closed once its headers are read; None where the file could not be opened.
-    headers : sequence of ccdflow.files.rawheader.RawHeader
+    headers : sequence of ccdflow.files.raw_headers.RawHeader
         Headers of all HDUs; () where not all could be read.
     error : Exception or None
         Why the reading ended before its end.
@@ -61,8 +61,8 @@ class _FileValues:
     row_values: dict[str, object]
     geometry: dict[str, object] | None = None
     recipe: dict[str, object] | None = None
-    raw: rawfile.RawFile | None = None
-    headers: Sequence[rawheader.RawHeader] = ()
+    raw: raw_files.RawFile | None = None
+    headers: Sequence[raw_headers.RawHeader] = ()
     error: Exception | None = None
 
 
@@ -197,7 +197,7 @@ class RawRowReader:
         try:
             check_name(file)
             with file_errors.raw_file_errors(file):
-                file_values.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
+                file_values.raw = raw_files.open_raw(f"{self.settings.raw}/{file}", file)
             file_values.row_values["stamp"] = file_values.raw.stamp
             file_values.raw.read_ahead()
         # No content of a file may cost another file its row.
@@ -295,7 +295,7 @@ class RawRowReader:
         Parameters
         ----------
         row : Row
-        raw : ccdflow.files.rawfile.RawFile or None
+        raw : ccdflow.files.raw_files.RawFile or None
             None where the file could not be opened.
 
         Returns
@@ -326,7 +326,7 @@ class RawRowReader:
 
         Parameters
         ----------
-        raw : ccdflow.files.rawfile.RawFile
+        raw : ccdflow.files.raw_files.RawFile
         layout : ccdflow.files.fits_structure.RawLayout
         earlier_row : Row or None
             The row of the last run.
@@ -365,7 +365,7 @@ def _values_of_cards(file, camera, headers, remembered):
     file : str
         Named in errors.
     camera : ccdflow.camera.cameras.Camera
-    headers : sequence of ccdflow.files.rawheader.RawHeader
+    headers : sequence of ccdflow.files.raw_headers.RawHeader
         Headers of all HDUs.
     remembered : ccdflow.files.remembered_results.Remembered
         Results on equal headers of the same camera, which are computed once.
@@ -427,7 +427,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     file : str
         Named in errors.
     camera : ccdflow.camera.cameras.Camera
-    headers : sequence of ccdflow.files.rawheader.RawHeader
+    headers : sequence of ccdflow.files.raw_headers.RawHeader
         Headers of all HDUs.
     settings : ReadingSettings
 

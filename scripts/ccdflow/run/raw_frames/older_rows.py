@@ -5,7 +5,7 @@ The constants are the words of those versions: they stay when a sentence of the 
 
 from __future__ import annotations
 
-from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
+from ccdflow.run.raw_frames.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
 # Fields that `with_later_fields` gives to a row that lacks them.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
@@ -27,7 +27,7 @@ def with_later_fields(texts):
     Parameters
     ----------
     texts : list of str
-        In the order of `ccdflow.run.rawframes.rows.OWN_TEXTS`.
+        In the order of `ccdflow.run.raw_frames.rows.OWN_TEXTS`.
 
     Returns
     -------

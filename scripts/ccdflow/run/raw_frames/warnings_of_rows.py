@@ -8,7 +8,7 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.camera.profile_lines import type_rule_text
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RowMark
+from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, RowMark
 from ccdflow.wording import count, first_lines
 
 MOST_LINES = 12
@@ -23,7 +23,7 @@ def warning_lines(store, *, most_lines=MOST_LINES):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     most_lines : int, optional
         Kinds that are named; one line counts all others.
 
@@ -75,7 +75,7 @@ def no_overscan_lines(store):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
 
     Returns
     -------
@@ -148,7 +148,7 @@ def lines_on_absent_biases(store, types):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
     types : collections.Counter
         The number of good frames of each image type.
 

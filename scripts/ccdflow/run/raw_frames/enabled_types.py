@@ -8,7 +8,7 @@ def is_of_enabled_type(row, settings):
 
     Parameters
     ----------
-    row : ccdflow.run.rawframes.rows.Row
+    row : ccdflow.run.raw_frames.rows.Row
         Row of a raw frame.
     settings : dict of str to object
         The checked configuration.

@@ -16,9 +16,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import checked_lines, json_text
 from ccdflow.run import late_notes
-from ccdflow.run.rawframes import older_rows
-from ccdflow.run.rawframes.inventory_table import COLUMNS, TABLE_VERSION, write_inventory
-from ccdflow.run.rawframes.rows import (
+from ccdflow.run.raw_frames import older_rows
+from ccdflow.run.raw_frames.inventory_table import COLUMNS, TABLE_VERSION, write_inventory
+from ccdflow.run.raw_frames.rows import (
     FACTS,
     OK,
     OWN_TEXTS,
@@ -118,7 +118,7 @@ class HeaderStore:
         Parameters
         ----------
         values : list of object
-            As `ccdflow.run.rawframes.rows.plain_row` returns them.
+            As `ccdflow.run.raw_frames.rows.plain_row` returns them.
         geometry, recipe : dict of str to object, or None
             In canonical form.
         """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ccdflow.camera.cameras import NAME_CARDS
 from ccdflow.camera.identity import cards_of
-from ccdflow.camera.imagetypes import (
+from ccdflow.camera.image_types import (
     TARGET_CARD,
     TYPES,
     type_by_file_name,
     type_of_target,
 )
 from ccdflow.camera.profile_lines import condition_text, type_rule_text
-from ccdflow.run.rawframes.rows import OK, RowMark
+from ccdflow.run.raw_frames.rows import OK, RowMark
 
 # A rule in a line names at most this many values.
 _MOST_VALUES = 8
@@ -24,7 +24,7 @@ def untyped_lines(store):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
 
     Returns
     -------
@@ -67,7 +67,7 @@ def biasless_lines(store):
 
     Parameters
     ----------
-    store : ccdflow.run.rawframes.header_store.HeaderStore
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _line_on_biasless(camera, rows, shortest_exposure):
     Parameters
     ----------
     camera : str
-    rows : list of ccdflow.run.rawframes.rows.Row
+    rows : list of ccdflow.run.raw_frames.rows.Row
         Its darks.
     shortest_exposure : float
         The least of their exposures, seconds.
