@@ -142,7 +142,7 @@ def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_master
             assert "CHECKSUM" in hdus["MASK"].header
     stored = target.read_bytes()
     cards = zlib.crc32(b"".join(stored[each["hdrLoc"] : each["datLoc"]] for each in places))
-    datasum, key = checksum.signature(target)
+    datasum, key = checksum.datasum_and_key(target)
     assert (out.content, key) == (f"{datasum}-{cards:08x}", "product-key")
     ccd = CCDData.read(target)
     assert ccd.unit == "electron"

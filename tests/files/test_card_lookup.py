@@ -84,6 +84,6 @@ def test_usual_cards_are_read_as_astropy_reads_them():
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     expected = cards.parse_by_astropy(keyword, Card.fromstring(text))
-                    assert repr(cards._parsed_text.__wrapped__(keyword, text)) == repr(expected)
+                    assert repr(cards._content_of_text.__wrapped__(keyword, text)) == repr(expected)
                 usual += cards._USUAL_CARD.fullmatch(text) is not None
     assert usual == 648

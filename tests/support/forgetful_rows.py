@@ -36,7 +36,7 @@ def rows_read_without_memory(values):
             known.clear()
         raw_headers._keyword_orders.clear()
         raw_headers._last_headers.clear()
-        cards._parsed_text.cache_clear()
+        cards._content_of_text.cache_clear()
         return read_by_reader(*arguments)
 
     with (

@@ -12,8 +12,8 @@ from ccdflow.files.cards import (
     CardSpec,
     as_text,
     contents_of_cards,
+    known_content_at,
     specs_in_headers,
-    telling_content_at,
     unreadable_card,
 )
 from ccdflow.files.values import (
@@ -21,7 +21,7 @@ from ccdflow.files.values import (
     as_electrons,
     as_seconds,
     is_doubtful,
-    is_silent,
+    says_unknown,
 )
 
 IMAGE_FACTS = (
@@ -146,7 +146,7 @@ class HeaderReader:
                 return self._readings.setdefault(name, _EMPTY_READING)
             contents_in_order = contents_at(self.headers, positions)
             reading = first_readable(
-                contents_in_order, reader, problem=problem, silent=AMBIGUOUS_CARDS
+                contents_in_order, reader, problem=problem, unreported_keywords=AMBIGUOUS_CARDS
             )
             for text in reading.problems:
                 ending = f"; {remedy}" if remedy else ""
@@ -247,7 +247,7 @@ class HeaderReader:
             if position is None:
                 # The position of this card is not known: astropy looks for its keyword.
                 return next(contents_at(headers, positions), None)
-            content = telling_content_at(headers[hdu], keyword, position)
+            content = known_content_at(headers[hdu], keyword, position)
             if content is not None:
                 return content
         return None
@@ -354,7 +354,7 @@ class HeaderReader:
         for hdu in self.images[1:]:
             for spec in specs_in_headers(self.headers, self.cards["gain"]):
                 for content in contents_of_cards(self.headers[hdu], spec.keyword, spec.occurrence):
-                    if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
+                    if says_unknown(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
                     if not as_electrons(content.value):
                         text = unreadable_card(content, _NOT_ELECTRONS)

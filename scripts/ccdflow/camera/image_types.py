@@ -18,7 +18,7 @@ from ccdflow.files.cards import (
     unreadable_card,
     value_of_card,
 )
-from ccdflow.files.values import Broken, as_number, is_silent
+from ccdflow.files.values import Broken, as_number, says_unknown
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 """The types of frames; `other` is a known type that no product needs, such as a frame for focusing.
@@ -309,7 +309,7 @@ def _first_telling_card(reader, spec):
         order = hdu_indices(reader.headers, spec.hdu)
     for index in dict.fromkeys(order):
         for content in contents_of_cards(reader.headers[index], spec.keyword, spec.occurrence):
-            if not is_silent(content.value):
+            if not says_unknown(content.value):
                 return content
     return None
 

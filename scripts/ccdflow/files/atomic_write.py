@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ccdflow import paths
 
-# Temporary files of other hosts are removed after this many seconds.
+# A temporary file of another host is removed this many seconds after the last writing. Chosen: no
+# product takes a day.
 _FOREIGN_PART_SECONDS = 86400
 # A folder that another run removes is made again at most this many times. Chosen: another run
 # removes it once or twice.
@@ -130,7 +131,8 @@ def remove_abandoned(path):
 def _is_abandoned(path):
     """Return whether no process is going to finish a temporary file.
 
-    Its process has ended, or is this one. The age of the file decides for another machine.
+    On this machine: its process has ended, or is this one. The age of the file decides for other
+    machines, and for a name without a process.
     """
     owner = paths.owner_of_temporary(path)
     if owner is not None and owner[0] == socket.gethostname():
@@ -287,7 +289,7 @@ def open_at_once(path, flags):
 
 
 def stamp_of(path):
-    """Return size, mtime and ctime (ns) of a file; () for a missing file, a pipe or a device.
+    """Return size, mtime and ctime (ns) of a regular file; () for anything else, or none.
 
     Parameters
     ----------

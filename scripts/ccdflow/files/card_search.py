@@ -9,11 +9,11 @@ from ccdflow.files.cards import (
     Content,
     contents_of_cards,
     hdu_indices,
-    telling_content_at,
+    known_content_at,
     unreadable_card,
 )
 from ccdflow.files.raw_headers import indexed_names, keywords_of
-from ccdflow.files.values import is_silent
+from ccdflow.files.values import says_unknown
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Reading:
     content : Content or None
         The card with the value.
     problems : tuple of str
-        A line for each card that came before it and cannot be read.
+        A line for each card that came before it and cannot be read, except for cards that are not
+        reported.
     """
 
     value: object = None
@@ -45,7 +46,7 @@ class Reading:
         return self.content.comment if self.content else ""
 
 
-def first_readable(candidates, reader, *, problem, silent=()):
+def first_readable(candidates, reader, *, problem, unreported_keywords=()):
     """Return the first value that can be read, and lines on the cards before it that cannot.
 
     Parameters
@@ -56,7 +57,7 @@ def first_readable(candidates, reader, *, problem, silent=()):
         Called with a `Content`; returns its value, or None where it cannot be read.
     problem : str
         The problem of such a card, in plain words.
-    silent : container of str, optional
+    unreported_keywords : container of str, optional
         Keywords that have another meaning in some cameras: they give no line.
 
     Returns
@@ -68,7 +69,7 @@ def first_readable(candidates, reader, *, problem, silent=()):
         value = reader(content)
         if value is not None:
             return Reading(value, content, tuple(dict.fromkeys(problems)))
-        if content.keyword not in silent:
+        if content.keyword not in unreported_keywords:
             problems.append(unreadable_card(content, problem))
     return Reading(None, None, tuple(dict.fromkeys(problems)))
 
@@ -86,7 +87,8 @@ class CardPositions:
     Attributes
     ----------
     positions_by_name : dict of hashable to list
-        The positions that `find` has returned, by their name.
+        The positions that `find` has returned, by their name, and those of `positions_with_name`,
+        by its two patterns.
     """
 
     def __init__(self, headers, specs):
@@ -174,7 +176,7 @@ def contents_at(headers, positions):
         header = headers[index]
         if position is None:
             for content in contents_of_cards(header, keyword, spec.occurrence):
-                if not is_silent(content.value):
+                if not says_unknown(content.value):
                     yield content
-        elif (content := telling_content_at(header, keyword, position)) is not None:
+        elif (content := known_content_at(header, keyword, position)) is not None:
             yield content

@@ -12,11 +12,11 @@ from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.files.raw_headers import RawHeader, has_card_texts, indexed_names
-from ccdflow.files.values import Broken, as_number, is_silent
+from ccdflow.files.values import Broken, as_number, says_unknown
 
 # A standard FITS keyword has at most this many letters.
 _LONGEST_KEYWORD = 8
-# Letters of a value in a message.
+# A message shows at most this many letters of a value. Chosen: the message stays one line.
 _MOST_SHOWN_LETTERS = 60
 
 
@@ -181,7 +181,7 @@ def _cards_of_keyword(header, keyword):
     """
     name = _indexed_name(keyword)
     if name and has_card_texts(header):
-        return [_parsed_text(keyword, text) for text in header.cards_of(name)]
+        return [_content_of_text(keyword, text) for text in header.cards_of(name)]
     if name:
         cards = [header._cards[index] for index in header._keyword_indices.get(name, ())]
     elif keyword not in header:
@@ -191,7 +191,7 @@ def _cards_of_keyword(header, keyword):
     return [_content_of_card(keyword, card) for card in cards]
 
 
-def telling_content_at(header, keyword, index):
+def known_content_at(header, keyword, index):
     """Return the content of the card at an index; None for a blank one or an unknown value.
 
     Parameters
@@ -209,21 +209,21 @@ def telling_content_at(header, keyword, index):
         # The code of `RawHeader.text_at`, without a call: it runs once for each card of each frame.
         if header.positions_read is not None:
             header.positions_read.add(index)
-        return _telling_text(keyword, header.texts[index])
-    return _unless_silent(_content_of_card(keyword, header._cards[index]))
+        return _known_content_of_text(keyword, header.texts[index])
+    return _content_if_known(_content_of_card(keyword, header._cards[index]))
 
 
 # A dozen of a frame's hundred cards differ from those of other frames: the other cards are asked
 # for again long before 2048 texts push them out. A text and its content take half a kilobyte.
 @lru_cache(maxsize=1 << 11)
-def _telling_text(keyword, text):
+def _known_content_of_text(keyword, text):
     """Return the content of a file's card; None for a blank one or an unknown value."""
-    return _unless_silent(_parsed_text(keyword, text))
+    return _content_if_known(_content_of_text(keyword, text))
 
 
-def _unless_silent(content):
+def _content_if_known(content):
     """Return the content of a card, None where its value only says that nothing is known."""
-    return None if content is None or is_silent(content.value) else content
+    return None if content is None or says_unknown(content.value) else content
 
 
 def header_value(header, keyword, default=None):
@@ -252,7 +252,7 @@ def _content_of_card(keyword, card):
     """Return the `Content` of astropy's card, None for a blank one."""
     image = card._image
     is_as_in_file = image is not None and image[8:10] == "= " and not card._modified
-    return _parsed_text(keyword, image) if is_as_in_file else parse_by_astropy(keyword, card)
+    return _content_of_text(keyword, image) if is_as_in_file else parse_by_astropy(keyword, card)
 
 
 # Matches a number or a text in the form in which nearly all programs write them.
@@ -263,9 +263,9 @@ _USUAL_CARD = re.compile(
 )
 
 
-# As many entries as for `_telling_text`, which gets the same cards.
+# As many entries as for `_known_content_of_text`, which gets the same cards.
 @lru_cache(maxsize=1 << 11)
-def _parsed_text(keyword, text):
+def _content_of_text(keyword, text):
     """Return the `Content` of a card of a file by its text, None for a blank card."""
     match = _USUAL_CARD.fullmatch(text) if text[8:10] == "= " else None
     if match:

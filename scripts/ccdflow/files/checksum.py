@@ -139,14 +139,14 @@ def datasum_of(content):
     return content.partition("-")[0]
 
 
-def header_bytes(header, data_sum):
+def header_bytes(header, word_sum):
     """Return a header as padded bytes, with DATASUM and CHECKSUM cards that fit.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Not changed.
-    data_sum : int
+    word_sum : int
         The sum of the data unit's words, see `sum_words`.
 
     Returns
@@ -157,16 +157,16 @@ def header_bytes(header, data_sum):
     header.remove("CHECKSUM", ignore_missing=True, remove_all=True)
     header.remove("DATASUM", ignore_missing=True, remove_all=True)
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")
-    header["DATASUM"] = (str(data_sum), "data unit checksum")
+    header["DATASUM"] = (str(word_sum), "data unit checksum")
     text = header.tostring().encode("ascii")
-    total = fits_sum_of(sum_words(text), data_sum)
+    total = fits_sum_of(sum_words(text), word_sum)
     return text.replace(
         b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + encode_checksum(total).encode()
     )
 
 
-def signature(path):
-    """Return (DATASUM, key) of a FITS product; ('', '') if a checksum is wrong.
+def datasum_and_key(path):
+    """Return (DATASUM, key) of a FITS product; ('', '') if it is not whole.
 
     Returns
     -------
@@ -227,6 +227,6 @@ def _whole_hdu(file, start, size):
     return header, end, str(card_value(header, "DATASUM")) if end > first else ""
 
 
-def whole_datasum(path):
-    """Return the DATASUM of `signature`: '' for a file that is not whole."""
-    return signature(path)[0]
+def datasum_of_file(path):
+    """Return the DATASUM of a FITS product; '' if it is not whole, see `datasum_and_key`."""
+    return datasum_and_key(path)[0]

@@ -30,7 +30,7 @@ _CONVERTER_TYPES = {8: np.uint8, 16: np.int16}
 
 
 def stored_pixels(data, hdu, name=None):
-    """Return the stored pixels of an image HDU as (ny, nx), big-endian, a view where possible.
+    """Return the stored pixels of an image HDU as (ny, nx), or its values if they are not plain.
 
     Parameters
     ----------
@@ -41,15 +41,17 @@ def stored_pixels(data, hdu, name=None):
 
     Returns
     -------
-    stored : numpy.ndarray of shape (ny, nx), any integer or float type, big-endian
-        For integers with the FITS unsigned offset the *stored* signed values.
+    stored : numpy.ndarray of shape (ny, nx), any integer or float type
+        Of a plain image (`is_plain`) a big-endian view of the stored numbers: for integers with the
+        FITS unsigned offset the *stored* signed values. Of an image that is scaled or in tiles the
+        values that astropy computes, in native order.
     offset : int
-        Number added to the stored integers to get the values: 0, 2**15, 2**31 ...
+        Number added to the stored integers to get the values: 0, 2**15, 2**31 or 2**63.
 
     Raises
     ------
     FrameError
-        If the HDU holds no two-dimensional image.
+        If the HDU holds no two-dimensional image, or its tiles cannot be unpacked.
     """
     if not is_plain(hdu):
         return _values_by_astropy(data, hdu, name), 0
@@ -120,7 +122,7 @@ def _decoded_values(data, index, name):
 def _unpack_tiles(data, index, name):
     """Return the image of compressed tiles; an error of astropy becomes one of the file."""
     try:
-        shape = _check_gzip_tiles(data, index)
+        shape = _checked_shape(data, index)
         return _decoded_values(data, index, name).reshape(shape)
     except (MemoryError, FrameError):
         raise
@@ -135,9 +137,10 @@ def _unpack_tiles(data, index, name):
         ) from error
 
 
-def _check_gzip_tiles(data, index):
-    """Return the image's (ny, nx); raise `ValueError` if its gzip tiles inflate to more than that.
+def _checked_shape(data, index):
+    """Return the image's (ny, nx); raise `ValueError` if its gzip tiles inflate to too many bytes.
 
+    A pixel has at most eight bytes.
     astropy inflates a whole tile before it checks the length.
     """
     with fits.open(io.BytesIO(bytes(data)), disable_image_compression=True) as hdus:

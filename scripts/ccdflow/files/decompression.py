@@ -9,7 +9,8 @@ import lzma
 from ccdflow.files.file_errors import IncompleteRawFile, damaged_error
 from ccdflow.files.streams import CHUNK, Slices, StreamUnpacker
 
-# Bytes of memory that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
+# Unpacking xz may take at most this many bytes of memory: xz -9 wants 65 MB, and a file may ask for
+# 4 GB.
 _MOST_MEMORY_BYTES = 1 << 28
 # The first bytes of packed files, the name of their packing, and the maker of its decompressors.
 _PACKINGS = (

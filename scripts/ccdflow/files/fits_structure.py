@@ -184,7 +184,7 @@ def _structural_value(header, keyword):
 
 
 def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
-    """Return a structural whole number of a header; raise if it is missing or odd.
+    """Return a structural whole number of a header; raise if it is missing or not usable.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ def uncompressed_header(header):
 
 
 def image_shape(header, name=None):
-    """Return (ny, nx) of an image header; axes of length one beyond the second are dropped.
+    """Return (ny, nx) of an image header; the last axes beyond the second may have length one.
 
     Parameters
     ----------

@@ -20,8 +20,8 @@ from functools import cache
 # Parameters of mallopt(3): when free memory at the end of a heap goes back to the system, by how
 # much more than asked for a heap grows, and the size of the smallest block outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-# Bytes. The memory of a plane of a frame, 32 MB or more, goes back at once; the memory of blocks
-# and samples stays.
+# Bytes. A block of at least 32 MiB, as the plane of a large frame is, goes back at once; smaller
+# blocks stay until 128 MiB of a heap are free. A heap grows by 1 MiB more than was asked for.
 _KEEPING_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
 # Parameter of mallopt(3): the number of heaps. With the options of a watch a block of at least a

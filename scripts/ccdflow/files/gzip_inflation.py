@@ -10,7 +10,8 @@ from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, has_end_card
 from ccdflow.files.streams import CHUNK, FIRST_SLICE, Slices, StreamUnpacker
 
-# Bytes of a header that are inflated ahead: nearly all headers are shorter, and many wait at once.
+# At most this many bytes of a header are inflated ahead: nearly all headers are shorter, and the
+# bytes of many files are kept at once.
 _MOST_BYTES_AHEAD = 20 * FITS_BLOCK_BYTES
 # The usual card of an HDU without data.
 _NO_DATA = b"NAXIS   =                    0"
@@ -24,19 +25,20 @@ def _new_decompressor():
 
 
 class RawStream:
-    """The inflated bytes of a raw file, read forwards, never more than `CHUNK` of them at a time.
+    """The inflated bytes of a raw file, read forwards, at most `CHUNK` of them at a time.
 
-    A few bytes of gzip may inflate to gigabytes; only the bytes asked for are held.
+    A few bytes of gzip may inflate to gigabytes: besides the bytes asked for, at most `CHUNK` are
+    held.
 
     Parameters
     ----------
     file : file object
         Unbuffered.
-    path : str
+    name : str
         The name that errors carry.
     is_packed : bool
         Whether the file is packed by gzip; otherwise its bytes are given as they are.
-    first : InflatedStart, optional
+    inflated_start : InflatedStart, optional
         The first bytes of a packed file.
 
     Attributes
@@ -47,20 +49,20 @@ class RawStream:
         Whether the end of the file was reached.
     """
 
-    def __init__(self, file, path, is_packed, first=None):
+    def __init__(self, file, name, is_packed, inflated_start=None):
         self._file = file
-        self._path = path
+        self._name = name
         self._unpacker, self._is_packed = None, is_packed
         self._buffer = bytearray()
         # Offset of the first byte of the buffer in the inflated file.
         self._buffer_offset = 0
         self.crc = 0
         self.has_ended = False
-        self._first = first
+        self._inflated_start = inflated_start
 
     def _begin(self):
         """Make the unpacker of a packed file; most files never need one."""
-        slices = Slices(self._file, self._path, "gzip", GZIP_MAGIC)
+        slices = Slices(self._file, self._name, "gzip", GZIP_MAGIC)
         self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
     def _read_more(self, size):
@@ -85,14 +87,16 @@ class RawStream:
         size : int
             Bytes.
         step : int, optional
-            Bytes that are inflated at once.
+            Bytes of the file that are read at a time.
 
         Returns
         -------
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if self._first is not None and (inflated := self._first.bytes_at(offset, size)):
+        if self._inflated_start is not None and (
+            inflated := self._inflated_start.bytes_at(offset, size)
+        ):
             return inflated
         while self._buffer_offset + len(self._buffer) < offset + size and not self.has_ended:
             self._buffer += self._read_more(step)
@@ -116,10 +120,10 @@ class RawStream:
         while count <= most_bytes and not self.has_ended:
             count += len(self._read_more(CHUNK))
         if count > most_bytes:
-            raise too_long_error(self._path, most_bytes)
+            raise too_long_error(self._name, most_bytes)
         if self._unpacker is not None and not self._unpacker.is_complete:
             raise damaged_error(
-                self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
+                self._name, "gzip stream ends early: the file is truncated", IncompleteRawFile
             )
         return count
 

@@ -22,7 +22,7 @@ _COMMENTARY_WIDTH = 72
 _FIXED_FORMAT_END = 30
 # A string of more letters continues in CONTINUE cards.
 _LONGEST_STRING = 68
-# Characters that need no escape in a header.
+# Characters that need no escape in a header, besides letters, digits and those of "-._~".
 _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 # Matches letters that astropy takes for the end of a string.
 _STRING_ENDS = re.compile(r"'(?=[ /])|&$")
@@ -158,12 +158,12 @@ class CardList:
         """Append cards; a keyword that is there already is then in the header twice."""
         self._cards += cards
 
-    def to_bytes(self, data_sum, *, comments=("HDU checksum", "data unit checksum")):
+    def to_bytes(self, word_sum, *, comments=("HDU checksum", "data unit checksum")):
         """Return the header as padded bytes, with CHECKSUM and DATASUM cards that fit.
 
         Parameters
         ----------
-        data_sum : int
+        word_sum : int
             The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
         comments : (str, str), optional
             Comments of the two cards.
@@ -179,12 +179,12 @@ class CardList:
             cards.append(card_text("LONGSTRN", "OGIP 1.0", "the long string convention is used"))
         cards += [
             card_text("CHECKSUM", "0" * 16, comments[0]),
-            card_text("DATASUM", str(data_sum), comments[1]),
+            card_text("DATASUM", str(word_sum), comments[1]),
             f"{'END':<{CARD_BYTES}}",
         ]
         text = "".join(cards).encode("ascii")
         text += b" " * (-len(text) % fits_structure.FITS_BLOCK_BYTES)
-        total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
+        total = checksum.fits_sum_of(checksum.sum_words(text), word_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
         )
@@ -263,7 +263,7 @@ def _long_text(keyword, value):
 
 
 def is_commentary(keyword):
-    """Return whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
+    """Return whether a keyword is COMMENT, HISTORY or blank: a header may have many such cards."""
     return keyword in _COMMENTARY
 
 

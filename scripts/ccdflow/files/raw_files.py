@@ -45,8 +45,8 @@ from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
 
-# Bytes of a header that are read at first: most headers are not longer.
-_FIRST_READ = 8192
+# Bytes of the file that are read at a time for headers: most headers are not longer.
+_HEADER_READ_BYTES = 8192
 
 MOST_HEADER_BYTES = 4 << 20
 """One header has at most this many bytes."""
@@ -62,8 +62,9 @@ BYTES_BEYOND_END = 1 << 16
 # Packed bytes read at once for their checksum.
 _CHECKSUM_CHUNK = 1 << 16
 # Bytes of the header and trailer of a gzip file, the least that one can have.
-_LEAST_GZIP = 18
-# A packed file may be this many bytes larger than twice its promised content.
+_LEAST_GZIP_BYTES = 18
+# A packed file may be this many bytes larger than twice its promised content. Chosen: a megabyte of
+# zeros may follow the last stream, as on a tape.
 _PACKING_OVERHEAD = 2 << 20
 
 
@@ -231,7 +232,9 @@ class RawFile(io.RawIOBase):
         return RawLayout(tuple(hdus), fingerprint, length, is_checked)
 
     def bytes_checksum(self):
-        """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating.
+        """Return the CRC-32 of the bytes on the disk as eight hexadecimal digits.
+
+        For a packed file this takes a tenth of the time of inflating.
 
         Raises
         ------
@@ -309,6 +312,13 @@ class RawFile(io.RawIOBase):
         -------
         memoryview
             The FITS file's bytes, valid until this thread reads its next frame.
+
+        Raises
+        ------
+        FrameError
+            If the file is damaged, incomplete or too long, or asks for more memory than allowed.
+        ChangedRawFile
+            If its bytes are not those of the layout or the fingerprint.
         """
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
@@ -385,7 +395,7 @@ def _sizes_of(headers, name):
 
 def _gzip_trailer(file, size, name):
     """Return CRC-32 and length (modulo 2^32) that a gzip file ends with."""
-    if size < _LEAST_GZIP:
+    if size < _LEAST_GZIP_BYTES:
         raise damaged_error(
             name, "gzip stream ends early: the file is truncated", IncompleteRawFile
         )
@@ -406,7 +416,7 @@ def _header_at(stream, offset, name, *, is_first):
     is_first : bool
         Whether the header is that of the first HDU.
     """
-    first_block = stream.read_at(offset, FITS_BLOCK_BYTES, _FIRST_READ)
+    first_block = stream.read_at(offset, FITS_BLOCK_BYTES, _HEADER_READ_BYTES)
     if not is_first and not first_block.startswith(EXTENSION_START):
         return None, offset
     if is_first and not first_block.startswith(PRIMARY_START):
@@ -422,7 +432,7 @@ def _header_at(stream, offset, name, *, is_first):
                 file=name,
                 remedy="move it out of the raw folder",
             )
-        blocks.append(stream.read_at(after, FITS_BLOCK_BYTES, _FIRST_READ))
+        blocks.append(stream.read_at(after, FITS_BLOCK_BYTES, _HEADER_READ_BYTES))
         after += len(blocks[-1])
     return b"".join(blocks), after
 

@@ -37,8 +37,8 @@ _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 
 # Matches a card without a blank after its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
-# Cards without a value.
-_COMMENTARY = ("COMMENT", "HISTORY", "END")
+# Keywords of cards without a value.
+_KEYWORDS_WITHOUT_VALUE = ("COMMENT", "HISTORY", "END")
 # At most this many cards are remembered: an archive repeats most of them. A frame has a dozen cards
 # of its own (half a kilobyte each), and a process that runs for nights must not keep these.
 _MOST_TEXTS = 1 << 11
@@ -58,7 +58,7 @@ _recent_cards = {}
 # The cards that were in `_recent_cards` when it was emptied last: those that come again go back
 # there.
 _older_cards = {}
-# The cards of `_recent_cards` and `_older_cards`, by their bytes.
+# The same for cards that came as bytes, by their bytes.
 _recent_bytes, _older_bytes = {}, {}
 # The `KeywordOrder` of headers with the same keywords, by the keywords.
 _keyword_orders = {}
@@ -69,7 +69,7 @@ _heads = {}
 _usual_heads = {}
 # The entry of `_recent_cards` for a CONTINUE card.
 _CONTINUATION = ((_CONTINUE, ""), "")
-# The last header read, by its number of cards: see `_LastHeader`.
+# The last header read, by the number of cards that its blocks have room for: see `_LastHeader`.
 _last_headers = {}
 
 
@@ -135,7 +135,7 @@ class RawHeader(fits.Header):
 
     def __getitem__(self, keyword):
         """Return the value of the first card of a keyword; for all else, the result of astropy."""
-        if not self._has_plain(keyword) or keyword.rstrip() in _COMMENTARY:
+        if not self._has_plain(keyword) or keyword.rstrip() in _KEYWORDS_WITHOUT_VALUE:
             return super().__getitem__(keyword)
         cards = self.cards_of(keyword.rstrip())
         if not cards:
@@ -226,13 +226,13 @@ def _header_of(heads, texts):
 def parse_usual_header(data):
     """Return the header of the bytes of cards, most of which came before; None for an odd header.
 
-    A header is odd if it has no card END padded with blanks, or if it has a CONTINUE card or a card
-    that only astropy can read.
+    A header is odd if it has a CONTINUE card, no card END padded with blanks, no other card, or too
+    many (`_MOST_USUAL_CARDS`).
 
     Parameters
     ----------
     data : bytes
-        80 of them a card.
+        80 of them a card, with the card END and its padding.
 
     Returns
     -------

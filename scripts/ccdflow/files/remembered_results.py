@@ -8,12 +8,13 @@ from operator import itemgetter
 from ccdflow.files.raw_headers import has_card_texts
 
 # At most this many results are kept for one set of cards: one for each set of texts in the cards.
-_MOST_ANSWERS = 1 << 11
+_MOST_RESULTS = 1 << 11
 # Results are kept for at most this many pairs of a function and an order of keywords: headers with
 # the same keywords have one order.
 _MOST_TABLES = 1 << 8
 # A function may read this many sets of cards in headers of one order of keywords: in those of a
-# bias it reads fewer cards than in those of a science frame.
+# bias it reads fewer cards than in those of a science frame. More sets are joined into one. Chosen,
+# not measured.
 _MOST_SETS = 8
 
 
@@ -55,10 +56,10 @@ class Remembered:
         else:
             return function(headers)
         table = self._tables.get(key)
-        for pick, answers in table.values() if table else ():
-            answer = answers.get(pick(texts))
-            if answer is not None:
-                return answer[0]
+        for pick, results_by_texts in table.values() if table else ():
+            entry = results_by_texts.get(pick(texts))
+            if entry is not None:
+                return entry[0]
         result, positions_read = _result_and_positions(function, headers)
         self._keep(key, positions_read, texts, result)
         return result
@@ -86,10 +87,10 @@ class Remembered:
             pick = itemgetter(*sorted(positions)) if positions else _no_texts
             # A new table, because another thread may be going through the old one.
             table = self._tables[key] = {**table, positions: (pick, {})}
-        pick, answers = table[positions]
-        if len(answers) >= _MOST_ANSWERS:
-            answers.clear()
-        answers[pick(texts)] = (result,)
+        pick, results_by_texts = table[positions]
+        if len(results_by_texts) >= _MOST_RESULTS:
+            results_by_texts.clear()
+        results_by_texts[pick(texts)] = (result,)
 
 
 def _no_texts(texts):

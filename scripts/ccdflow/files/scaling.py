@@ -60,8 +60,8 @@ def scaling_of(header, name=None):
 # Limits of BSCALE, and of a float image's BZERO: products are float32, and the squares of their
 # pixels have to lie between 1e-38 and 3.4e38.
 _LARGEST_SCALE, _SMALLEST_SCALE = 1e18, 1e-18
-# The largest ratio of BZERO to BSCALE. It is half as large for unsigned integers of 64 bits. With a
-# larger ratio nothing is left of the stored numbers.
+# The largest ratio of BZERO to BSCALE: with a larger one nothing is left of the stored numbers.
+# Unsigned integers of 64 bits need half of it.
 _MOST_STEPS = 2.0**64
 
 
@@ -90,7 +90,6 @@ def _number_of_card(header, keyword, default, name):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float
         The number if there is no card.

@@ -39,9 +39,11 @@ SECONDS_OF_UNITS = {
 }
 """Units of time, in lower case, in seconds."""
 
-# Shortest and longest exposure of any camera, seconds.
+# The least and largest size of a duration other than 0, seconds: beyond them squares and quotients
+# might overflow. No camera exposes for so short or so long.
 _POSSIBLE_SECONDS = 1e-9, 1e9
-# A smaller gain or read noise, in electrons, counts as absent: quotients would overflow.
+# A gain or read noise below this and above 0, in electrons, counts as absent: quotients would
+# overflow.
 _LEAST_ELECTRONS = 1e-6
 
 FACTORLESS_UNITS = dict.fromkeys([
@@ -83,12 +85,12 @@ class Broken:
         return self.text
 
 
-def is_silent(value):
+def says_unknown(value):
     """Return whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
 
     Examples
     --------
-    >>> is_silent("N/A"), is_silent("0")
+    >>> says_unknown("N/A"), says_unknown("0")
     (True, False)
     """
     if value is None:
@@ -193,7 +195,7 @@ def is_doubtful(value):
 def as_seconds(value, comment=""):
     """Return a duration in seconds; None for a value that is not a duration.
 
-    Durations below a nanosecond or above 30 years are none: squares and quotients would overflow.
+    A size below a nanosecond other than 0, or above 30 years, is none. A duration may be negative.
 
     Parameters
     ----------
@@ -225,7 +227,7 @@ def as_seconds(value, comment=""):
 
 
 def _possible_seconds(seconds):
-    """Return a duration that a camera can expose for, None for another."""
+    """Return a duration of a possible size, None for another."""
     low, high = _POSSIBLE_SECONDS
     is_possible = seconds is not None and (seconds == 0 or low <= abs(seconds) <= high)
     return seconds if is_possible else None
@@ -254,7 +256,7 @@ MOST_ELECTRONS = 1e6
 
 
 def as_electrons(value, *, most=MOST_ELECTRONS):
-    """Return a gain, a read noise or a saturation without a unit of electrons, or None.
+    """Return a gain, a read noise or a saturation as a number; None if no detector can have it.
 
     Parameters
     ----------

@@ -192,7 +192,7 @@ def file_checksum(path):
     """
     path = Path(path)
     if paths.is_fits(path.name):
-        return checksum.whole_datasum(path)
+        return checksum.datasum_of_file(path)
     try:
         with path.open("rb") as file:
             return f"{notes.crc32_of(file):08x}"
@@ -218,7 +218,7 @@ def is_as_made(results, record):
     """
     path = Path(results) / record.product
     if paths.is_fits(path.name):
-        return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
+        return checksum.datasum_and_key(path) == (checksum.datasum_of(record.content), record.key)
     return file_checksum(path) == record.content and record.content != ""
 
 

@@ -81,7 +81,7 @@ def _lines_of_late_notes(file_lines):
 
     Parameters
     ----------
-    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+    file_lines : ccdflow.files.text_files.checked_lines.CheckedLines
 
     Returns
     -------

@@ -163,7 +163,7 @@ def has_unreadable_records(results, ledger):
 
 
 def _read_ledger(results, file_lines):
-    """Return the `Ledger` of the `FoundLines` of notes, with the late notes."""
+    """Return the `Ledger` of the `CheckedLines` of notes, with the late notes."""
     ledger, late, head = Ledger(), late_notes.read_late_notes(results), file_lines.head
     late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)

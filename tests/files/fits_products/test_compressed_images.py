@@ -64,7 +64,7 @@ def write(path, arrays, *, compress, step=50, **about):
         writer.finish()
     if part is not None:
         assert np.array_equal(part, back[120:140], equal_nan=True)
-    assert checksum.signature(path)[0] == str(with_pixels[0].word_sum)
+    assert checksum.datasum_and_key(path)[0] == str(with_pixels[0].word_sum)
     return back
 
 

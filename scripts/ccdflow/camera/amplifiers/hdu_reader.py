@@ -11,7 +11,7 @@ from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents_of_cards
-from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_number, is_silent
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_number, says_unknown
 
 AMPLIFIERS_REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
@@ -54,7 +54,7 @@ def section_text(header, keyword, *, file):
         If the card exists and has no text in quotes, but a number, or is not valid FITS.
     """
     for content in contents_of_cards(header, keyword):
-        if is_silent(content.value):
+        if says_unknown(content.value):
             continue
         if keyword in _SHORT_SECTION_CARDS and as_number(content.value) is not None:
             continue
@@ -140,7 +140,7 @@ class HduReader:
         """
         for index in (self.index, 0):
             for content in contents_of_cards(self.headers[index], keyword):
-                if is_silent(content.value):
+                if says_unknown(content.value):
                     continue
                 number = as_integer(content.value)
                 if number is None or number < 0:

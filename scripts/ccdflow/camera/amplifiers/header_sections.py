@@ -23,7 +23,7 @@ from ccdflow.camera.geometry import NO_OVERSCAN, Draft, Note
 from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents_of_cards
-from ccdflow.files.values import is_silent
+from ccdflow.files.values import says_unknown
 
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
 """Cards of the bias, trim and data section, alone or with the suffix of an amplifier."""
@@ -328,7 +328,7 @@ def _note_unread_cards(reader):
         values = [
             content.value
             for content in contents_of_cards(header, keyword)
-            if not is_silent(content.value)
+            if not says_unknown(content.value)
         ]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread_cards.append(f"{keyword} {values[0]}")

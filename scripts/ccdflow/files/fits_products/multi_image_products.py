@@ -137,12 +137,12 @@ def _stored_hdu(file, start, name):
     return StoredHdu(header, cards, offset, shape, fits_structure.DTYPES[header["BITPIX"]])
 
 
-def read_rows(file, hdu, first, buffer, *, name):
+def read_rows(descriptor, hdu, first, buffer, *, name):
     """Read consecutive rows of an image into a buffer.
 
     Parameters
     ----------
-    file : int
+    descriptor : int
         Descriptor of the open file.
     hdu : StoredHdu
     first : int
@@ -156,15 +156,16 @@ def read_rows(file, hdu, first, buffer, *, name):
     FrameError
         If the file ends before them or cannot be read.
     """
-    _read_into(file, [(hdu.offset + first * _row_bytes(hdu), memoryview(buffer).cast("B"))], name)
+    place = (hdu.offset + first * _row_bytes(hdu), memoryview(buffer).cast("B"))
+    _read_into(descriptor, [place], name)
 
 
-def read_picked_rows(file, hdu, rows, buffer, *, name):
+def read_picked_rows(descriptor, hdu, rows, buffer, *, name):
     """Read rows of an image, given by their numbers, into a buffer.
 
     Parameters
     ----------
-    file, hdu, name
+    descriptor, hdu, name
         See `read_rows`.
     rows : sequence of int
     buffer : numpy.ndarray of shape (k, nx), the stored type
@@ -176,11 +177,11 @@ def read_picked_rows(file, hdu, rows, buffer, *, name):
         See `read_rows`.
     """
     size, view = _row_bytes(hdu), memoryview(buffer).cast("B")
-    parts = (
+    places = (
         (hdu.offset + row * size, view[number * size : (number + 1) * size])
         for number, row in enumerate(rows)
     )
-    _read_into(file, parts, name)
+    _read_into(descriptor, places, name)
 
 
 def _row_bytes(hdu):
@@ -188,12 +189,12 @@ def _row_bytes(hdu):
     return hdu.shape[1] * np.dtype(hdu.dtype).itemsize
 
 
-def _read_into(file, parts, name):
-    """Fill views with the bytes of a file; `parts` are pairs of an offset in it and a view."""
+def _read_into(descriptor, places, name):
+    """Fill views with the bytes of a file; `places` are pairs of an offset in it and a view."""
     try:
-        for offset, view in parts:
+        for offset, view in places:
             while view:
-                count = os.preadv(file, [view], offset)
+                count = os.preadv(descriptor, [view], offset)
                 if not count:
                     raise DamagedProduct("the product is cut", file=name, remedy=MAKE_AGAIN)
                 view, offset = view[count:], offset + count
@@ -208,7 +209,7 @@ class Plane:
 
     Parameters
     ----------
-    header : callable
+    make_header : callable
         Takes the checksum sum of the pixels and returns the bytes of the header, always as many.
     shape : (int, int), optional
         (ny, nx); None without an image.
@@ -227,12 +228,12 @@ class Plane:
         Bytes of pixels written so far.
     """
 
-    def __init__(self, header, shape=None, dtype=">f4"):
-        self.header = header
+    def __init__(self, make_header, shape=None, dtype=">f4"):
+        self.make_header = make_header
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.word_sum = 0
-        self.header_size = len(header(0))
+        self.header_size = len(make_header(0))
         self.size = 0 if shape is None else shape[0] * shape[1] * self.dtype.itemsize
         self.start = self.bytes_written = 0
 
@@ -336,7 +337,7 @@ class PlanesWriter:
         """Write the padding and the headers, give the file its name, and return the headers."""
         headers = []
         for number, plane in enumerate(self._planes):
-            header = plane.header(plane.word_sum)
+            header = plane.make_header(plane.word_sum)
             plane.check_written(f"{self._path}, HDU {number}", header)
             end_of_pixels = plane.start + plane.header_size + plane.size
             self._part.write_at(bytes(plane.end - end_of_pixels), end_of_pixels)

@@ -23,7 +23,8 @@ from ccdflow.files.raw_headers import CARD_BYTES
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES
-# Types of columns of numbers by TFORM. ccdflow writes no others but texts, such as "10A".
+# Types of columns of numbers by TFORM. ccdflow writes no others but texts, such as "10A": astropy
+# reads tables with these.
 _DTYPE_BY_FORM = {"I": ">i2", "J": ">i4", "E": ">f4"}
 # Matches the value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
@@ -112,8 +113,8 @@ def read_plain_tables(path, names):
     Returns
     -------
     PlainTables or None
-        None if any part of the file is not as ccdflow writes it: astropy then has to read it, or to
-        name the fault.
+        None if any part of the file is not as ccdflow writes it, or a table has a column of texts:
+        astropy then has to read the file, or to name the fault.
     """
     try:
         with Path(path).open("rb", buffering=0) as file:
@@ -122,25 +123,25 @@ def read_plain_tables(path, names):
         return None
 
 
-def _read_tables_and_cards(file, names):
+def _read_tables_and_cards(descriptor, names):
     """Return the tables and cards of an open file; raise for any other layout."""
-    size = os.fstat(file).st_size
-    first, offset = _cards_at(file, 0)
-    _demand_cards(first, _PRIMARY_CARDS)
+    size = os.fstat(descriptor).st_size
+    primary_cards, offset = _cards_at(descriptor, 0)
+    _demand_cards(primary_cards, _PRIMARY_CARDS)
     tables, names_read = {}, set()
     while offset < size:
-        cards, offset = _cards_at(file, offset)
-        name, dtype, rows = _layout_of(cards)
-        length = rows * dtype.itemsize
+        cards, offset = _cards_at(descriptor, offset)
+        name, dtype, n_rows = _layout_of(cards)
+        length = n_rows * dtype.itemsize
         _demand_layout(name not in names_read and offset + length <= size)
         names_read.add(name)
         if name in names:
-            content = os.pread(file, length, offset)
+            content = os.pread(descriptor, length, offset)
             _demand_layout(len(content) == length)
             tables[name] = np.frombuffer(content, dtype)
         offset += -(-length // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
     _demand_layout(offset == size and tables.keys() == set(names))
-    return PlainTables(first, tables)
+    return PlainTables(primary_cards, tables)
 
 
 def _demand_layout(is_true):
@@ -149,10 +150,10 @@ def _demand_layout(is_true):
         raise ValueError("not as ccdflow writes it")
 
 
-def _cards_at(file, offset):
+def _cards_at(descriptor, offset):
     """Return the values of the header that begins at a place, and where it ends."""
     content = b""
-    while block := os.pread(file, _HEADER_BYTES, offset + len(content)):
+    while block := os.pread(descriptor, _HEADER_BYTES, offset + len(content)):
         n_parsed, content = len(content), content + block
         for start in range(n_parsed, len(content) - CARD_BYTES + 1, CARD_BYTES):
             if content.startswith(b"END     ", start):

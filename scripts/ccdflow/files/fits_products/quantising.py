@@ -91,7 +91,7 @@ def dither(start, count):
 def noise_of_tile(tile):
     """Return the noise of a pixel, in the unit of the tile; 0 if unknown.
 
-    The noise is derived from third-order differences along some rows.
+    The noise is derived from second differences, 2 x - x(-2) - x(+2), along some rows.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, action_of
 from ccdflow.files.fits_products.compressed_images import hdus_in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
-# Rows that are further apart than this, in bytes, are read one by one.
+# Rows that begin more than this many bytes apart are read one by one. Chosen, not measured.
 _GAP_BYTES = 1 << 15
 
 
@@ -95,30 +95,30 @@ class StoredImage:
         """Bytes of a row."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
-    def _read(self, parts):
+    def _read(self, ranges):
         """Return the rows of some ranges, (first, stop) each, joined in their order."""
-        count = sum(stop - first for first, stop in parts)
+        count = sum(stop - first for first, stop in ranges)
         values = np.empty((count, *self.shape[1:]), self.dtype)
         view = memoryview(values.reshape(-1).view(np.uint8))
         try:
-            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                for first, stop in parts:
+                for first, stop in ranges:
                     size = (stop - first) * self._row_bytes
-                    self._fill(file, view[:size], self.offset + first * self._row_bytes)
+                    self._fill(descriptor, view[:size], self.offset + first * self._row_bytes)
                     view = view[size:]
             finally:
-                os.close(file)
+                os.close(descriptor)
         except OSError as error:
             raise DamagedProduct(
                 f"cannot be read ({error.strerror})", file=self.path, remedy=action_of(error)
             ) from None
         return values
 
-    def _fill(self, file, view, offset):
+    def _fill(self, descriptor, view, offset):
         """Fill a buffer with the bytes of a file from an offset on."""
         while view:
-            count = os.preadv(file, [view], offset)
+            count = os.preadv(descriptor, [view], offset)
             if not count:
                 raise DamagedProduct("the product is cut", file=self.path, remedy=MAKE_AGAIN)
             view, offset = view[count:], offset + count

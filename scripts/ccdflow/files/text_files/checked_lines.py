@@ -30,8 +30,8 @@ CHECKSUM = "checksum"
 _END_OF_FIRST = re.compile(rf',"{CHECKSUM}":"([0-9a-f]{{8}})"}}\Z')
 # The length of this end.
 _LENGTH_OF_END = len(f',"{CHECKSUM}":"01234567"}}')
-# The length of a checksum behind a field, with its blank.
-_LENGTH = 9
+# The length of a checksum after a field, with the blank before it.
+_CHECKSUM_LENGTH = 9
 # The lines of a copy: a description of the notes, and their first line.
 _LINES_OF_COPY = 2
 # Bytes of a block of a disk, which are read or lost together; and bytes that are read at once.
@@ -90,9 +90,9 @@ def remove_checksum(line, seed=0):
     str or None
     """
     first, tab, rest = line.partition("\t")
-    plain_line = f"{first[:-_LENGTH]}{tab}{rest}"
+    plain_line = f"{first[:-_CHECKSUM_LENGTH]}{tab}{rest}"
     checksum = isal_zlib.crc32(plain_line.encode(), seed)
-    return plain_line if first[-_LENGTH:] == f" {checksum:08x}" else None
+    return plain_line if first[-_CHECKSUM_LENGTH:] == f" {checksum:08x}" else None
 
 
 def first_line_of(values):
@@ -142,7 +142,7 @@ def values_of_first(line):
 
 
 @dataclass
-class FoundLines:
+class CheckedLines:
     """Lines of notes, of which some may be damaged.
 
     Attributes
@@ -154,7 +154,7 @@ class FoundLines:
     is_whole : bool
         Whether the file is as it was written. If not, each line is to be tested.
     count : int
-        Number of lines as written; 0 if it is not known.
+        Number of the other lines as written; 0 if it is not known.
     """
 
     head: dict[str, object]
@@ -182,7 +182,7 @@ class FoundLines:
 
 
 def read_lines(path, copy_path=None):
-    """Return the `FoundLines` of some notes.
+    """Return the `CheckedLines` of some notes.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def read_lines(path, copy_path=None):
 
     Returns
     -------
-    FoundLines
+    CheckedLines
         Where the file is not as it was written, its lines are those that `add_checksum` returned
         and others; those of notes without checksums are not read.
     """
@@ -202,9 +202,9 @@ def read_lines(path, copy_path=None):
             head = json.loads(next(lines))
         except (StopIteration, ValueError):
             head = {}
-        return FoundLines(head, lines) if head and isinstance(head, dict) else FoundLines({})
+        return CheckedLines(head, lines) if head and isinstance(head, dict) else CheckedLines({})
     if not Path(path).is_file():
-        return FoundLines({})
+        return CheckedLines({})
     lines = _readable_lines(path)
     checksum_line, first_line = next(lines, ""), next(lines, "")
     head, used_lines = values_of_first(first_line), lines
@@ -212,9 +212,9 @@ def read_lines(path, copy_path=None):
     if CHECKSUM not in head:
         head, used_lines = copied_head, chain([first_line], lines)
     if CHECKSUM not in head:
-        return FoundLines({})
+        return CheckedLines({})
     count = description["count"] if description.get("of") == checksum_line else 0
-    return FoundLines(head, used_lines, is_whole=False, count=count)
+    return CheckedLines(head, used_lines, is_whole=False, count=count)
 
 
 def _read_copy(copy_path):
@@ -311,7 +311,7 @@ def write_lines(path, first_line, lines, *, copy_path=None):
     count = 0
 
     def all_lines():
-        """Yield the lines, and count those behind the first one."""
+        """Yield the lines, and count those after the first one."""
         nonlocal count
         yield first_line
         for count, line in enumerate(lines, start=1):  # noqa: B007 - counted for the copy

@@ -17,7 +17,7 @@ def checksum_of(row):
 
 
 def unedited_lines(path):
-    """Return (the unedited lines of a table, the number of other lines).
+    """Return (the unedited lines of a table, the number of edited lines).
 
     Parameters
     ----------
@@ -27,16 +27,16 @@ def unedited_lines(path):
     -------
     rows : list of dict of str to str
     n_edited : int
-        Number of other lines; 0 if there is no table, or no column of checksums.
+        Number of lines with another checksum than theirs; lines without one are in neither.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         lines = list(csv.DictReader(io.StringIO(text)))
     except (OSError, csv.Error):
         return [], 0
-    with_checksum = [line for line in lines if line.get(CHECKSUM_COLUMN)]
-    unedited = [line for line in with_checksum if line[CHECKSUM_COLUMN] == checksum_of(line)]
-    return unedited, len(with_checksum) - len(unedited)
+    lines_with_checksum = [line for line in lines if line.get(CHECKSUM_COLUMN)]
+    unedited = [line for line in lines_with_checksum if line[CHECKSUM_COLUMN] == checksum_of(line)]
+    return unedited, len(lines_with_checksum) - len(unedited)
 
 
 def table_of(columns, rows):

@@ -42,12 +42,12 @@ def write_table(path, columns, rows, rows_before, cells):
     bool
         Whether it was written.
     """
-    line = TableLines(cells)
+    line_of = TableLines(cells)
     if rows_before:
         try:
             with Path(path).open("rb") as old_file:
                 lines = _merge_lines(
-                    old_file, line(columns, is_cells=True), rows, rows_before, line
+                    old_file, line_of(columns, is_cells=True), rows, rows_before, line_of
                 )
                 return notes.write_with(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
@@ -57,8 +57,8 @@ def write_table(path, columns, rows, rows_before, cells):
 
     def write(file):
         """Write all lines anew."""
-        file.write(line(columns, is_cells=True))
-        file.writelines(line(rows[name]) for name in sorted(rows))
+        file.write(line_of(columns, is_cells=True))
+        file.writelines(line_of(rows[name]) for name in sorted(rows))
 
     return notes.write_with(path, write)
 
@@ -225,7 +225,7 @@ class TableLines:
         return self._text.getvalue().encode()
 
 
-def _merge_lines(old_file, head, rows, rows_before, line):
+def _merge_lines(old_file, head, rows, rows_before, line_of):
     """Yield the lines of the old table, with the new lines in their places.
 
     Parameters
@@ -236,7 +236,7 @@ def _merge_lines(old_file, head, rows, rows_before, line):
         Its first line.
     rows, rows_before : dict of str to object
         The rows by name: now, and when the table was written.
-    line : TableLines
+    line_of : TableLines
     """
     if old_file.readline() != head:
         raise _NotAsBefore
@@ -249,12 +249,12 @@ def _merge_lines(old_file, head, rows, rows_before, line):
         if not text.endswith(b"\n"):
             raise _NotAsBefore
         while next_name is not None and next_name <= name:
-            yield line(rows[next_name])
+            yield line_of(rows[next_name])
             next_name = next(new_names, None)
         if name in unchanged_names:
             yield text
     if old_file.read(1):
         raise _NotAsBefore
     while next_name is not None:
-        yield line(rows[next_name])
+        yield line_of(rows[next_name])
         next_name = next(new_names, None)

@@ -83,7 +83,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
 
     def is_stray(self, context, product):
         """Return whether ccdflow made a file that has no record: its header then has a key."""
-        return bool(checksum.signature(context.results / product)[1])
+        return bool(checksum.datasum_and_key(context.results / product)[1])
 
     def plan(self, planner):
         """Plan the master of each group; keep the earlier masters if the kind is not enabled."""

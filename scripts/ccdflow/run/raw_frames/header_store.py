@@ -182,7 +182,7 @@ def _add_rows(store, reader, file_lines):
         Gets the rows.
     reader : RowReader
         Reader of these notes.
-    file_lines : ccdflow.files.text_files.checked_lines.FoundLines
+    file_lines : ccdflow.files.text_files.checked_lines.CheckedLines
         The lines behind the first one are used up.
     """
     n_damaged = 0
