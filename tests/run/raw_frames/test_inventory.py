@@ -354,7 +354,9 @@ def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
     visit_folder, stamps = raw_folders._Walk.visit_folder, raw_folders.list_raw(sandbox.raw)
 
     def visit_from_mount(walk, prefix, above, link):
-        walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
+        walk.mount_point_by_device = (
+            {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
+        )
         visit_folder(walk, prefix, above, link)
 
     monkeypatch.setattr(raw_folders._Walk, "visit_folder", visit_from_mount)

@@ -96,7 +96,7 @@ def test_a_short_round_with_a_problem_leads_to_a_whole_one(schedule, clock, is_b
 
 
 def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, clock):
-    take_whole(schedule, clock, 4.0, is_open=True)
+    take_whole(schedule, clock, 4.0, is_unfinished=True)
     assert schedule.has_whole_round
     assert seconds_until(clock, schedule.is_whole_due) == 10.0
     take_whole(schedule, clock, 4.0)
@@ -111,7 +111,7 @@ def test_products_that_can_be_repaired_are_tried_again_after_a_rest(schedule, cl
     take_whole(schedule, clock, took, has_failed_products=True)
     assert seconds_until(clock, schedule.is_whole_due) == rest
     # A frame that is still being written does not wait for that.
-    take_whole(schedule, clock, 60.0, is_open=True, has_failed_products=True)
+    take_whole(schedule, clock, 60.0, is_unfinished=True, has_failed_products=True)
     assert seconds_until(clock, schedule.is_whole_due) == 10.0
 
 

@@ -60,8 +60,8 @@ class HeaderStore:
     tracebacks : dict of str to str
         Tracebacks of unforeseen errors in the reading of files.
     rewritten_files : set of str
-        Files that keep their earlier rows, because the last reading found them incomplete or
-        changing.
+        Files that keep their earlier rows, because the last reading found them incomplete, changing
+        or gone.
     texts : dict of str to str
         The texts of the rows, each by itself: equal texts, which thousands of rows have, are kept
         once.
@@ -129,7 +129,7 @@ class HeaderStore:
             )
         row = self.rows[values[0]] = row_with_shared_texts(values, self.texts)
         # A good row without a newly read geometry is the earlier row of a file that is being
-        # written once more.
+        # written once more, or that went away.
         if geometry is None and row.status == OK and not row.gone:
             self.rewritten_files.add(row.file)
 
@@ -141,7 +141,8 @@ def load_store(results):
     """Return the store of a results folder; an empty one if it is absent or unreadable.
 
     The loss of the store costs time, never a product: all headers are read again. They are also
-    read again if another version of ccdflow read them. Rows of missing raw files are kept.
+    read again if another version of ccdflow read them in another way. Rows of missing raw files are
+    kept.
     """
     file_lines = checked_lines.read_lines(
         Path(results) / paths.HEADERS, Path(results) / paths.COPIES_OF_FIRST_LINES[paths.HEADERS]
@@ -183,7 +184,7 @@ def _add_rows(store, reader, file_lines):
     reader : RowReader
         Reader of these notes.
     file_lines : ccdflow.files.text_files.checked_lines.CheckedLines
-        The lines behind the first one are used up.
+        The lines after the first one are used up.
     """
     n_damaged = 0
     for line in file_lines.lines:
@@ -233,7 +234,7 @@ class RowReader:
     Attributes
     ----------
     is_of_another_version : bool
-        Whether another version of ccdflow wrote the notes.
+        Whether a version that reads headers in another way, or notes other fields, wrote the notes.
     table_stamp : tuple of int
         The stamp of the inventory's table as noted; () where its form has changed.
     has_checksums : bool

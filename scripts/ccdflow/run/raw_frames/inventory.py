@@ -109,7 +109,10 @@ def _check_encoding(files):
 
 
 def _known_row(store, file):
-    """Return the earlier row of a file; None if there is none, or it is of another version."""
+    """Return the earlier row of a file; None if there is none.
+
+    A row of another version counts only if its file is missing.
+    """
     row = store.rows.get(file)
     is_of_another_version = row is not None and row.stamp == STAMP_OF_OTHER_VERSION and not row.gone
     return None if is_of_another_version else row
@@ -127,8 +130,8 @@ def _read_headers(store, read_rows, files, *, cores, progress):
     cores : int
     progress : callable or None
     """
-    answers = header_reading.read_all(read_rows, files, cores=cores)
-    for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
+    results = header_reading.read_all(read_rows, files, cores=cores)
+    for count, (values, geometry, recipe, traceback) in enumerate(results, start=1):
         store.add_read_row(values, geometry, recipe)
         if traceback:
             file, *_ = files[count - 1]

@@ -53,7 +53,7 @@ def write_inventory(results, store, *, earlier_rows=None):
 
 
 def read_inventory(path):
-    """Read an inventory: text cells as text, numbers as numbers."""
+    """Return an inventory as a `pandas.DataFrame`: text cells as text, numbers as numbers."""
     # Imported here: pandas takes 0.3 s to import, and no run reads the table in this way.
     import pandas as pd
 

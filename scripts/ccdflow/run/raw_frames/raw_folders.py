@@ -14,7 +14,8 @@ from ccdflow.errors import UserError, action_of
 from ccdflow.files import atomic_write
 
 MOST_FOLDERS_DEEP = 100
-"""A tree with more levels of folders counts as endless. Chosen: no archive is so deep."""
+"""A tree with more levels of folders counts as endless; in the raw folder only a link can lead into
+one. Chosen: no archive is so deep."""
 
 MOST_LINKED_FOLDERS = 10_000
 """One link may lead to at most this many folders. Chosen: 27 years of nights, and far fewer than a
@@ -26,8 +27,10 @@ _KERNEL_FILE_SYSTEMS = frozenset((
     "pstore", "efivarfs", "devpts", "mqueue", "fusectl", "binfmt_misc", "selinuxfs", "rpc_pipefs",
     "nsfs",
 ))  # fmt: skip
-_MOUNT_TABLE = "/proc/self/mountinfo"
-# Matches a byte as the kernel writes it in the name of a mount: a blank is \\040.
+MOUNT_TABLE = "/proc/self/mountinfo"
+"""The table of mounts on Linux, see proc_pid_mountinfo(5)."""
+
+# Matches a byte as the kernel writes it in the name of a mount: a blank is \040.
 _ESCAPED_BYTE = re.compile(rb"\\([0-7]{3})")
 # Remedy and consequence of a `FolderProblem`.
 _NOT_FOLLOWED = ("remove the link, or lead it to the folder of the frames", "it is not followed")
@@ -35,7 +38,7 @@ _NOT_LOOKED_INTO = ("unmount it, or give a folder without it", "it is not looked
 
 
 class NoFolder(UserError):
-    """There is no raw folder."""
+    """There is no raw folder, or another one has taken its place."""
 
 
 class NoFrames(UserError):
@@ -133,7 +136,7 @@ def find_frames(raw, results=None):
     raw = Path(raw)
     identity = _identity_of_raw_folder(raw)
     walk = _Walk(raw, results)
-    if mount_point := walk.systems.get(identity[0]):
+    if mount_point := walk.mount_point_by_device.get(identity[0]):
         raise _no_raw_folder(raw, f"the folder is a part of {mount_point}, the kernel's own tree")
     walk.visit_all()
     if _identity_of_raw_folder(raw) != identity:
@@ -313,8 +316,8 @@ class _Walk:
         Number of folders that each link led to.
     endless_links : set of str
         Links that lead to too many folders.
-    systems : dict of int to str
-        The kernel's own trees, by device.
+    mount_point_by_device : dict of int to str
+        The folders in which the kernel's own trees are mounted.
     hear_folder : callable, optional
         See `walk_names`; where it is given, stamps are not read.
     """
@@ -326,7 +329,7 @@ class _Walk:
         self.stamps, self.problems = {}, {}
         self.pending_folders = [("", frozenset(), "")]
         self.count_by_link, self.endless_links = {}, set()
-        self.systems = kernel_trees()
+        self.mount_point_by_device = kernel_trees()
 
     def visit_all(self):
         """Visit each folder."""
@@ -372,7 +375,7 @@ class _Walk:
         if (status.st_dev, status.st_ino) == self.results:
             self.problems[prefix] = FolderProblem("leads into the results folder", *_NOT_FOLLOWED)
             return
-        if mount_point := self.systems.get(status.st_dev):
+        if mount_point := self.mount_point_by_device.get(status.st_dev):
             problem = _problem_of_kernel_tree(mount_point, is_linked=bool(link))
             self.problems[link or prefix] = problem
             return
@@ -467,7 +470,7 @@ def _device_and_inode(folder):
 def kernel_trees():
     """Return {device: mount point} of the kernel's own trees; {} without a table of mounts."""
     mount_points = {}
-    for mount in read_mounts(_MOUNT_TABLE):
+    for mount in read_mounts(MOUNT_TABLE):
         if mount.file_system in _KERNEL_FILE_SYSTEMS:
             mount_points.setdefault(mount.device, mount.point)
     return mount_points
@@ -491,7 +494,7 @@ class Mount:
     file_system: str
 
 
-def read_mounts(table=_MOUNT_TABLE):
+def read_mounts(table=MOUNT_TABLE):
     """Return all mounts that this process sees; [] on a system without a table of them.
 
     Parameters

@@ -42,19 +42,22 @@ def data_of_raw_away(context, error):
     return {job_records.RAW_AWAY: reason} if reason else {}
 
 
-def mark_bad_frames(store, unmade):
+def mark_bad_frames(store, unmade_records):
     """Mark raw frames in the store that jobs found to be bad or changing.
 
     Parameters
     ----------
     store : ccdflow.run.raw_frames.header_store.HeaderStore
         Changed in place.
-    unmade : list of ccdflow.run.job_records.Record
+    unmade_records : list of ccdflow.run.job_records.Record
+        Records of products that were not made.
     """
     rows_by_product = (
-        {paths.reduced_frame(file): row for file, row in store.rows.items()} if unmade else {}
+        {paths.reduced_frame(file): row for file, row in store.rows.items()}
+        if unmade_records
+        else {}
     )
-    for record in unmade:
+    for record in unmade_records:
         row = rows_by_product.get(record.product)
         if row is not None and record.status == job_records.FAILED:
             # The next run reads the frame's header again, and so tries the frame again.

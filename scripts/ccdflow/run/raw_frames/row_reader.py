@@ -31,12 +31,12 @@ from ccdflow.run.raw_frames.rows import (
 _LOG = logging.getLogger(__name__)
 
 _WENT_AWAY = "it went away while its header was read"
-# At most this many cards of headers are read before they are interpreted; a card takes some 200
-# bytes.
+# Once more cards of headers than this are read, they are interpreted; a card takes some 200 bytes.
+# Chosen: 20 MB.
 _MOST_CARDS = 100_000
 
 _facts_of = attrgetter(*FACTS)
-_TYPE = FACTS.index("type")
+_TYPE_INDEX = FACTS.index("type")
 
 
 # Not frozen: an object of a frozen class takes longer to make, and each frame has one.
@@ -223,7 +223,9 @@ class RawRowReader:
                 file_values.row_values["fingerprint"] = layout.fingerprint
                 file_values.headers = layout.headers
                 if not layout.is_checked:
-                    file_values.row_values["packed"] = self._check_pixels(raw, layout, earlier_row)
+                    file_values.row_values["packed"] = self._packed_checksum(
+                        raw, layout, earlier_row
+                    )
         except Exception as error:
             file_values.error = error
 
@@ -318,8 +320,8 @@ class RawRowReader:
         basis = self.hashes.hash_of(camera.name)
         return replace(row, camera=camera.name, basis=basis, facts=values["facts"])
 
-    def _check_pixels(self, raw, layout, earlier_row):
-        """Read all pixels of a file whose headers may hide damage; return its ``Row.packed``.
+    def _packed_checksum(self, raw, layout, earlier_row):
+        """Return ``Row.packed`` of a file; read all its pixels if its headers may hide damage.
 
         A young file is read again by the next run. If its bytes are then the same as now, they need
         not be inflated once more.
@@ -376,7 +378,7 @@ def _values_of_cards(file, camera, headers, remembered):
     """
     description = camera.describe(headers, file=file, remembered=remembered)
     facts = ["" if value is None else value for value in _facts_of(description)]
-    facts[_TYPE] = facts[_TYPE] or "other"
+    facts[_TYPE_INDEX] = facts[_TYPE_INDEX] or "other"
     warnings = "\n".join(description.warnings)
     # The only reason that cards give is an unknown image type.
     marks = str(RowMark.UNKNOWN_TYPE) if description.reason else ""

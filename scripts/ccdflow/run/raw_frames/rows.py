@@ -24,7 +24,7 @@ ARRIVING_STATUS = "arriving"
 """The file is still being written."""
 
 RAW_MISSING = "raw file missing"
-"""The raw file is no longer there."""
+"""The raw file is no longer there, or cannot be read any more; it has a product."""
 
 DELETED_OR_MOVED = "it was deleted or moved"
 """`Row.gone` of a raw file that is missing; for a file that cannot be read it is the error."""
@@ -139,7 +139,8 @@ class Row:
     stamp : tuple of int
         Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
     facts : Facts
-        Cells of the table, see `ccdflow.run.raw_frames.inventory_table.COLUMNS`.
+        Values of the header; most are cells of the table, see
+        `ccdflow.run.raw_frames.inventory_table.COLUMNS`.
     camera : str
         The camera's name; '' where none could be found.
     geometry : str
@@ -147,6 +148,7 @@ class Row:
     recipe : str
         Name of its recipe in the store.
     fingerprint : str
+        CRC-32 and length of the FITS file, see `ccdflow.files.fits_structure.RawLayout`.
     status, reason : str
     basis : str
         Hash of the settings and the camera's profile that the file was read by; after a hyphen,
@@ -297,7 +299,7 @@ def unread_row(file, stamp=(), basis=""):
     Parameters
     ----------
     file : str
-        Path of the raw file relative to the raw folder; named in errors.
+        Path of the raw file relative to the raw folder.
     stamp : tuple of int, optional
         Size, mtime and ctime in ns; () for a file that is to be read again.
     basis : str, optional

@@ -162,14 +162,14 @@ def lines_on_absent_biases(store, types):
     counts_in_words = ", ".join(
         f"{number} {frame_type}" for frame_type, number in sorted(types.items())
     )
-    types_of_short_darks = Counter(
+    imagetyps_of_zero_darks = Counter(
         row.facts["imagetyp"]
         for row in rows
         if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
     )
     remedy = "take some, or write under `types:` in a profile which frames are biases"
-    if types_of_short_darks:
-        name = types_of_short_darks.most_common(1)[0][0]
+    if imagetyps_of_zero_darks:
+        name = imagetyps_of_zero_darks.most_common(1)[0][0]
         rule = type_rule_text("bias", imagetyp=[name], exptime=[("max", 0)])
         remedy = f"in a profile, types: [{rule}]"
     return [f"no combined bias: no frame is of type bias ({counts_in_words}); {remedy}"]

@@ -26,7 +26,8 @@ _LOCAL_FILE_SYSTEMS = frozenset(
         "tmpfs", "ramfs", "overlay", "vfat", "exfat", "msdos", "ntfs3", "hfsplus",
     )
 )  # fmt: skip
-# Events are asked for at most this many folders; with more, the raw folder is looked through.
+# With more folders in it, the raw folder is looked through. Chosen: the kernel's room for events is
+# shared by all programs of a user.
 _MOST_FOLDERS = 5000
 # The kernel's limits on events, by the number of the error: in its own words they are a full disk
 # and too many open files.
@@ -98,7 +99,8 @@ class KernelEvents:
     Raises
     ------
     OSError
-        If there are too many folders for the kernel, or the folder is not there.
+        If there are more folders than `_MOST_FOLDERS` or than the kernel allows, or the raw folder
+        is not there.
     """
 
     way = EVENTS_WAY
@@ -225,7 +227,7 @@ def frame_source(raw, way, wait, results=None):
         return Polling(wait), "this system reports no changes of files"
 
 
-def file_system_of(path, mounts="/proc/self/mountinfo"):
+def file_system_of(path, mounts=raw_folders.MOUNT_TABLE):
     """Return the type of the file system that a path lies on, '' where unknown.
 
     Parameters

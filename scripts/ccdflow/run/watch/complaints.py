@@ -27,7 +27,7 @@ class Complaints:
     say : callable
         Takes a line for the observer.
     show_problem : callable
-        Called with each problem, and with '' when all have passed.
+        Called with the first of the problems that last, and with '' when all have passed.
     is_last_round : callable
         Takes no argument; returns whether no other round follows.
 
@@ -74,7 +74,7 @@ class Complaints:
         self.raw_away_line = raw_away.line_on_raw_away(ended_session, after_remedy)
         return self.raw_away_line
 
-    def words_of(self, error, raw):
+    def error_in_words(self, error, raw):
         """Return the words for an error whose end the watch waits for.
 
         Parameters
@@ -90,7 +90,7 @@ class Complaints:
         is_away = isinstance(error, (raw_folders.NoFolder, raw_folders.NoFrames))
         return (is_away and self.raw_away_line) or problem_in_words(error, raw)
 
-    def word_record(self, record):
+    def record_with_remedy(self, record):
         """Return a record with the remedy of a watch, if another round follows.
 
         Parameters

@@ -82,7 +82,7 @@ class FrameLines:
             and record.product not in self._unread_products
         )
         reports = (
-            kind.frame_reports(self._context, self._complaints.word_record(record))
+            kind.frame_reports(self._context, self._complaints.record_with_remedy(record))
             if has_report
             else []
         )

@@ -16,6 +16,8 @@ _LOOK_SECONDS = 10.0
 _PAUSE_FACTOR = 20
 # If reading this many files hangs, no other file is tried. Chosen: each of them holds a thread.
 _MOST_HANGING = 8
+# Bytes that are read at once.
+_PIECE_BYTES = 1 << 22
 
 
 class Looks:
@@ -27,7 +29,7 @@ class Looks:
     seen : ccdflow.run.watch.new_frames.SeenFrames
         The files of earlier rounds.
     patience : ccdflow.run.watch.timed_calls.Patience
-    named_problems : ccdflow.run.watch.complaints.Complaints
+    complaints : ccdflow.run.watch.complaints.Complaints
     noticing : ccdflow.run.watch.watching.Noticing
         It has the clock, and the pause for which an answer on a file is waited for.
 
@@ -41,11 +43,11 @@ class Looks:
         Files of earlier rounds that are gone.
     """
 
-    def __init__(self, raw, results, *, seen, patience, named_problems, noticing):
+    def __init__(self, raw, results, *, seen, patience, complaints, noticing):
         self._clock = noticing.clock
         self._raw, self._results, self.seen = raw, results, seen
         self._patience, self._pause = patience, noticing.pause
-        self._complain, self._words_of = named_problems.complain, named_problems.words_of
+        self._complain, self._error_in_words = complaints.complain, complaints.error_in_words
         self.unseen_files, self.lost_files = None, set()
         # The end of the last look, 0 if the next one is due at once, and the seconds that it took.
         self._last_end, self._seconds = 0.0, 0.0
@@ -67,7 +69,7 @@ class Looks:
         dict of str to tuple or None
             All raw frames with their times; None where the folder cannot be read.
         """
-        began = self._clock()
+        began_at = self._clock()
         try:
             stamps = self._patience.ask(
                 "look", lambda: raw_folders.list_raw(self._raw, self._results)
@@ -79,11 +81,11 @@ class Looks:
                 self._complain(complaint, "look")
             return None
         except (CcdflowError, OSError) as error:
-            self._complain(self._words_of(error, self._raw), "look")
+            self._complain(self._error_in_words(error, self._raw), "look")
             return None
         self._complain("", "look")
         self._last_end = self._clock()
-        self._seconds = self._last_end - began
+        self._seconds = self._last_end - began_at
         self.unseen_files = self.seen.unseen_stamps(stamps)
         self.lost_files = self.seen.missing_files(stamps)
         return stamps
@@ -130,6 +132,5 @@ def _read_through(path):
     """Read a file to its end, so that it is in memory; not a pipe, which may have no end."""
     if path.is_file():
         with path.open("rb", buffering=0) as file:
-            # 4 MB at once.
-            while file.read(1 << 22):
+            while file.read(_PIECE_BYTES):
                 pass

@@ -20,7 +20,7 @@ from ccdflow.run.raw_frames.rows import is_dated
 from ccdflow.run.sealing.seal import is_read_again
 
 # Nights are closed when they have at least this fraction of the frames of all open nights, because
-# each closing writes all notes anew.
+# each closing writes all notes anew. Chosen, not measured.
 _LEAST_CLOSED_FRACTION = 0.25
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
-# A page waits this many times as long as its renewal took, so that renewals take at most a quarter
-# of the time.
+# A page waits this many times as long as its renewal took: quick renewals take at most a quarter of
+# the time. For slow ones the next number limits the wait.
 _REST_FACTOR = 3
 # A page waits for at most this many seconds. A page of LFC frames takes 0.35 s, and observers have
 # to see a frame two seconds after its last byte.

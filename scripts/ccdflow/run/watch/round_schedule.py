@@ -11,10 +11,10 @@ import time
 
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _RETRY_SECONDS = 10.0
-# At most this many seconds after a product has failed again, it is tried again. Chosen: somebody
-# has to remove the cause, and each trial is a line.
+# The longest pause before a product that failed is tried again, seconds. Only that after a slow
+# whole round may be longer. Chosen: somebody has to remove the cause, and each trial is a line.
 _MOST_RETRY_SECONDS = 600.0
-# Least seconds between a short round and a whole one.
+# Least seconds between a short round and a whole one. Chosen: frames that come together share one.
 _LEAST_REST_SECONDS = 2.0
 # The pause before a whole round lasts this many times as long as the last one, so that whole rounds
 # take at most a sixth of the time.
@@ -91,12 +91,12 @@ class RoundSchedule:
         """Note that a whole round begins."""
         self._whole_began = self._clock()
 
-    def note_whole(self, *, is_open=False, has_failed_products=False):
+    def note_whole(self, *, is_unfinished=False, has_failed_products=False):
         """Note the end of a whole round, and the seconds since `begin_whole`.
 
         Parameters
         ----------
-        is_open : bool, optional
+        is_unfinished : bool, optional
             Whether the round had a problem, or a frame is still being written: another whole round
             follows after a pause. Otherwise none is due.
         has_failed_products : bool, optional
@@ -112,5 +112,5 @@ class RoundSchedule:
             self._retry_seconds = min(2 * self._retry_seconds, _MOST_RETRY_SECONDS)
         else:
             self._retry_seconds = _RETRY_SECONDS
-        if is_open:
+        if is_unfinished:
             self._whole_due = now + _RETRY_SECONDS

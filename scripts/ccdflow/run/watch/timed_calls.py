@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 # The threads of a call are checked this many times within its time limit.
-_LOOKS_PER_LIMIT = 16
+_CHECKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS_FILE = "/proc/self/task/{}/status"
 # The state of a thread that has the processor, or waits for nothing but the processor.
@@ -53,14 +53,13 @@ class Patience:
     def is_stuck(self, name):
         """Return whether one question to the system has held a call for longer than the limit.
 
-        Between two such questions at most an eighth of the limit is counted: if this thread had to
-        wait for longer, the others had to as well. On a system that counts nothing, all the time
-        since the call began is counted.
+        Between two checks of its threads at most an eighth of the limit is counted: if this thread
+        had to wait for longer, the others had to as well. On a system that counts nothing, all the
+        time since the call began is counted.
         """
         call = self._calls.get(name)
-        return (
-            call is not None and call.seconds_stuck(self.seconds / _LOOKS_PER_LIMIT) > self.seconds
-        )
+        pause = self.seconds / _CHECKS_PER_LIMIT
+        return call is not None and call.measure_standstill(pause) > self.seconds
 
     def note_life(self):
         """Note a sign of life of the work that `life_at` is asked about."""
@@ -80,7 +79,7 @@ class Patience:
         function : callable
         wait_seconds : float, optional
             Seconds after which the caller goes on; the default is the limit. Where the call is
-            late, the caller goes on at once.
+            late, and there is no `last_sign`, the caller goes on at once.
         last_sign : callable, optional
             Returns the time (`time.monotonic`) of the last sign of life of the work. The limit
             counts from the later of two times: this one, and the last one at which a thread of the
@@ -118,8 +117,8 @@ class Patience:
         """Wait for a call to come back, and see meanwhile whether its threads go on."""
         end = time.monotonic() + seconds
         while (seconds_left := end - time.monotonic()) > 0 and call.thread.is_alive():
-            call.thread.join(min(seconds_left, self.seconds / _LOOKS_PER_LIMIT))
-            call.seconds_stuck(self.seconds / _LOOKS_PER_LIMIT)
+            call.thread.join(min(seconds_left, self.seconds / _CHECKS_PER_LIMIT))
+            call.measure_standstill(self.seconds / _CHECKS_PER_LIMIT)
 
 
 class _Call:
@@ -162,8 +161,14 @@ class _Call:
         except BaseException as error:
             self.error = error
 
-    def seconds_stuck(self, pause):
-        """Return the seconds for which no thread of the call has had the processor."""
+    def measure_standstill(self, pause):
+        """Check the threads of the call, unless that was done less than ``pause`` seconds ago.
+
+        Returns
+        -------
+        float
+            The seconds for which none of them has had the processor.
+        """
         now = time.monotonic()
         seconds_passed = now - self._last_look
         if seconds_passed >= pause:

@@ -67,7 +67,7 @@ class WarmState:
     ----------
     made_records : dict of str to ccdflow.run.job_records.Record
         Records of short rounds, by product: no ledger on the disk has them.
-    context : ccdflow.run.run_contents.RunContents
+    context : ccdflow.run.context.JobContext
         The context of the whole round, without its jobs.
     leaves_masters : bool
         Whether a short round left masters to a whole one.

@@ -46,7 +46,7 @@ from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
-"""Seconds between two looks at the raw folder."""
+"""Seconds between two looks at a raw folder without events, and of each wait for events."""
 
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
@@ -127,7 +127,7 @@ class WatchListener:
     show_round : callable
         Takes each `Round` in which a product was made.
     show_problem : callable
-        Takes each problem whose end the watch waits for, and '' when it has passed.
+        Takes the first of the problems whose end the watch waits for, '' when all have passed.
     """
 
     say: Callable[[str], object] = print
@@ -143,7 +143,7 @@ class Noticing:
     ----------
     way : {'auto', 'events', 'polling'}
     pause : float
-        Seconds between two looks at the folder.
+        Seconds between two looks at a folder without events, and of each wait for events.
     limit : float
         Seconds after which a folder that does not answer is named.
     clock : callable
@@ -178,7 +178,7 @@ class Watch:
     say : callable
         Takes a line for the observer.
     pause : float
-        Seconds between two looks at the raw folder.
+        As of `Noticing`.
     show_round : callable
         Takes the `Round` that has ended.
     is_ended : threading.Event
@@ -219,7 +219,7 @@ class Watch:
         self.schedule = RoundSchedule(noticing.clock)
         self.looks = looks.Looks(
             settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
-            named_problems=self._complaints, noticing=noticing,
+            complaints=self._complaints, noticing=noticing,
         )  # fmt: skip
         self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
@@ -337,7 +337,7 @@ class Watch:
         try:
             self.claim.take()
         except (UserError, OSError) as error:
-            problem = self._complaints.words_of(error, self.settings["raw"])
+            problem = self._complaints.error_in_words(error, self.settings["raw"])
             self._complaints.complain(problem)
             self.schedule.note_problem()
         else:
@@ -390,7 +390,7 @@ class Watch:
             _LOG.debug("a short round is not enough: %s", error)
             return None
         except (UserError, OSError) as error:
-            this_round.problem = self._complaints.words_of(error, self.settings["raw"])
+            this_round.problem = self._complaints.error_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(work_result.records.values())
@@ -445,7 +445,7 @@ class Watch:
             self._do_whole_round(this_round)
         except (UserError, OSError) as error:
             self._warm_state = None
-            this_round.problem = self._complaints.words_of(error, self.settings["raw"])
+            this_round.problem = self._complaints.error_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
@@ -455,7 +455,7 @@ class Watch:
             self.looks.lost_files = set()
         self.n_failed = this_round.n_failed
         self.schedule.note_whole(
-            is_open=bool(this_round.problem or this_round.n_arriving),
+            is_unfinished=bool(this_round.problem or this_round.n_arriving),
             has_failed_products=this_round.has_failed_products,
         )
         if this_round.problem:
@@ -485,7 +485,7 @@ class Watch:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
     def _do_whole_round(self, this_round):
-        """Plan, make and finish; do it once more if this closed nights."""
+        """Plan, make and finish; do so again if notes changed meanwhile, as by closing nights."""
         if self._plan_and_make(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
@@ -569,10 +569,9 @@ class Watch:
         session_end.finish(run_session)
         if run_session.unread_records:
             this_round.problem = self._complaints.line_on_raw_away(run_session)
+        failed_records = map(self._complaints.record_with_remedy, run_session.failed_records)
         self._complaints.name_failures(
-            failures.lines_on_failures(
-                context.results, [*map(self._complaints.word_record, run_session.failed_records)]
-            )
+            failures.lines_on_failures(context.results, [*failed_records])
             + session_end.lines_on_waiting(run_session)
         )
         if jobs:
