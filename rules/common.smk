@@ -14,7 +14,7 @@ sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
-from ccdflow.errors import UserError, line_of_given
+from ccdflow.errors import UserError, line_with_origin
 from ccdflow.run.batches import batch_files, batch_resources
 from ccdflow.run.lines import summary
 from ccdflow.run.under_snakemake import host, lasting_streams, steward
@@ -38,7 +38,7 @@ def result_or_stop(check, argument):
         return check(argument)
     except UserError as error:
         host.stop(
-            line_of_given(error, paths.CONFIG_FILE, host.given_settings(workflow), "--config ")
+            line_with_origin(error, paths.CONFIG_FILE, host.given_settings(workflow), "--config ")
         )
 
 
@@ -69,7 +69,7 @@ result_or_stop(
     ),
     SETTINGS,
 )
-RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
+RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.lines_on_former_names(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
     summary.announce_results(RESULTS)

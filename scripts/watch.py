@@ -40,7 +40,7 @@ _BEAT_SECONDS = 10.0
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = command_lines.parser(__doc__, names=NAMES)
-    command_lines.add_cores(parser, words="frames that are worked on at the same time")
+    command_lines.add_cores(parser, counted_things="frames that are worked on at the same time")
     parser.add_argument(
         "--pause",
         type=command_lines.seconds_type("--pause", least=0.01),

@@ -382,12 +382,14 @@ def test_the_former_name_of_a_number_is_understood_with_a_warning():
         ]
         == 7
     )
-    (line,) = settings.notices({"frames_per_order": 7, "frames_per_batch": 2000, "strict": True})
+    (line,) = settings.lines_on_former_names(
+        {"frames_per_order": 7, "frames_per_batch": 2000, "strict": True}
+    )
     assert line == (
         "warning: the setting `frames_per_order` is called `frames_per_batch` now; "
         "its value is used, write the new name"
     )
-    assert settings.notices(settings.load_settings({"frames_per_order": 7})) == []
+    assert settings.lines_on_former_names(settings.load_settings({"frames_per_order": 7})) == []
     with pytest.raises(UserError, match=r"frames_per_batch: .*0"):
         settings.load_settings({"frames_per_order": 0})
 

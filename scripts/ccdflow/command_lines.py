@@ -20,7 +20,7 @@ import textwrap
 import threading
 from pathlib import Path
 
-from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of, line_of_given
+from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of, line_with_origin
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -70,7 +70,7 @@ import ccdflow.lean_imports  # noqa: E402, F401
 from ccdflow import paths  # noqa: E402
 
 
-def add_cores(script_parser, *further_names, default=None, words="threads"):
+def add_cores(script_parser, *further_names, default=None, counted_things="threads"):
     """Add the option `--cores`, a whole number from 1.
 
     Parameters
@@ -80,8 +80,8 @@ def add_cores(script_parser, *further_names, default=None, words="threads"):
         Other names of the option.
     default : int, optional
         Without it the cores of this machine.
-    words : str, optional
-        The things that are counted, for the help.
+    counted_things : str, optional
+        The words for them in the help.
     """
     default_words = default or "one for each core"
     script_parser.add_argument(
@@ -89,7 +89,7 @@ def add_cores(script_parser, *further_names, default=None, words="threads"):
         *further_names,
         type=_number_parser(int, "--cores", least=1, allowed="a whole number, 1 or more"),
         default=default or len(os.sched_getaffinity(0)),
-        help=f"{words} (default: {default_words})",
+        help=f"{counted_things} (default: {default_words})",
     )
 
 
@@ -514,7 +514,9 @@ def run_parsed(work, names_given=()):
         check_current_folder()
         output = work()
     except CcdflowError as error:
-        print(f"ccdflow: {line_of_given(error, paths.CONFIG_FILE, names_given)}", file=sys.stderr)
+        print(
+            f"ccdflow: {line_with_origin(error, paths.CONFIG_FILE, names_given)}", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print(_ENDED_TEXT, file=sys.stderr)

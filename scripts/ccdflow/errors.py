@@ -105,7 +105,7 @@ class CcdflowError(Exception):
         return self.line()
 
 
-def line_of_given(error, config_file, names_given, place=""):
+def line_with_origin(error, config_file, names_given, place=""):
     """Return an error's line, without the configuration file if the command line gave the value.
 
     Parameters
@@ -125,9 +125,9 @@ def line_of_given(error, config_file, names_given, place=""):
     Examples
     --------
     >>> error = UserError("is not given", file="config/config.yaml", keyword="raw")
-    >>> line_of_given(error, "config/config.yaml", {"raw"}, "--config ")
+    >>> line_with_origin(error, "config/config.yaml", {"raw"}, "--config ")
     '--config raw: is not given'
-    >>> line_of_given(error, "config/config.yaml", {"results"})
+    >>> line_with_origin(error, "config/config.yaml", {"results"})
     'config/config.yaml: raw: is not given'
     """
     name = str(error.keyword).split(".")[0]

@@ -105,7 +105,7 @@ BAD_PIXELS_START = "bad_pixels_"
 """The first letters of the names of maps of bad pixels."""
 
 SET_ASIDE_FOLDER = "set_aside"
-"""The folder of products whose raw frames were set aside."""
+"""The folder of products that the archive no longer has, such as those of frames set aside."""
 
 STATE = ".ccdflow"
 """The folder of notes that ccdflow keeps in the results folder."""
@@ -126,7 +126,8 @@ COPIES_OF_FIRST_LINES = {
     HEADERS: f"{STATE}/headers_first_line.json",
     LEDGER: f"{STATE}/ledger_first_line.json",
 }
-"""The copies of the first lines of long notes, by the notes: without it no line can be read."""
+"""The copies of the first lines of long notes, by the notes. Without the first line no other line
+can be read."""
 
 SEAL = f"{STATE}/seal.json"
 """The hash of an archive in which nothing is to be done: see `ccdflow.run.sealing.seal`."""
@@ -296,7 +297,7 @@ def top_folder(product):
     return product[: max(product.find("/"), 0)]
 
 
-def home_of(folder):
+def raw_folder_and_night(folder):
     """Return the folder of raw frames, or the night, whose products a folder holds.
 
     Parameters
@@ -313,10 +314,12 @@ def home_of(folder):
 
     Examples
     --------
-    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
-    (('darks/a', None), (None, '2020-03-01'), (None, None))
-    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
-    ((None, '2020-03-01'), (None, '2020-03-01'))
+    >>> raw_folder_and_night("reduced/darks/a"), raw_folder_and_night("combined/2020-03-01")
+    (('darks/a', None), (None, '2020-03-01'))
+    >>> raw_folder_and_night("detector/LFC"), raw_folder_and_night("detector/LFC/2020-03-01")
+    ((None, None), (None, '2020-03-01'))
+    >>> raw_folder_and_night("nights/2020-03-01/small")
+    (None, '2020-03-01')
     """
     top, _, rest = folder.partition("/")
     if top in (REDUCED_FOLDER, CALIBRATED_FOLDER):
@@ -338,7 +341,7 @@ def night_of_product(product):
     >>> night_of_product("detector/LFC/2020-03-01/pixels_64x48.fits")
     '2020-03-01'
     """
-    return home_of(product.rpartition("/")[0])[1]
+    return raw_folder_and_night(product.rpartition("/")[0])[1]
 
 
 def is_of_all_nights(folder):
@@ -568,7 +571,7 @@ def is_of_small_pictures(folder):
 
 
 def set_aside(product):
-    """Return the path to which a product is moved when its raw frame is set aside.
+    """Return the path to which a product is moved when the archive no longer has it.
 
     Examples
     --------
@@ -687,7 +690,8 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# A folder's name is shortened to this many characters: file systems allow `NAME_MAX` bytes.
+# A folder's name is shortened to this many characters; a digest and perhaps an ending follow them.
+# Chosen: far below the `NAME_MAX` bytes that file systems allow.
 _LONGEST_FOLDER_NAME = 96
 # A group's name is shortened to this many characters; an ending follows it.
 _LONGEST_GROUP_NAME = 120

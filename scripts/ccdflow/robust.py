@@ -33,8 +33,8 @@ decided otherwise, which would change the bytes of products."""
 
 # Quantiles of chi^2 are valid between these two probabilities: a test compares them with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
-# Up to this many lines are sorted by minima and maxima of whole lines, which is faster than to sort
-# pixel by pixel: three lines take a fifth of the time.
+# From three up to this many lines are sorted by minima and maxima of whole lines, which is faster
+# than to sort pixel by pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
 # The size of a sample of many values, and a distance in places of the sorted sample. The two values
 # of the sample that are this far below and above the expected place of a quantile enclose the
@@ -382,12 +382,12 @@ def _survival_probability(value, degrees_of_freedom):
 
 
 def normal_deviate(t, degrees_of_freedom):
-    """Return the normal deviate that is exceeded as rarely as a value of Student's t.
+    """Return the normal deviate, 0 or more, that is exceeded as rarely as the size of Student's t.
 
     Parameters
     ----------
     t : float
-        A value over its standard error, where the error was measured by a scatter.
+        A value over its standard error, where the error was measured by a scatter; with any sign.
     degrees_of_freedom : float
         Those of that scatter.
 

@@ -141,7 +141,7 @@ def check_both_folders(settings, names_given):
     )
 
 
-def notices(config):
+def lines_on_former_names(config):
     """Return a line for each setting that is given under its former name.
 
     Parameters

@@ -20,7 +20,7 @@ _MOST_DEPTH = 20
 # A file has at most this many keys and values, each list and mapping counted as one value: a
 # profile of a hundred amplifiers has two thousand.
 _MOST_KEYS_AND_VALUES = 20_000
-# The least whole number that does not fit into 64 bits.
+# The least whole number that does not fit into 64 bits with a sign.
 _INTEGER_LIMIT = 2**63
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Matches half of a character, for which UTF-8 has no bytes; Python puts one in the place of a file
@@ -39,8 +39,8 @@ class _PlainValues:
             If a key is given twice.
         """
         known_keys = set()
-        for each, _ in node.value:
-            key = self.construct_object(each, deep=True)
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
             if key in known_keys:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key!r} is given twice", problem_mark=node.start_mark

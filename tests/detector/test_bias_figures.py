@@ -472,7 +472,7 @@ def test_nothing_to_select_from():
 
 def test_truth_of_the_simulated_camera_comes_back():
     camera = simulate.LFC.scale_by(0.12)
-    detector = simulate.make_detector(camera, seed=5)
+    detector = simulate.draw_guide_detector(camera, seed=5)
     asked = simulate.guide_frames()[:6]
     drawn = [simulate.realise(camera, frame, seed=5) for frame in asked]
     raw = [simulate.render(camera, detector, *pair) for pair in zip(asked, drawn, strict=True)]

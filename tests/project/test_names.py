@@ -486,7 +486,7 @@ def test_a_function_that_is_imported_alone_is_named_by_more_than_one_word():
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and "_" not in node.name
     }
-    assert len(single) > 80
+    assert len(single) > 40
     imported = {
         (node.module, alias.name)
         for path, _, tree in modules()

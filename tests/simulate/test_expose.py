@@ -533,7 +533,7 @@ def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
     assert header["DATE-OBS"] == "2024-05-01T20:00:00.000"
     assert "FILTER" not in header
     assert fits.getheader(tmp_path / "flat.fits.gz")["FILTER"] == "r"
-    truth = simulate.read_night(tmp_path)
+    truth = simulate.read_night_truth(tmp_path)
     for name in ("structure", "dark_rate", "glow", "defects", "response/r", "incident/flat.fits.gz",
                  "light/flat.fits.gz", "dark/d/dark.fits", "saturated/b1.fits"):  # fmt: skip
         assert truth[name].shape == SHAPE, name
@@ -574,4 +574,4 @@ def test_two_frames_of_one_name_are_refused(detector, tmp_path):
     ):
         simulate.expose_night(tmp_path, detector, [*plan(), plan()[0]])
     with pytest.raises(UserError, match="no truth of simulated frames"):
-        simulate.read_night(tmp_path)
+        simulate.read_night_truth(tmp_path)

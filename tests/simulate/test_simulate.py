@@ -358,7 +358,7 @@ def test_a_star_leaves_its_electrons_and_a_bright_one_saturates():
     camera = simulate.SimulatedCamera(nx=90, ny=70)
     frame = next(f for f in simulate.guide_frames() if f.imagetyp == "OBJECT")
     drawn = simulate.realise(camera, frame, seed=1)
-    detector = replace(simulate.make_detector(camera, seed=1), hot_pixels=np.empty((0, 3)))
+    detector = replace(simulate.draw_guide_detector(camera, seed=1), hot_pixels=np.empty((0, 3)))
     flat = np.ones((70, 90), dtype=np.float32)
 
     def image(total):
@@ -531,7 +531,7 @@ def test_two_cameras_of_one_seed_have_different_pixels(tmp_path):
     one, two = (
         simulate.render(
             camera,
-            simulate.make_detector(camera, seed=3),
+            simulate.draw_guide_detector(camera, seed=3),
             frame,
             simulate.realise(camera, frame, seed=3),
         )

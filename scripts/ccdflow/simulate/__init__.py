@@ -40,8 +40,8 @@ user_values    checks of the numbers and dates that a user gives
 
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, SimulatedCamera
 from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
-from ccdflow.simulate.drawing import FaultCounts, draw_detector, later_detector, make_detector
-from ccdflow.simulate.exposed_nights import Shot, expose_night, profile, read_night
+from ccdflow.simulate.drawing import FaultCounts, draw_detector, draw_guide_detector, later_detector
+from ccdflow.simulate.exposed_nights import Shot, expose_night, profile, read_night_truth
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
 from ccdflow.simulate.guide_nights import simulate_archive, simulate_biases, simulate_night
@@ -73,6 +73,7 @@ __all__ = [
     "archive_frames",
     "draw_cosmics",
     "draw_detector",
+    "draw_guide_detector",
     "draw_stars",
     "expose",
     "expose_night",
@@ -81,9 +82,8 @@ __all__ = [
     "guide_frames",
     "header_cards",
     "later_detector",
-    "make_detector",
     "profile",
-    "read_night",
+    "read_night_truth",
     "read_truth",
     "realise",
     "render",

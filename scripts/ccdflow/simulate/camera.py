@@ -121,7 +121,7 @@ class SimulatedCamera:
         Raises
         ------
         UserError
-            If the scale is 0 or less, or above 1.
+            If the scale is 0 or less, or above 1, or leaves fewer than 8 pixels along an axis.
         """
         if not 0 < scale <= 1:
             raise UserError(

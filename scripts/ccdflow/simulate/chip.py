@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.simulate.camera import SATURATION
 from ccdflow.simulate.optics import add_dust
 from ccdflow.simulate.tracks import add_pixels
 
@@ -162,7 +163,7 @@ class Detector:
     illumination: dict[str, np.ndarray] = field(default_factory=dict)
     dead_time: np.ndarray | float = 0.0
     full_well: float = np.inf
-    saturation: int = 65535
+    saturation: int = SATURATION
 
     def __post_init__(self):
         edges = [0, *(a.columns[1] for a in self.amplifiers)]

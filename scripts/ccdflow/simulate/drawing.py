@@ -13,7 +13,7 @@ from ccdflow.simulate.optics import Dust, add_dust, vignetting
 from ccdflow.simulate.seeds import generator, text_seed
 
 
-def make_detector(camera, *, seed):
+def draw_guide_detector(camera, *, seed):
     """Return a drawn detector of the guide's camera: gradient, column pattern, hot pixels, glow.
 
     Parameters
@@ -27,6 +27,8 @@ def make_detector(camera, *, seed):
         Its `structure` has the shape (nx,). It has no `illumination`: `flat_response` has it.
     """
     rng = generator(seed, text_seed(camera.instrument), 1)
+    # Chosen: columns differ by 0.3 adu, and one pixel in 5,000 is hot, by 1 electron a second on
+    # average.
     x = np.arange(camera.nx)
     gradient = camera.gradient * np.exp(-x / (camera.gradient_scale * camera.nx))
     pattern = rng.normal(0.0, 0.3, camera.nx)
@@ -317,8 +319,8 @@ def later_detector(detector, *, seed, dark_factor=1.0, n_new_hot=0, hot_rates=(1
     n_new_hot : int, optional
         Number of pixels that have become hot.
     hot_rates : (float, float), optional
-        Electrons per second of the weakest and strongest new hot pixel; by default all are above
-        `hot_rate`.
+        Limits of the new hot pixels, electrons per second, between which they lie at random in
+        logarithm; by default all are above `hot_rate`.
 
     Returns
     -------

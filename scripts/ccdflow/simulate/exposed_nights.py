@@ -266,7 +266,7 @@ def _frame_arrays(exposure):
     return arrays
 
 
-def read_night(folder):
+def read_night_truth(folder):
     """Return the arrays in ``truth.npz`` of a folder that `expose_night` wrote.
 
     Returns
@@ -284,7 +284,7 @@ def read_night(folder):
         raise UserError(
             "no truth of simulated frames here",
             file=folder,
-            remedy="give a folder that `scripts/simulate.py` wrote",
+            remedy="give a folder that `expose_night` wrote",
         )
     with np.load(path) as arrays:
         return dict(arrays)

@@ -15,8 +15,9 @@ from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 # Rows that are rendered at once: few enough for the processor's cache.
 _BLOCK_ROWS = 256
 
-# Full width at half maximum over sigma of a Gaussian: the simulation imports no other package.
-_FWHM_OVER_SIGMA = 2.3548
+# Full width at half maximum over sigma of a Gaussian, to five digits: with more digits the bytes of
+# frames would change.
+_FWHM_OVER_SIGMA_SHORT = 2.3548
 # Electrons a second in a pixel by filter, of the flat-field lamp and of the night sky.
 _LAMP_RATES = {"g'": 330.0, "i'": 3300.0}
 _SKY_RATES = {"g'": 1.5, "i'": 5.0}
@@ -46,7 +47,7 @@ class Realisation:
 
     Attributes
     ----------
-    seed : tuple of int or str
+    seed : tuple of int
         Seed of all other values.
     level : float
         Mean bias level, adu.
@@ -62,7 +63,7 @@ class Realisation:
         Row, column and electrons of each pixel that a cosmic ray hit.
     """
 
-    seed: tuple[object, ...]
+    seed: tuple[int, ...]
     level: float
     drift: np.ndarray
     signal: float
@@ -88,8 +89,9 @@ def realise(camera, frame, *, seed):
     """
     names = (camera.instrument, frame.file, frame.start.isoformat())
     frame_seed = (seed, *map(text_seed, names))
-    # The last number distinguishes the random streams of a frame: 3 for its level, drift and stars,
-    # 4 for the noise (`render`), 5 for cosmic rays.
+    # The last number distinguishes the random streams of a night: 1 is that of the detector, 2 that
+    # of its flat field. A frame has 3 for level, drift and stars, 4 for the noise (`render`), and 5
+    # for cosmic rays.
     rng = generator(*frame_seed, 3)
     level = _night_level(camera, frame, seed) + rng.normal(0.0, _FRAME_SCATTER)
     drift = row_drift(rng, camera.ny, camera.row_drift)
@@ -242,7 +244,7 @@ def add_light(image, signal, stars):
     # star is wider than a cosmic ray.
     fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
     for y, x, electrons in stars:
-        _add_star(image, y, x, electrons, sigma=fwhm / _FWHM_OVER_SIGMA)
+        _add_star(image, y, x, electrons, sigma=fwhm / _FWHM_OVER_SIGMA_SHORT)
 
 
 def _add_star(image, y, x, electrons, *, sigma):

@@ -13,7 +13,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.simulate import truth
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC
-from ccdflow.simulate.drawing import make_detector
+from ccdflow.simulate.drawing import draw_guide_detector
 from ccdflow.simulate.files import make_folder, write_frame
 from ccdflow.simulate.guide import realise, render
 from ccdflow.simulate.observing_log import (
@@ -210,7 +210,7 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     responses : dict of str to numpy.ndarray of shape (ny, nx), float32
         By filter, for the filters in which a frame has light.
     """
-    detector = make_detector(camera, seed=seed)
+    detector = draw_guide_detector(camera, seed=seed)
     bands = {frame.filter for frame, realisation in realisations.items() if realisation.signal}
     responses = {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
     for parent in {(folder / frame.file).parent for frame in frames}:
@@ -254,7 +254,7 @@ def simulate_archive(
     camera=ARCHIVE_CAMERA,
     workers=2,
 ):
-    """Write consecutive nights of tiny frames, each in a folder, and return the number of frames.
+    """Write consecutive nights of tiny frames, a folder each; return the number of new frames.
 
     Existing frames stay unchanged: a call with more nights or more frames a night adds only these.
     No truth of single frames is written: `realise` gives it again.
@@ -275,7 +275,7 @@ def simulate_archive(
     Returns
     -------
     int
-        Number of written frames.
+        Number of frames that this call wrote.
 
     Raises
     ------

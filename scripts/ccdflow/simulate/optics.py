@@ -63,7 +63,7 @@ def add_dust(response, dust):
 
     Parameters
     ----------
-    response : numpy.ndarray of shape (ny, nx), float32
+    response : numpy.ndarray of shape (ny, nx), float32 or float64
         Changed in place.
     dust : Dust
     """
@@ -122,6 +122,7 @@ def flat_response(camera, band, *, seed):
     deviates = rng.standard_normal((ny, nx), dtype=np.float32)
     contrast = np.multiply(deviates, 0.01, out=deviates)
     response = np.add(contrast, 1.0, out=contrast)
+    # Chosen: eight grains, whose rings each flat shows.
     radius = max(2.0, 0.015 * nx)
     for _ in range(8):
         add_dust(response, Dust(rng.uniform(0, ny), rng.uniform(0, nx), radius, 0.3 * radius))

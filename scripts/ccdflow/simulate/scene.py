@@ -11,7 +11,7 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.optics import box_about, relative_coordinates
 
 # Full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) sigma.
-_FWHM_IN_SIGMA = 2.3548200450309493
+_FWHM_OVER_SIGMA = 2.3548200450309493
 # Points and weights of the Gauss-Legendre quadrature on a pixel from -0.5 to 0.5.
 _GAUSS_POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
 _GAUSS_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
@@ -73,8 +73,8 @@ class Sky:
 def add_star(image, y, x, flux, *, fwhm, beta=None):
     """Add a star to an image, in place: the integral of its profile over each pixel.
 
-    A Gaussian profile ends 6 sigma from its centre. A Moffat profile ends at 10 times the FWHM;
-    with an exponent of 3.5, 2e-5 of the flux are beyond.
+    A Gaussian profile ends 6 sigma from its centre. A Moffat profile ends at 10 times the FWHM:
+    with an exponent of 3.5, 1e-5 of the flux is beyond.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
         Exponent of a Moffat profile; without it the profile is Gaussian.
     """
     if beta is None:
-        sigma = fwhm / _FWHM_IN_SIGMA
+        sigma = fwhm / _FWHM_OVER_SIGMA
         rows, columns = box_about(y, x, 6 * sigma + 1, image.shape)
         image[rows, columns] += flux * np.outer(
             _gaussian_integral(rows, y, sigma), _gaussian_integral(columns, x, sigma)

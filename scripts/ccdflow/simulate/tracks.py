@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Points per pixel that share the charge of a track evenly.
-_STEPS_PER_PIXEL = 4
+_POINTS_PER_PIXEL = 4
 # Mean length of a track, pixels.
 _MEAN_LENGTH = 6.0
 # Median charge of a track, electrons per pixel of its length.
@@ -56,7 +56,7 @@ def _points_of_track(rng, charge):
     length = 0.5 + rng.exponential(_MEAN_LENGTH)
     angle = rng.uniform(0, 2 * np.pi)
     total = charge * np.exp(_CHARGE_SPREAD * rng.standard_normal()) * length
-    distances = np.linspace(0, length, max(2, round(_STEPS_PER_PIXEL * length)))
+    distances = np.linspace(0, length, max(2, round(_POINTS_PER_PIXEL * length)))
     electrons = np.full(distances.size, total / distances.size)
     return np.column_stack([distances * np.sin(angle), distances * np.cos(angle), electrons])
 
@@ -66,10 +66,10 @@ def add_pixels(image, pixels):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx), float32
-        In electrons.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Electrons, or electrons per second; changed in place.
     pixels : numpy.ndarray of shape (n, 3), float64
-        Row, column, electrons; a pixel may occur more than once.
+        Row, column, and the number to add; a pixel may occur more than once.
     """
     rows, columns = pixels[:, :2].astype(int).T
     np.add.at(image, (rows, columns), pixels[:, 2])

@@ -84,7 +84,10 @@ class Truth:
 
     @cached_property
     def glow(self):
-        """Glow of the amplifier, electrons per second: float32, shape (ny, nx)."""
+        """Glow of the amplifier, electrons per second: float32, shape (ny, nx).
+
+        A folder that has only biases has none.
+        """
         return self._array("glow")
 
     @cached_property

@@ -28,7 +28,7 @@ LFC = replace(simulate.LFC, ny=160)
 def simulate_frame(camera, name, *, seed=3):
     """Return the header and the pixels of a frame of the guide's night."""
     frame = next(one for one in simulate.guide_frames() if one.file == name)
-    detector = simulate.make_detector(camera, seed=seed)
+    detector = simulate.draw_guide_detector(camera, seed=seed)
     realisation = simulate.realise(camera, frame, seed=seed)
     response = (
         simulate.flat_response(camera, frame.filter, seed=seed) if realisation.signal else None

@@ -232,7 +232,7 @@ def test_rules_that_are_forced_are_kinds_of_products(begin, options, kinds):
 
 def test_a_former_name_of_a_setting_is_reported_first(run_settings):
     output = io.StringIO()
-    notices = settings.notices({"frames_per_order": 7})
+    notices = settings.lines_on_former_names({"frames_per_order": 7})
     steward.Steward(run_settings, lambda: CHAIN, notices=notices, stream=output).begin(
         Host(is_dry=True)
     )

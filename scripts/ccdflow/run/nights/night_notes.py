@@ -186,7 +186,7 @@ class NightNotes:
 
     def earlier_record(self, product):
         """Return the record of a product of a closed night, or None."""
-        raw_folder, segment = paths.home_of(posixpath.dirname(product))
+        raw_folder, segment = paths.raw_folder_and_night(posixpath.dirname(product))
         if raw_folder is not None:
             nights = self.nights_in(raw_folder)
         elif paths.top_folder(product) == paths.NIGHTS_FOLDER:

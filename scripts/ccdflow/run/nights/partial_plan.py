@@ -179,7 +179,7 @@ class _Changes:
             changed_nights.update(self._notes.nights_in(folder))
         night_by_segment = {paths.segment(night): night for night in nights}
         for name in self.product_folders:
-            raw_folder, segment = paths.home_of(name)
+            raw_folder, segment = paths.raw_folder_and_night(name)
             if raw_folder is not None:
                 changed_nights.update(self._notes.nights_in(raw_folder))
             elif segment in night_by_segment:
@@ -232,7 +232,7 @@ def _needs_check(safe_times):
 
 def _is_of_open_night(name, folders, segments):
     """Return whether a folder of products belongs to one of some raw folders, or to some night."""
-    raw_folder, segment = paths.home_of(name)
+    raw_folder, segment = paths.raw_folder_and_night(name)
     if raw_folder is not None:
         return raw_folder in folders
     if segment is not None:

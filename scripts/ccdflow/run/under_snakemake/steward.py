@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.errors import UserError, line_of_given
+from ccdflow.errors import UserError, line_with_origin
 from ccdflow.files import freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.batches import batch_progress, batch_splitting, claims
@@ -466,7 +466,7 @@ class Steward:
     def line_of(self, error):
         """Return the line of an error; it names no file if the value is from the command line."""
         names_given = self.host.settings_given if self.host else frozenset()
-        return line_of_given(error, paths.CONFIG_FILE, names_given, "--config ")
+        return line_with_origin(error, paths.CONFIG_FILE, names_given, "--config ")
 
     def say(self, text):
         """Write one line of ccdflow."""
