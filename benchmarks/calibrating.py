@@ -2,8 +2,8 @@
 
 Whole commands on the same reduced science frames of LFC size (float32, in the page cache), each
 with the masters that it made itself; ccdflow takes the floor's. Frames, floor and peers are those
-of ../shared/peers/calibration. Many frames are links to few: reading costs all of them little. The
-products of one contender at a time are on the disk: 30 GB with ccdproc's uncertainties.
+of ../shared/peers/calibration. Many frames are links to few, which costs each contender little
+reading. The disk has the products of one contender at a time: 30 GB with ccdproc's uncertainties.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 PEERS_FOLDER = ROOT.parent / "shared" / "peers" / "calibration"
 SHAPE = (4128, 2048)
+# Biases, darks and flats of the masters.
 MEMBER_COUNTS = (12, 9, 9)
+# Science frames that are simulated; all others are links to these.
 DISTINCT_FRAMES = 20
 N_FRAMES = 200
+# The number, from 1, of the frame whose pixels are compared.
 CHECKED_FRAME = 3
-MOST_DIFFERENCE = 0.02  # of the noise of a pixel: the median difference from the floor's
+# A larger median difference from the floor's pixels, in sigma of their noise, ends the benchmark.
+# Only ccdproc, which clips its masters in another way, may differ more.
+MOST_DIFFERENCE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,7 @@ class Contender:
     is_available: Callable[[], bool] = lambda: True
 
 
-def _peer(script, step, *options):
+def _peer_command(script, step, *options):
     """Return the function of a `Place` that gives a command of a peer's script."""
 
     def command(place):
@@ -75,7 +80,7 @@ def _calibrated_file(place, number):
     return place.out / "calibrated" / f"science_{number:05d}.fits"
 
 
-def _ccdflow(*options):
+def _ccdflow_command(*options):
     """Return the function of a `Place` that gives the command of ccdflow."""
 
     def command(place):
@@ -95,59 +100,61 @@ def _ccdflow(*options):
     return command
 
 
-def _siril(script):
+def _siril_command(script):
     """Return the function of a `Place` that gives a command of Siril."""
     return lambda place: ["siril-cli", "-d", place.siril, "-s", place.peers / script]
 
 
-def is_installed(program):
-    """Return a function that tells whether a program is installed."""
+def availability_test(program):
+    """Return a function without arguments that tells whether a program is installed."""
     return lambda: measure.path_of_program(program) is not None
 
 
-MAKE_FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
+MAKE_FLOOR_MASTERS = _peer_command("floor.py", "masters", "--errors")
 CONTENDERS = (
     Contender(
         name="floor", description="bytes and arithmetic alone, 2 threads",
         masters=MAKE_FLOOR_MASTERS,
-        command=_peer("floor.py", "science"), product=_calibrated_file,
+        command=_peer_command("floor.py", "science"), product=_calibrated_file,
     ),
     Contender(
         name="ccdproc", description="the guide's calls",
-        masters=_peer("ccdproc_calibrate.py", "masters"),
-        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated_file, is_slow=True,
+        masters=_peer_command("ccdproc_calibrate.py", "masters"),
+        command=_peer_command("ccdproc_calibrate.py", "science"),
+        product=_calibrated_file, is_slow=True,
     ),
     Contender(
         name="iraf", description="ccdproc, two processes",
-        masters=_peer("iraf_calibrate.py", "masters"),
-        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated_file,
-        is_slow=True, is_available=is_installed("irafcl"),
+        masters=_peer_command("iraf_calibrate.py", "masters"),
+        command=_peer_command("iraf_calibrate.py", "science", "--workers", "2"),
+        product=_calibrated_file, is_slow=True, is_available=availability_test("irafcl"),
     ),
     Contender(
         name="siril", description="preprocess, 2 threads; frames scaled to 0..1 beforehand",
-        masters=_siril("siril_masters.ssf"), command=_siril("siril_science.ssf"),
+        masters=_siril_command("siril_masters.ssf"), command=_siril_command("siril_science.ssf"),
         product=lambda place, number: place.siril / f"pp_science_{number:05d}.fit",
-        is_available=is_installed("siril-cli"),
+        is_available=availability_test("siril-cli"),
     ),
     Contender(
         name="ccdflow", description="scripts/calibrate.py --image-only",
         masters=MAKE_FLOOR_MASTERS,
-        command=_ccdflow("--image-only"), product=_calibrated_file,
+        command=_ccdflow_command("--image-only"), product=_calibrated_file,
     ),
     Contender(
         name="floor, errors", description="the same with uncertainty and mask",
         masters=MAKE_FLOOR_MASTERS,
-        command=_peer("floor.py", "science", "--errors"), product=_calibrated_file, has_errors=True,
+        command=_peer_command("floor.py", "science", "--errors"),
+        product=_calibrated_file, has_errors=True,
     ),
     Contender(
         name="ccdproc, errors", description="the guide's calls, create_deviation and a mask",
-        masters=_peer("ccdproc_calibrate.py", "masters", "--errors"),
-        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated_file,
-        has_errors=True, is_slow=True,
+        masters=_peer_command("ccdproc_calibrate.py", "masters", "--errors"),
+        command=_peer_command("ccdproc_calibrate.py", "science", "--errors"),
+        product=_calibrated_file, has_errors=True, is_slow=True,
     ),
     Contender(
         name="ccdflow, errors", description="scripts/calibrate.py: image, UNCERT, MASK",
-        masters=MAKE_FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"),
+        masters=MAKE_FLOOR_MASTERS, command=_ccdflow_command("--saturation", "60000"),
         product=_calibrated_file, has_errors=True,
     ),
 )  # fmt: skip
@@ -260,14 +267,13 @@ def measure_contender(contender, place, data, work, *, count, number, reference)
     products = [contender.product(place, frame) for frame in range(1, count + 1)]
     if not all(path.exists() for path in products):
         raise BenchmarkError(f"{contender.name}: not all of {count} products are there")
-    image, error = read(products[CHECKED_FRAME - 1])
+    image, error = read_product(products[CHECKED_FRAME - 1])
     scene = fits.getdata(data / "truth" / "scene.fits").astype(np.float64)
     image, factor = scale_to_truth(image, scene)
     difference, pull = None, None
     if reference is not None:
         difference = float(np.median(np.abs(image - reference)) / noise_of(reference - scene))
-        if difference > MOST_DIFFERENCE and contender.name not in ("ccdproc", "ccdproc, errors"):
-            raise BenchmarkError(f"{contender.name}: {difference:.3f} sigma off the floor's pixels")
+        check_difference(contender.name, difference)
     if error is not None:
         pull = noise_of((image - scene) / (error * factor))
     result = Result(
@@ -280,7 +286,13 @@ def measure_contender(contender, place, data, work, *, count, number, reference)
     return result, image
 
 
-def read(path):
+def check_difference(name, difference):
+    """Raise if the pixels of a contender differ too much from the floor's, or are no numbers."""
+    if not difference <= MOST_DIFFERENCE and name not in ("ccdproc", "ccdproc, errors"):
+        raise BenchmarkError(f"{name}: {difference:.3f} sigma off the floor's pixels")
+
+
+def read_product(path):
     """Return image and uncertainty of a product; None for a missing uncertainty."""
     with fits.open(path) as hdus:
         image = hdus[0].data.astype(np.float64)

@@ -21,6 +21,7 @@ from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
 from ccdflow.simulate import simulate_biases
 
+# The first overscan column of the LFC without leaked light, from 0.
 FIRST_OVERSCAN = 2055
 SCIENCE_COLUMNS = 2048
 
@@ -41,6 +42,10 @@ class Contender:
         Whether it runs once, and on fewer frames if an option asks for that.
     runs_twice : bool
         Whether it is run a second time, with nothing to do.
+    cwd : pathlib.Path or None
+        The folder in which the command runs; None for the work folder.
+    is_available : callable
+        Returns whether the program is installed.
     """
 
     name: str
@@ -216,7 +221,9 @@ def check_products(frames, products):
         with fits.open(products_by_name[names[i]]) as hdus:
             data = next(hdu.data for hdu in hdus if hdu.data is not None)
             if not np.array_equal(data.astype(np.float32), numpy_reduction(frames[i])):
-                raise BenchmarkError(f"{products_by_name[names[i]]} is not what it should be")
+                raise BenchmarkError(
+                    f"{products_by_name[names[i]]} differs from the frame that numpy reduces"
+                )
 
 
 def measure_contender(contender, frames, work, *, number):
@@ -301,7 +308,7 @@ def run_all(frames, work, *, repeats, slow_frames, only):
     return results
 
 
-def sheet_share(one_run, frames_alone):
+def sheet_percent(one_run, frames_alone):
     """Return the contact sheet's CPU time per frame, in percent of that of a reduced frame."""
     seconds = (
         None if one_run is None else counted_sheet.seconds_in(one_run.measurement.log.read_text())
@@ -322,7 +329,7 @@ def bars(runs):
         return runs[name].wall_per_frame / ours.wall_per_frame
 
     floor = ratio("floor")
-    sheet = None if ours is None else sheet_share(runs.get("ccdflow, sheet"), ours)
+    sheet = None if ours is None else sheet_percent(runs.get("ccdflow, sheet"), ours)
     memory = None if ours is None else ours.measurement.peak_tree / MEGABYTE
     return [
         Bar("faster than the guide's loop", 5, ratio("guide")),

@@ -52,8 +52,8 @@ class Copies:
 
     def __init__(self, night, number):
         self.night = night
-        first = date(2015, 12, 31)
-        self.dates = sorted((first - timedelta(days=n)).isoformat() for n in range(number))
+        last_date = date(2015, 12, 31)
+        self.dates = sorted((last_date - timedelta(days=n)).isoformat() for n in range(number))
         self._pattern = re.compile(f"{night}|{_next_day(night)}")
 
     def text(self, text, date_of_copy):
@@ -194,29 +194,29 @@ def _names(path):
 def _copy_closed(archive, copies):
     """Write the note of closed nights with copies of the cells of the night."""
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
-    closed_real = note_columns.read_columns(path)
-    if closed_real is None:
+    real_columns = note_columns.read_columns(path)
+    if real_columns is None:
         raise measure.BenchmarkError(f"{path} is missing: the real nights were not closed")
     places = {
         name: note_lines.ranges_of(results / file, _names(results / file), _night_in_name)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
     }
-    values = million.values_of(archive.raw, results)
+    values = million.settings_of_run(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    first = closed_real.shared_values | {
+    shared_values = real_columns.shared_values | {
         "files": closed_nights._stamps_of_noted_files(results),
         "folders": state.folders,
     }
-    first["always"] = places["records"][""]
-    nights = [*copies.dates, *closed_real.names]
+    shared_values["always"] = places["records"][""]
+    nights = [*copies.dates, *real_columns.names]
 
     def cells():
         """Yield (name, cells of all nights) of each column."""
-        for name in closed_real:
+        for name in real_columns:
             if name in places:
                 yield name, [note_columns.cell(places[name][night]) for night in nights]
                 continue
-            cells_by_night = dict(zip(closed_real.names, closed_real.cells(name), strict=True))
+            cells_by_night = dict(zip(real_columns.names, real_columns.cells(name), strict=True))
             text = cells_by_night[copies.night].decode()
             yield (
                 name,
@@ -224,7 +224,7 @@ def _copy_closed(archive, copies):
                 + [*cells_by_night.values()],
             )
 
-    note_columns.write_columns(path, cells(), shared_values=first, names=nights)
+    note_columns.write_columns(path, cells(), shared_values=shared_values, names=nights)
 
 
 def steps_of(work, nights):
@@ -245,7 +245,7 @@ def steps_of(work, nights):
     real_results = work / "grown-real"
     if real_results.is_dir():
         shutil.copytree(real_results, archive.results, dirs_exist_ok=True)
-        archive.state = archive.reduced_times()
+        archive.reduced_before = archive.reduced_times()
     else:
         archive.run("first run", n_made=REAL_NIGHTS * scale.FRAMES_PER_NIGHT - 2)
         shutil.copytree(archive.results, real_results)
@@ -253,7 +253,7 @@ def steps_of(work, nights):
         archive.run("as reduced", n_made=0)
     archive.steps.clear()
     grow(archive, old_nights[COPIED_INDEX], nights - REAL_NIGHTS)
-    archive.state = archive.reduced_times()
+    archive.reduced_before = archive.reduced_times()
     # These runs bring tables and pages of the real nights up to date with the copies.
     archive.add_frame(old_nights[LATE_INDEX], first_frame)
     archive.run("as copied", n_made=1)
@@ -277,7 +277,7 @@ def bars(steps, sizes):
     rows = scale.sealed_bars(steps)
     for nights in sizes:
         late_seconds, new_seconds, alone_seconds = (
-            scale.wall_seconds(scale.find(steps, name, nights))
+            scale.wall_seconds(scale.find_step(steps, name, nights))
             for name in ("one late frame", NEW_NIGHT_STEP, NIGHT_ALONE_STEP)
         )
         frames = f"{nights * scale.FRAMES_PER_NIGHT:,}"

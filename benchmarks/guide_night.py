@@ -21,8 +21,9 @@ from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 SCIENCE_FRAMES = ("ccd.037.0.fits", "ccd.043.0.fits")
 PAGES = ("report.html", "nights/2016-01-15/report.html")
 # The guide clips three darks and flats by their median absolute deviation. This rejects good values
-# in a fifth of the pixels; the other pixels differ by the rounding of sums.
-MOST_DIFFERENCE = 0.05  # of the uncertainty of a pixel: the median difference of two calibrations
+# in a fifth of the pixels; the other pixels differ by the rounding of sums. A larger median
+# difference of two calibrations, over the uncertainty of a pixel, ends the benchmark.
+MOST_DIFFERENCE = 0.05
 # Allowed relative difference of levels: they are means of flats in which other pixels count.
 MOST_LEVEL_DIFFERENCE = 0.005
 
@@ -256,11 +257,11 @@ def report(results, options, work):
     )
 
 
-def arguments(given=None):
+def arguments(words=None):
     """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="the guide's runs once")
     parser.add_argument("--scale", type=float, default=1.0, help="of the frames' sides")
-    return parser.parse_args(given)
+    return parser.parse_args(words)
 
 
 def run(options):

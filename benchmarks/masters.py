@@ -17,12 +17,14 @@ import numpy as np
 from astropy.io import fits
 from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
+# Biases, darks and flats.
 FRAME_COUNTS = (12, 9, 9)
 SHAPE = (4128, 2048)
 KINDS = ("bias", "dark", "flat")
 PEERS_FOLDER = ROOT.parent / "shared" / "peers" / "calibration"
 FULL_SCALE = 65535
-MOST_DIFFERENCE = 0.05  # of the noise of a master: the median difference from the floor's
+# A larger median difference from the floor's masters, in sigma of their noise, ends the benchmark.
+MOST_DIFFERENCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,13 +320,13 @@ def report(results, options, work):
     )
 
 
-def arguments(given=None):
+def arguments(words=None):
     """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=5, slow="ccdproc runs once")
     parser.add_argument("--shape", type=int, nargs=2, default=SHAPE, metavar=("NY", "NX"))
     parser.add_argument("--counts", type=int, nargs=3, default=FRAME_COUNTS)
     parser.add_argument("--peers", type=Path, default=PEERS_FOLDER)
-    return parser.parse_args(given)
+    return parser.parse_args(words)
 
 
 def run(options):

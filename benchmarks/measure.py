@@ -143,7 +143,7 @@ def run(command, *, log, cwd=None, environment=None, interval=0.02):
         Working directory of the command.
     environment : dict, optional
         Variables that are added to the present environment.
-    interval : float
+    interval : float, optional
         Seconds between two polls of the memory.
 
     Returns
@@ -424,7 +424,7 @@ def parser(docstring, contenders, *, repeats, slow="slow ones run once"):
         With the attribute ``name``.
     repeats : int
         Default number of rounds.
-    slow : str
+    slow : str, optional
         Words on the contenders that run once.
     """
     parser_of_benchmark = argparse.ArgumentParser(description=docstring.splitlines()[0])

@@ -38,7 +38,7 @@ print(count)
 """
 
 
-def values_of(raw, results):
+def settings_of_run(raw, results):
     """Return the settings of a benchmark's run, in which no file counts as young."""
     return settings.load_settings(
         {"raw": str(raw), "results": str(results), "limits": {"settle": 0}}
@@ -72,7 +72,7 @@ def _link(folder, names):
 
 def leave_seal(raw, results):
     """Write the seal of a run with nothing to do."""
-    values = values_of(raw, results)
+    values = settings_of_run(raw, results)
     for name in (paths.HEADERS, paths.LEDGER, paths.INVENTORY):
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,8 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 from ccdflow.simulate import simulate_archive
 
 FRAMES_PER_NIGHT = 100
-IDLE = "nothing to do"  # the name of a step, and the words that such a run prints
+# The name of a step, and the words that such a run prints.
+IDLE = "nothing to do"
 DRY_RUN = "dry run"
 
 
@@ -70,7 +71,7 @@ class Archive:
         self.raw = measure.make_empty_folder(folder / "raw")
         self.results = measure.make_empty_folder(folder / "results")
         self.logs = folder.parent / "logs"
-        self.state = {}
+        self.reduced_before = {}
         self.steps = []
 
     def add_night(self, night, *, without=()):
@@ -113,13 +114,15 @@ class Archive:
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
             raise BenchmarkError(f"{name}: the run made products: {log}")
         reduced = self.reduced_times()
-        reduced_now = [path for path, time in reduced.items() if self.state.get(path) != time]
+        reduced_now = [
+            path for path, time in reduced.items() if self.reduced_before.get(path) != time
+        ]
         if len(reduced_now) != n_made or len(reduced) != self.n_frames():
             raise BenchmarkError(
                 f"{name}: {len(reduced_now)} frames reduced instead of {n_made}, "
                 f"{len(reduced)} there of {self.n_frames()}"
             )
-        self.state = reduced
+        self.reduced_before = reduced
         step = Step(
             name=name,
             nights=self.nights,
@@ -231,7 +234,7 @@ def dry_run_steps(work, nights):
     return archive.steps
 
 
-def find(steps, name, nights):
+def find_step(steps, name, nights):
     """Return the step with this name and number of nights, or None."""
     return next((step for step in steps if (step.name, step.nights) == (name, nights)), None)
 
@@ -256,8 +259,8 @@ def sealed_bars(steps):
     rows = []
     for frames, seconds, memory in ((100_000, 3, 250), (1_000_000, 18, 1000)):
         nights = frames // FRAMES_PER_NIGHT
-        step = find(steps, IDLE, nights)
-        floor_step = find(steps, "floor: scandir, stat", nights)
+        step = find_step(steps, IDLE, nights)
+        floor_step = find_step(steps, "floor: scandir, stat", nights)
         name, peak = f"nothing to do, {frames:,}", step and step.measurement.peak_main / MEGABYTE
         rows += [
             Bar(name, seconds, wall_seconds(step), is_least=False, unit="s"),
@@ -275,7 +278,7 @@ def sealed_bars(steps):
 def bars(steps, *, nights, few_nights, many_nights):
     """Return the bars, the figures to be reached, for archives of three numbers of nights."""
     large, small, huge = (count * FRAMES_PER_NIGHT for count in (nights, few_nights, many_nights))
-    night_alone = find(steps, "that night alone", nights)
+    night_alone = find_step(steps, "that night alone", nights)
     allowed_seconds = 3 + 1.2 * wall_seconds(night_alone) if night_alone else 3
     peaks = [step.measurement.peak_main for step in steps if step.nights == many_nights]
     return [
@@ -283,29 +286,29 @@ def bars(steps, *, nights, few_nights, many_nights):
             f"cost a frame at {large:,} over that at {small:,}",
             1.2,
             ratio(
-                seconds_per_frame(find(steps, "first run", nights)),
-                seconds_per_frame(find(steps, "first run", few_nights)),
+                seconds_per_frame(find_step(steps, "first run", nights)),
+                seconds_per_frame(find_step(steps, "first run", few_nights)),
             ),
             is_least=False,
         ),
         Bar(
             f"nothing to do over {large:,}",
             4,
-            wall_seconds(find(steps, IDLE, nights)),
+            wall_seconds(find_step(steps, IDLE, nights)),
             is_least=False,
             unit="s",
         ),
         Bar(
             f"dry run of {huge:,} new frames",
             20,
-            wall_seconds(find(steps, DRY_RUN, many_nights)),
+            wall_seconds(find_step(steps, DRY_RUN, many_nights)),
             is_least=False,
             unit="s",
         ),
         Bar(
             f"one new night in {large:,} (1.2 times that night alone, plus 3 s)",
             round(allowed_seconds, 2),
-            wall_seconds(find(steps, "one new night", nights)),
+            wall_seconds(find_step(steps, "one new night", nights)),
             is_least=False,
             unit="s",
         ),

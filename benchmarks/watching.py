@@ -132,8 +132,9 @@ def watch_tiny_frames(options, work):
     def show(process):
         """Print the figures of the watch."""
         size, files, threads, cpu = figures_of(process)
-        each = 1e3 * cpu / max(1, len(products))
-        print(f"{len(products):8d} {size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {each:11.1f}")
+        ms_per_frame = 1e3 * cpu / max(1, len(products))
+        figures = f"{size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {ms_per_frame:11.1f}"
+        print(f"{len(products):8d} {figures}")
         sys.stdout.flush()
 
     with watching(raw, results, work / "watch.log") as process:
@@ -218,12 +219,12 @@ def _wait_for_frame(results, product):
     shown_seconds = time.time() - start
     files = (file for file in results.rglob("*") if file.is_file())
     written_files = [
-        file.relative_to(results).as_posix() for file in files if _is_since(file, start)
+        file.relative_to(results).as_posix() for file in files if _is_written_since(file, start)
     ]
     return calibrated_seconds, shown_seconds, pause, sorted(written_files)
 
 
-def _is_since(file, start):
+def _is_written_since(file, start):
     """Return whether a file was written since a time; a deleted file was not."""
     try:
         return file.stat().st_mtime >= start

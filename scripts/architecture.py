@@ -55,10 +55,8 @@ def sources_of_kinds():
     with tempfile.TemporaryDirectory() as folder:
         raw, results = Path(folder, "raw"), Path(folder, "results")
         simulate.simulate_night(raw, scale=0.0625)
-        values_given = {"raw": str(raw), "results": str(results), "progress": "none"}
-        plan = session.start(
-            settings.load_settings(values_given), chain=CHAIN, request=DRY_RUN
-        ).plan
+        config = {"raw": str(raw), "results": str(results), "progress": "none"}
+        plan = session.start(settings.load_settings(config), chain=CHAIN, request=DRY_RUN).plan
     needs_of_kinds = {kind.name: set() for kind in CHAIN}
     for job in plan.jobs.values():
         needs_of_kinds[job.kind] |= {

@@ -85,9 +85,11 @@ def run(options):
     product = command_lines.path(options, "out", placeholder="FILE", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
-    repeated = [word for word, number in Counter(options.words).items() if number > 1]
-    if repeated:
-        raise UserError("the frame is given twice", file=repeated[0], remedy="give each frame once")
+    repeated_frames = [word for word, number in Counter(options.words).items() if number > 1]
+    if repeated_frames:
+        raise UserError(
+            "the frame is given twice", file=repeated_frames[0], remedy="give each frame once"
+        )
     command_lines.check_products([product], options.words, may_replace_files=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,
@@ -104,7 +106,7 @@ def run(options):
         options=CombineOptions(options.cores, int(options.memory * 1e6), uncertainty_source=None),
     )
     write_combined_image(product, result, options.words, unit=unit)
-    for line in empty_members(options.words, result):
+    for line in lines_on_empty_members(options.words, result):
         print(f"ccdflow: {line}", file=sys.stderr)
     for path in product.parent.iterdir():
         atomic_write.remove_abandoned(path)
@@ -170,7 +172,7 @@ def _lower_unit(unit):
     return "electron" if is_electrons(unit) else unit.lower()
 
 
-def empty_members(files, result):
+def lines_on_empty_members(files, result):
     """Return a line on each frame without any finite pixel: the others alone were combined.
 
     Parameters

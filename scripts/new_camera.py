@@ -70,11 +70,16 @@ def checked_geometry(proposal, headers, *, file):
     headers : list of astropy.io.fits.Header
         One for each HDU.
     file : str
-        Path of the raw file relative to the raw folder; named in errors.
+        Name of the frame; named in errors.
 
     Returns
     -------
     ccdflow.camera.geometry.Geometry
+
+    Raises
+    ------
+    FrameError
+        If the profile does not fit the frame.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{proposal.name}.yaml"
@@ -147,7 +152,7 @@ def _read_raw_frames(first_frame, second_frame):
     second_images = None
     if second_frame is not None:
         second_headers, second_images = read_hdus(second_frame)
-        if len(second_images) != len(images):
+        if [each is None for each in second_images] != [each is None for each in images]:
             raise UserError(
                 "the two files do not have the same HDUs",
                 file=second_frame,
@@ -196,7 +201,7 @@ def brighter_images(first_images, second_images):
     Parameters
     ----------
     first_images, second_images : sequence of (numpy.ndarray of shape (ny, nx), any type, or None)
-        Images of two files.
+        Images of two files; None for the same HDUs of both.
 
     Returns
     -------

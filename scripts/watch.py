@@ -45,7 +45,8 @@ def parse(arguments=None):
         "--pause",
         type=command_lines.seconds_type("--pause", least=0.01),
         default=watching.PAUSE_SECONDS,
-        help=f"seconds between two looks at the raw folder (default: {watching.PAUSE_SECONDS:g})",
+        help="seconds between two looks at a raw folder without events"
+        f" (default: {watching.PAUSE_SECONDS:g})",
     )
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
@@ -100,7 +101,7 @@ class Observer:
             self._news_event.set()
 
     def show_problem(self, problem):
-        """Show a problem in place of the state of the watch; '' shows that it has passed."""
+        """Show a problem in place of the state of the watch; '' shows that all have passed."""
         self._state = rendering.escape_unprintable(problem) or live_page.WATCHING_STATE
         self._news_event.set()
 

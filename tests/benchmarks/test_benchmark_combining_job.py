@@ -60,3 +60,6 @@ def test_pixels_that_differ_end_the_run(tmp_path):
         measure.BenchmarkError, match=r"workflow: its pixels are up to 0\.5 adu off"
     ):
         bench._check("workflow")
+    fits.writeto(made, np.full((3, 4), np.nan, np.float32), overwrite=True)
+    with pytest.raises(measure.BenchmarkError, match="workflow: its pixels are up to nan adu off"):
+        bench._check("workflow")

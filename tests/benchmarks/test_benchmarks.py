@@ -1,5 +1,6 @@
 """The benchmark harness: what it measures is what happened, and its verdicts follow the figures."""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from astropy.io import fits
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "peers"))
 
+import calibrating
 import combining
 import counted_sheet
 import floor
@@ -161,7 +163,7 @@ def test_one_wrong_pixel_is_found(lfc_frame, tmp_path):
     path = tmp_path / "out.fits"
     fits.writeto(path, wrong)
     path = path.rename(tmp_path / "bias.0001.fits")
-    with pytest.raises(measure.BenchmarkError, match="not what it should be"):
+    with pytest.raises(measure.BenchmarkError, match="differs from the frame that numpy reduces"):
         frames.check_products([lfc_frame], [path])
 
 
@@ -210,6 +212,34 @@ def step(name, nights, made, wall, peak=1e8):
         wall=wall, user=0.0, system=0.0, peak_tree=0, peak_main=int(peak), log=Path("log")
     )
     return scale.Step(name=name, nights=nights, frames=1, n_made=made, measurement=measured)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "is_refused"),
+    [
+        ({"median": 1e-3, "largest_eps": 1.0}, False),
+        ({"median": 1.01e-3, "largest_eps": 1.0}, True),
+        ({"median": 1e-3, "largest_eps": 1.01}, True),
+        ({"median": np.nan, "largest_eps": 1.0}, True),
+        ({"median": 0.0, "largest_eps": np.nan}, True),
+    ],
+)
+def test_differences_that_are_large_or_no_numbers_stop_the_run(agreement, is_refused):
+    result = combining.Result(
+        contender="ccdflow", frames=3, measurement=None,
+        agreement=combining.Agreement(largest=0.0, identical=1.0, **agreement),
+    )  # fmt: skip
+    refusal = pytest.raises(measure.BenchmarkError, match="ccdflow of 3 frames")
+    with refusal if is_refused else contextlib.nullcontext():
+        combining.check_agreement(result)
+
+
+@pytest.mark.parametrize("difference", [0.0201, np.nan])
+def test_a_calibrated_frame_unlike_the_floors_stops_the_run(difference):
+    calibrating.check_difference("ccdflow", 0.02)
+    calibrating.check_difference("ccdproc", difference)
+    with pytest.raises(measure.BenchmarkError, match=r"ccdflow: (0\.020|nan) sigma off"):
+        calibrating.check_difference("ccdflow", difference)
 
 
 def test_scale_bars_take_the_steps_of_the_right_archive():

@@ -485,6 +485,19 @@ def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
     assert "the file exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", [("images", "table"), ("table", "images")])
+def test_an_image_in_one_file_and_a_table_in_the_other_are_different_hdus(tmp_path, capsys, names):
+    flat = lit(100, 60, light=np.full(60, 800.0), seed=63)
+    table = fits.BinTableHDU.from_columns([fits.Column("A", "J", array=np.arange(3))])
+    for name, last in (("images", fits.ImageHDU(flat)), ("table", table)):
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(flat), last])
+        hdus.writeto(tmp_path / f"{name}.fits")
+    frames = [str(tmp_path / f"{name}.fits") for name in names]
+    assert new_camera.main([*frames, "--out", str(tmp_path / "mine.yaml")]) == 1
+    assert "the two files do not have the same HDUs" in capsys.readouterr().err
+    assert not (tmp_path / "mine.yaml").exists()
+
+
 def test_the_command_writes_a_profile_that_does_not_fit_and_reports_it(tmp_path, capsys):
     """DETSEC is of other pixels than those that light reaches: the user has to decide."""
     light = np.full(60, 800.0)
