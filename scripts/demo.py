@@ -198,7 +198,7 @@ def run(options):
     return f"\n{message(raw, results)}"
 
 
-def offer(index):
+def offer_to_open(index):
     """Ask at a terminal with a browser whether to open the overview, and open it after a yes.
 
     Parameters
@@ -227,7 +227,7 @@ def main(arguments=None):
     """Run the command line and return its exit status."""
     status = command_lines.run(run, parse, arguments)
     if status == 0:
-        offer(
+        offer_to_open(
             command_lines.path(parse(arguments), "results", may_lack_name=True) / paths.REPORT_PAGE
         )
     return status

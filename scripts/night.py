@@ -100,7 +100,7 @@ def _existing_night(night, nights, *, file):
     return night
 
 
-def show(options):
+def run(options):
     """Return the text on the night of the command line.
 
     Raises
@@ -131,7 +131,7 @@ def show(options):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    return command_lines.run(show, parse, arguments)
+    return command_lines.run(run, parse, arguments)
 
 
 if __name__ == "__main__":

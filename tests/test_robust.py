@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from ccdflow.robust import (
     chi_square_limit,
@@ -11,6 +11,7 @@ from ccdflow.robust import (
     median,
     median_of_each_pixel,
     median_of_numbers,
+    normal_deviate,
     percentile,
     row_medians,
 )
@@ -149,7 +150,10 @@ def test_the_median_of_each_pixel_leaves_missing_values_out_or_keeps_them():
     assert np.isnan(median_of_each_pixel(frames, median_function=np.median)[1, 2])
 
 
-@pytest.mark.parametrize("shape", [(1, 5), (2, 3), (24, 7), (341, 25), (1024, 128)])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 5), (2, 3), (3, 11), (4, 9), (7, 5), (8, 6), (9, 4), (24, 7), (341, 25), (1024, 128)],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_medians_of_columns_are_numpys_to_the_last_bit(shape, dtype):
     lines = np.random.default_rng(4).normal(1000, 3, shape).astype(dtype)
@@ -189,3 +193,10 @@ def test_a_limit_of_chi_square_needs_freedom_and_a_probability(freedom, probabil
         ValueError, match=rf"no chi\^2 of {freedom} degrees of freedom and probability"
     ):
         chi_square_limit(freedom, probability)
+
+
+@pytest.mark.parametrize("freedom", [2, 5, 30, 1000])
+@pytest.mark.parametrize("t", [-4.0, 0.0, 0.5, 2.0, 6.0])
+def test_a_normal_deviate_is_exceeded_as_rarely_as_the_t_of_either_sign(t, freedom):
+    expected = stats.norm.isf(stats.t.sf(abs(t), freedom))
+    assert normal_deviate(t, freedom) == pytest.approx(expected, abs=0.05)

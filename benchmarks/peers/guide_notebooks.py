@@ -23,7 +23,8 @@ COMBINE_OPTIONS = {
     "sigma_clip_func": np.ma.median,
     "mem_limit": 350e6,
 }
-MOST_SECONDS_APART = 0.5  # seconds between a frame's exposure and its dark's
+# The longest difference between the exposure times of a frame and of its dark, in seconds.
+MOST_SECONDS_APART = 0.5
 
 
 def reduce_frame(ccd):

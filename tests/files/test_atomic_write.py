@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+
+import pytest
 
 from ccdflow.files import atomic_write
 
@@ -39,3 +42,13 @@ def test_a_temporary_file_of_a_process_that_has_ended_but_was_not_waited_for_is_
         os.waitpid(process, 0)
         os.close(reading)
         os.close(writing)
+
+
+@pytest.mark.parametrize("name", [".a.fits.otherhost-1-1.part", ".a.fits.part"])
+def test_a_temporary_file_of_an_unknown_process_is_removed_after_a_day(tmp_path, name):
+    part = tmp_path / name
+    for hours, remains in ((23, True), (25, False)):
+        part.touch()
+        os.utime(part, (time.time() - 3600 * hours,) * 2)
+        atomic_write.remove_abandoned(part)
+        assert part.exists() is remains

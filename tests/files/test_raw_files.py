@@ -504,14 +504,14 @@ def product(path, pixels, **cards):
     hdus.writeto(path, checksum=True)
 
 
-def test_signature_is_that_of_astropy(tmp_path):
+def test_datasum_and_key_are_those_that_astropy_reads(tmp_path):
     path = tmp_path / "a.fits"
     product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
     datasum, key = checksum.datasum_and_key(path)
     assert (datasum, key) == (fits.getheader(path)["DATASUM"], "abc")
 
 
-def test_no_damage_escapes_the_signature(tmp_path):
+def test_no_damage_escapes_the_checksums(tmp_path):
     path = tmp_path / "a.fits"
     product(path, np.random.default_rng(1).normal(size=(NY, NX)), CCDFKEY="abc")
     content = path.read_bytes()

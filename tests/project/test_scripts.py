@@ -212,10 +212,10 @@ def test_the_demo_opens_its_page_only_where_it_is_asked_to(
         monkeypatch.setattr(demo.sys, stream, SimpleNamespace(isatty=lambda: terminal))
     monkeypatch.setattr(demo.webbrowser, "get", get)
     monkeypatch.setattr("builtins.input", ask)
-    is_open = demo.offer(index)
+    is_open = demo.offer_to_open(index)
     monkeypatch.undo()
     assert (is_open, seen) == (opened, [index.as_uri()] * opened)
-    assert demo.offer(tmp_path / "none.html") is False
+    assert demo.offer_to_open(tmp_path / "none.html") is False
 
 
 @pytest.mark.parametrize("content", ["text", "nothing", "cube", "absent"])

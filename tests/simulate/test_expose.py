@@ -439,7 +439,22 @@ def test_cosmic_rays_are_tracks():
     assert covariance[1] > 4
 
 
-def test_cosmic_rays_may_be_given():
+def test_cosmic_rays_may_be_given(clean):
+    rays = np.array([[1.0, 2.0, 30_000.0], [7.0, 60.0, 5_000.0]])
+    taken, without = (
+        simulate.expose(clean, "dark", 1, rng=1, cosmics=cosmics, cosmic_ray_rate=1e-3)
+        for cosmics in (rays, np.empty((0, 3)))
+    )
+    assert (len(taken.cosmics), len(without.cosmics)) == (2, 0)
+    charge_of_rays = taken.electrons - without.electrons
+    assert (charge_of_rays[1, 2], charge_of_rays[7, 60]) == (30_000, 5_000)
+    assert charge_of_rays.sum() == 35_000
+    columns = values_by_column(clean, "gain")
+    raw_difference = (taken.raw.astype(float) - without.raw)[:, : SHAPE[1]]
+    assert np.abs(raw_difference - charge_of_rays / columns).max() <= 1
+
+
+def test_charges_of_a_pixel_that_is_listed_twice_add_up():
     image = np.zeros((4, 4))
     tracks.add_pixels(image, np.array([[1, 2, 30.0], [1, 2, 5.0]]))
     assert image[1, 2] == image.sum() == 35

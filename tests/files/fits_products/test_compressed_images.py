@@ -118,7 +118,7 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
     with fits.open(tmp_path / "a.fits") as hdus:
         image_read = compressed_images.hdus_in_plain_order(hdus)[0].data
         assert np.array_equal(image_read[:524], image[:524], equal_nan=True)
-        # Half a step: a sixteenth of the noise of 5.
+        # Half a step. A step is a sixteenth of the noise of 5.
         largest_error = np.abs(image_read[524:] - image[524:]).max()
         assert largest_error == pytest.approx(5 / 16 / 2, rel=0.05)
 
