@@ -756,8 +756,8 @@ def temporary_name(path):
     """
     path = Path(path)
     owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_native_id()}"
-    # The product's own name only helps a reader: it is cut to what `NAME_MAX` leaves beside the
-    # owner, the points and ".part".
+    # The product's own name only helps a reader: with 240 bytes of it and of the owner the whole
+    # name is shorter than `NAME_MAX`.
     name = path.name.encode()[: 240 - len(owner)].decode("utf-8", "ignore")
     return path.with_name(f".{name}.{owner}.part")
 
