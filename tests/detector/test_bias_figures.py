@@ -22,7 +22,7 @@ from ccdflow.detector.bias_figures import (
     measure_read_noise,
     measure_structure,
 )
-from ccdflow.detector.bias_warnings import expected_clipping, is_cut_off, warnings_on_bias
+from ccdflow.detector.bias_warnings import expected_clipped_fraction, is_cut_off, warnings_on_bias
 from ccdflow.detector.combined_bias_noise import (
     measure_combined_noise,
     predict_noise,
@@ -598,9 +598,9 @@ def test_a_good_combined_bias_needs_no_remark():
 
 def test_rejections_by_noise_alone_need_no_remark():
     """Two of three values may be close by chance: the third value is rejected then."""
-    few = expected_clipping(3, CombineRecipe())
+    few = expected_clipped_fraction(3, CombineRecipe())
     assert 0.05 < few < 0.2
-    assert expected_clipping(25, CombineRecipe()) < 0.002
+    assert expected_clipped_fraction(25, CombineRecipe()) < 0.002
     assert warnings_on_bias(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
     # Whole adu of a noise of 0.4 reject up to 27 % themselves; what is beyond that is said.
     assert (

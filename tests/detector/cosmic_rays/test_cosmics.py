@@ -35,7 +35,7 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
 def find_cosmics(image, errors, mask, **options):
     """Return the hits, (ny, nx) bool, and whether the result is kept."""
     result = cosmics.search_cosmics(image, errors, mask, **options)
-    return result.hits, result.is_kept
+    return result.hits, result.are_stars_spared
 
 
 def check(fwhm, seeds):
@@ -143,7 +143,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
             image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
     rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
     on_parts = cosmic_rounds.hits_of_rounds(image, *rest)
-    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", 0.0)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_RATIO", 0.0)
     on_all = cosmic_rounds.hits_of_rounds(image, *rest)
     monkeypatch.setattr(cosmic_rounds, "_ITERATIONS", 1)
     once = cosmic_rounds.hits_of_rounds(image, *rest)
@@ -161,7 +161,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
 )
 def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, options):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
-    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", np.inf)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_RATIO", np.inf)
     rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
     for _ in range(2):
         image = rng.normal(SKY, 15, shape)
