@@ -27,7 +27,8 @@ REPEATED_NUMBERS = (
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_AROUND=_COLUMNS_OF_A_SIDE _COLUMNS_BETWEEN"
+     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_BETWEEN"
+     " _COLUMNS_AROUND=_COLUMNS_OF_A_SIDE"
      " _MOST_DEEP_PART=_MOST_DEEP_FRACTION"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
