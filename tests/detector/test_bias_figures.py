@@ -690,7 +690,7 @@ def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
     assert np.array_equal(CleanImage(values, good, 0.0).boxes(), expected, equal_nan=True)
 
 
-def test_pixels_are_bright_from_ten_noises_on():
+def test_pixels_of_more_than_ten_noises_are_bright():
     """A column of 44 adu, and one of 36, of 300 with a noise of 4 adu: one pixel in 300."""
     image = np.random.default_rng(3).normal(0, 4, (400, 300)).astype(np.float32)
     image[:, 100], image[:, 200] = 44, 36

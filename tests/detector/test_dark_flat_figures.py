@@ -500,7 +500,7 @@ def test_too_little_light_tells_no_gain():
 
 
 @pytest.mark.parametrize(("part", "is_left_out"), [(0.006, False), (0.013, True), (0.03, True)])
-def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_left_out):
+def test_a_flat_of_another_filter_is_found_by_a_difference_above_1_per_cent(part, is_left_out):
     """By its gradient (rms), beside three alike of 40,000 electrons: see docs/calibration.md."""
     rng = np.random.default_rng(7)
     slope = np.linspace(-1, 1, 96) * 3**0.5
@@ -512,8 +512,8 @@ def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_left_out)
     assert [out.index for out in selection.left_out] == [2] * is_left_out
 
 
-def test_a_gain_differs_from_five_standard_errors_on():
-    """0.09 from 1.10: five errors of 0.0179 are less, those of 0.0181 more."""
+def test_gains_differ_beyond_five_standard_errors():
+    """0.09 from 1.10: five errors of 0.0179 are less than it, five of 0.0181 are more."""
     assert gain_differs(1.10, 1.19, 0.0179)
     assert not gain_differs(1.10, 1.19, 0.0181)
 

@@ -21,7 +21,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
 # A strip with more than this fraction of its columns among the data of the header contradicts the
-# header: of the 25 columns of the LFC, 2 may be data, which do not move a median.
+# header: of the 25 columns of the LFC, 2 may be data, which hardly move a median.
 _MOST_SHARED_FRACTION = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
