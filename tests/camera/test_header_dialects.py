@@ -164,7 +164,7 @@ CLOCKS = {
     "digits as a number": [card("UT", "50458", "hhmmss")],
     "part of a day": [card("UT", "0.2117824", "fraction of the day")],
     "an offset": [card("TIME-OBS", quote("05:04:58 +00:00"))],
-    "pm": [card("UT", quote("5:04:58 AM"))],
+    "am": [card("UT", quote("5:04:58 AM"))],
     "mjd": [card("MJD-OBS", "60096.2117824")],
     "mjdate": [card("MJDATE", "60096.2117824")],
     "jd": [card("JD", "2460096.7117824")],
@@ -222,15 +222,15 @@ def test_local_time_is_brought_to_ut(rows_of):
 
 
 def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
-    for_sure = {
+    cases = {
         "timesys": cards_of_day(
             card("DATE-OBS", quote("2023-06-01T02:04:58")),
             card("TIMESYS", quote("LOCAL")),
         ),
         "comment": cards_of_day(card("DATE-OBS", quote("2023-06-01T02:04:58"), "local time")),
     }
-    rows = rows_of(for_sure)
-    assert len(rows) == len(for_sure)
+    rows = rows_of(cases)
+    assert len(rows) == len(cases)
     for row in rows.values():
         assert row.night == "2023-05-31"
         assert "DATE-OBS is the local time, and no card has the time zone" in warnings_of(row)
@@ -292,7 +292,7 @@ def test_a_longitude_and_its_sign(rows_of):
             for number, written in enumerate(WESTERN_LONGITUDES)
         }
     )
-    # 19:50 UT is before noon at longitude -122, and behind it everywhere east of -117.
+    # 19:50 UT is before noon at longitude -122, and after it everywhere east of -117.
     assert {name: (r.night, warnings_of(r)) for name, r in rows.items()} == dict.fromkeys(
         rows, ("2024-03-09", "")
     )
@@ -544,11 +544,11 @@ def _raw(cards, *, pad=b" ", end=END):
 
 
 BLOCKS = {
-    "zeros behind end": lambda: _raw([*top(), *usual()], pad=b"\0"),
+    "zeros after end": lambda: _raw([*top(), *usual()], pad=b"\0"),
     "zeros in end": lambda: _raw([*top(), *usual()], pad=b"\0", end=b"END".ljust(80, b"\0")),
     "carriage returns": lambda: _raw([one[:79] + "\r" for one in (*top(), *usual())]),
     "line feeds": lambda: _raw([one[:79] + "\n" for one in (*top(), *usual())]),
-    "junk behind end": lambda: _raw([*top(), *usual()], pad=b"x"),
+    "junk after end": lambda: _raw([*top(), *usual()], pad=b"x"),
     "lower case": lambda: _raw([*top(), *(c[:8].lower() + c[8:] for c in usual())]),
     "no blank": lambda: _raw(
         [*top(), *cards_without(("IMAGETYP",)), "IMAGETYP='object'".ljust(80)]
@@ -792,11 +792,11 @@ def test_floats_below_0_are_a_mark_of_a_reduction(several, tmp_path):
     profile = {"probe": "recognise: {INSTRUME: PROBE}\nraw: true\n"}
     run = run_jobs(tmp_path / "raw", tmp_path / "second", profile, kinds=("frame",))
     with run.open("reduced/subtracted.fits") as hdus:
-        whole = raw.astype(np.float32) - np.float32(1000)
+        subtracted = raw.astype(np.float32) - np.float32(1000)
         assert hdus[0].data == pytest.approx(
             reduce_by_numpy((raw - 1000).astype(np.float32)), abs=1e-3
         )
-        assert whole.min() < 0
+        assert subtracted.min() < 0
 
 
 # -- the last lines --------------------------------------------------------------------------------

@@ -25,9 +25,9 @@ from header_fuzz import (
 
 from ccdflow.run import job_records
 
-# The fast tests take one bit of the headers, keyword or value out of this many.
-BITS = int(os.environ.get("CCDFLOW_BITS", "397"))
-CARDS = int(os.environ.get("CCDFLOW_CARDS", "31"))
+# The fast tests take one bit of the headers, and one pair of keyword and value, of this many.
+BIT_STEP = int(os.environ.get("CCDFLOW_BITS", "397"))
+CARD_STEP = int(os.environ.get("CCDFLOW_CARDS", "31"))
 SOUND_FRAMES = 3
 
 
@@ -79,11 +79,11 @@ def _bits(step, part=0):
 
 def test_odd_values_of_cards(tmp_path):
     assert (len(ODD_KEYWORDS), len(ODD_VALUES)) == (120, 18)
-    _check(tmp_path, _cards(CARDS))
+    _check(tmp_path, _cards(CARD_STEP))
 
 
 def test_flipped_bits_in_the_headers_of_three_hdus(tmp_path):
-    _check(tmp_path, _bits(BITS))
+    _check(tmp_path, _bits(BIT_STEP))
 
 
 @pytest.mark.torture

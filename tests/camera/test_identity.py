@@ -143,7 +143,7 @@ def test_the_name_tells_the_groups_apart_and_is_as_before_where_there_is_one(tmp
         {"TELESCOP": ("Shane 3m", "SHANE  3M")},
     ],
 )
-def test_running_numbers_and_times_distinguish_no_settings(cards, tmp_path):
+def test_cards_of_no_setting_or_of_equal_ones_divide_no_group(cards, tmp_path):
     ((_, members),) = groups(run_biases(tmp_path, cards))
     assert members == FIRST_BIASES + LAST_BIASES
 
@@ -288,7 +288,8 @@ def test_a_refused_group_names_the_card_that_differs(tmp_path, sizes, named, n_o
         ("ESO DET CHIP1 ID", True), ("ESO DET OUT1 ID", True), ("DETNAM", True), ("CCDNAME", True),
         ("SERIALNO", True), ("QUADID", True), ("ESO DET WIN1 STRX", True),
         ("XORGSUBF", True), ("COADDS", True), ("READMODE", True), ("WINDOW", True),
-        # A kind of exposure, a moment, a name that a profile may have several of, a dither.
+        # A kind of exposure, a moment, the instrument (a profile may have several names of it), the
+        # telescope (some cameras write the kind there), a dither, a temperature that was set.
         ("CCDTYPE", False), ("READTIME", False), ("INSTRUME", False),
         ("TELESCOP", False), ("XOFFSET", False),
         ("SET-TEMP", False),

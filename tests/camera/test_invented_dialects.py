@@ -63,8 +63,8 @@ def test_several_filters_in_one_card_are_one_name_however_they_are_written():
 
 
 def test_a_science_frame_of_no_exposure_and_a_gain_of_0_have_warnings():
-    sky, dark = (facts_of(("IMAGETYP", kind), ("EXPTIME", 0.0)) for kind in ("object", "flat"))
-    assert (sky.type, sky.exptime, dark.exptime) == ("science", None, 0.0)
+    sky, flat = (facts_of(("IMAGETYP", kind), ("EXPTIME", 0.0)) for kind in ("object", "flat"))
+    assert (sky.type, sky.exptime, flat.exptime) == ("science", None, 0.0)
     assert warnings_of(sky) == (
         "EXPTIME: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
         " unknown until the card is corrected",
@@ -169,7 +169,7 @@ def test_a_whole_number_in_gain_is_a_setting_for_cameras_of_makers_of_such_setti
     assert (unit.gain, warnings_of(unit)) == (2.0, ())
 
 
-def test_a_unit_of_electrons_and_its_statistic_behind_a_read_noise():
+def test_a_unit_of_electrons_and_its_statistic_after_a_read_noise():
     for text in ("5.0 e- rms", "5.0 e-", "5.0 electrons rms", "5.0 e-/pixel", "5.0 [e- rms]"):
         facts = facts_of(("READNOIS", text))
         assert (facts.rdnoise, warnings_of(facts)) == (5.0, ()), text
@@ -220,7 +220,7 @@ def test_a_unit_of_time_at_the_end_of_a_comment():
         assert as_seconds(60, comment) == pytest.approx(seconds), comment
 
 
-def test_a_day_before_its_month_behind_the_year_is_read_where_it_is_no_month():
+def test_a_day_before_its_month_after_the_year_is_read_where_it_is_no_month():
     facts = facts_of(("DATE-OBS", "2025/16/12"), ("UT", "21:00:00"), ("LONGITUD", 41.4))
     assert (facts.date_obs, facts.night) == ("2025-12-16T21:00:00", "2025-12-16")
     usual = facts_of(("DATE-OBS", "2025/12/06"), ("UT", "21:00:00"), ("LONGITUD", 41.4))
@@ -243,22 +243,22 @@ def test_clocks_set_by_hand_have_universal_time():
 
 
 def test_a_science_frame_at_noon_by_its_longitude_has_a_warning():
-    def daylight(longitude, time, exptime=300.0, kind="object", comment="", **more):
+    def noon_warnings(longitude, time, exptime=300.0, kind="object", comment="", **more):
         cards = [("IMAGETYP", kind), ("EXPTIME", exptime), ("DATE-OBS", f"2017-03-15T{time}"),
                  ("LONGITUD", longitude, comment), *more.items()]  # fmt: skip
         facts = facts_of(*cards)
         return [w for w in facts.warnings if "middle of a day" in w]
 
-    assert daylight(121.6, "04:00:00") == [
+    assert noon_warnings(121.6, "04:00:00") == [
         "LONGITUD: 121.6 degrees east makes this the middle of a day, -121.6 of a night: if it is"
         " counted west, write into the camera's profile: site: {longitude: -121.6}; else its date"
         " or time is wrong"
     ]
-    assert daylight(121.6, "04:00:00", comment="degrees west") == []
-    assert daylight(-121.6, "04:00:00") == daylight(121.6, "16:00:00") == []
+    assert noon_warnings(121.6, "04:00:00", comment="degrees west") == []
+    assert noon_warnings(-121.6, "04:00:00") == noon_warnings(121.6, "16:00:00") == []
     # A lamp or the sun may be exposed at noon, and a site near Greenwich has noon with either sign.
-    assert daylight(121.6, "04:00:00", exptime=30.0) == []
-    assert daylight(121.6, "04:00:00", kind="dark") == daylight(5.0, "12:00:00") == []
+    assert noon_warnings(121.6, "04:00:00", exptime=30.0) == []
+    assert noon_warnings(121.6, "04:00:00", kind="dark") == noon_warnings(5.0, "12:00:00") == []
 
 
 def test_a_filter_is_known_by_the_name_of_its_card():
@@ -329,7 +329,7 @@ def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
         ([("DATE", "2019-05-03T03:11:03"), ("FILEBEG", "2019-05-03T03:11:03")], ""),
     ],
 )  # fmt: skip
-def test_the_begin_of_an_exposure_is_known_by_the_name_of_its_card(cards, date_obs):
+def test_the_start_of_an_exposure_is_known_by_the_name_of_its_card(cards, date_obs):
     assert facts_of(*cards).date_obs == date_obs
 
 
@@ -387,7 +387,7 @@ def test_words_of_one_instrument_in_one_word():
 
 
 def write_extensions(path, kind, number, *, light, strips=False):
-    """A file of two images of unlike sizes, and perhaps their overscans as images of their own."""
+    """Write a file of two images of unlike sizes, and perhaps their overscans as images."""
     rng = np.random.default_rng(number)
     primary = fits.PrimaryHDU(
         header=fits.Header(
@@ -426,7 +426,7 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
 
 
 def range_cards(name, first, last, strip, letter="S"):
-    """Subaru's cards of one amplifier: its columns, and those of its overscan."""
+    """Return Subaru's cards of one amplifier: its columns, and those of its overscan."""
     values = {"EFMN": (first, 1), "EFMX": (last, 48), "OSMN": (strip[0], 1), "OSMX": (strip[1], 48)}
     return [
         (f"{letter}_{k}{name}{axis + 1}", v[axis]) for k, v in values.items() for axis in (0, 1)
@@ -458,7 +458,7 @@ def drafts_of(*cards):
     return [(d.data.to_fits(), [strip.to_fits() for strip in d.overscan]) for d in drafts]
 
 
-def test_columns_before_and_behind_the_data_of_the_liverpool_telescope():
+def test_columns_before_and_after_the_data_of_the_liverpool_telescope():
     counts = (("PRESCAN", 4), ("POSTSCAN", 10))
     assert drafts_of(*counts) == [("[5:54,1:48]", ["[55:64,1:48]"])]
     assert drafts_of(("PRESCAN", 4), ("POSTSCAN", "ON")) == [("[5:64,1:48]", ["[1:4,1:48]"])]
@@ -511,7 +511,7 @@ def test_the_light_of_an_amplifier_narrower_than_a_box():
 
 @pytest.mark.parametrize("value", [1e300, 1.7976931348623157e308, 4.9e-324, "1D300 e-/adu", 1e7])
 def test_numbers_that_no_detector_has_are_unknown(value):
-    """The squares of these numbers would overflow, and the plan of all nights would fail."""
+    """The squares of the largest would overflow, and the plan of all nights would fail."""
     headers, cards = [header_of(("GAIN", value), ("RDNOISE", value))], default_cards()
     assert positive_electrons_of_cards(headers, cards["gain"], 0) is None
     assert positive_electrons_of_cards(headers, cards["read_noise"], 0) is None
@@ -525,7 +525,7 @@ def test_numbers_that_no_detector_has_are_unknown(value):
         (-5.0, "", -5.0),
     ],
 )  # fmt: skip
-def test_nothing_is_exposed_for_longer_than_squares_can_hold(value, comment, seconds):
+def test_an_exposure_of_2_to_the_31_seconds_or_more_is_unknown(value, comment, seconds):
     assert as_seconds(value, comment) == seconds
 
 

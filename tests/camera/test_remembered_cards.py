@@ -23,7 +23,7 @@ from ccdflow.files import remembered_results
 from ccdflow.files.fits_structure import has_end_card, parse_header
 from ccdflow.settings import load_settings
 
-BEGIN = [
+FURTHER_CARDS = [
     card("OBJECT", quote("M 1")), card("UT", quote("04:00:00.5")), card("MJD-OBS", "60379.1667"),
     card("ST", quote("08:00:00")), card("GAIN", "1.5", "electrons"), card("FILTER", quote("V")),
     card("CCD-TEMP", "-100.0"), card("XBINNING", "1"), card("YBINNING", "1"),
@@ -49,7 +49,7 @@ def change_one_card(place, cards, chance):
 
 @pytest.fixture
 def rows(tmp_path):
-    """Return a function that reads files by name, with and without memory, both ways."""
+    """Return a function that reads files by name, with and without memory."""
 
     def read(files):
         raw = tmp_path / "raw"
@@ -69,7 +69,7 @@ def rows(tmp_path):
 def test_rows_are_the_same_with_and_without_memory(rows):
     chance = random.Random(20)
     files = {f"random/{seed}.fits": random_frame(seed) for seed in range(30)}
-    cards = [*usual(), *BEGIN]
+    cards = [*usual(), *FURTHER_CARDS]
     for number in range(80):
         place = number % (len(cards) + 7)
         structure, own = top(), cards
@@ -82,11 +82,11 @@ def test_rows_are_the_same_with_and_without_memory(rows):
     for number in range(15):
         at = chance.choice([first + chance.randrange(800) for first, _ in places])
         files[f"three/{number}.fits"] = hdus[:at] + b"7" + hdus[at + 1 :]
-    (remembered, shared), plainly = rows(files)
+    (remembered, shared), without_memory = rows(files)
     assert len(remembered) == 125
     statuses = [row["status"] for row in remembered.values()]
     assert 60 < statuses.count("ok") < 115
-    assert (remembered, shared) == plainly
+    assert (remembered, shared) == without_memory
 
 
 def test_another_hdu_that_holds_the_image_gives_another_type(rows):
@@ -190,13 +190,13 @@ def test_a_thread_may_keep_a_result_while_another_one_looks(monkeypatch):
         ("COMMENT  END", False), ("", False), (" END", False),
     ],
 )  # fmt: skip
-def test_the_card_end_is_found_at_the_begin_of_a_card_alone(last, is_end):
+def test_the_card_end_is_found_at_the_start_of_a_card_alone(last, is_end):
     block = f"{'COMMENT of END     ':80}{last:\0<3}".ljust(160, "\0" if "\0" in last else " ")
     block = block.ljust(2880).encode()
     assert has_end_card(block) is has_end_card(memoryview(block)) is is_end
 
 
-def test_cards_behind_end_are_no_cards():
+def test_cards_after_end_are_no_cards():
     texts = ["SIMPLE  = T", "OBJECT  = 'the END" + " " * 58, "END", "GAIN    = 2"]
     parsed = parse_header("".join(f"{text:80}"[:80] for text in texts).encode())
     assert list(parsed) == ["SIMPLE", "OBJECT"]

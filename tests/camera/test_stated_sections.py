@@ -125,7 +125,7 @@ SOUND_CARDS = {
     "binned, its section of the chip's pixels": (
         COLUMNS, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "[1032:1056,1:20]",
     ),
-    # Columns 2055 and 2056 at most: no median of 25 moves.
+    # Two of the 25 columns of the strip at most are data: they hardly move a median.
     "a column too many": (COLUMNS, 2080, 40, {"DATASEC": "[1:2057,1:40]"}, "[2056:2080,1:40]"),
     "CCDSEC of the data": (COLUMNS, 2080, 40, {"CCDSEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
     "TRIMSEC is all": (COLUMNS, 2080, 40, {"TRIMSEC": "[1:2080,1:40]"}, "[2056:2080,1:40]"),

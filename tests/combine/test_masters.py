@@ -45,7 +45,7 @@ from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.combine.tiling import combine_job
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
-from ccdflow.detector.half_split import half_split
+from ccdflow.detector.half_split import noise_ratio_of_halves
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.header_text import CardList
 from ccdflow.mask_bits import HOT, NO_DATA, SATURATED, UNLIT
@@ -91,7 +91,7 @@ def test_uncertainty_of_a_bias_is_its_error(tmp_path, n):
         assert result.recipe.clip_by == "mad"
         assert 2e-3 < clipped_fraction < 4e-3
     for amplifier in amplifiers():
-        ratio = half_split(result, amplifier.region).value
+        ratio = noise_ratio_of_halves(result, amplifier.region).value
         assert 0.97 < ratio < 1.03
 
 
@@ -124,7 +124,7 @@ def test_a_dark_is_its_charge_within_its_uncertainty(tmp_path, n):
     assert_pulls((result.image - charge) / result.uncertainty)
     assert result.n_clipped.sum() < 1e-4 * n * t.rate.size
     for amplifier in amplifiers():
-        assert 0.97 < half_split(result, amplifier.region).value < 1.03
+        assert 0.97 < noise_ratio_of_halves(result, amplifier.region).value < 1.03
     # Hot pixels have the noise of their own light.
     hot = t.rate > 5
     pull = ((result.image - charge) / result.uncertainty)[hot]
@@ -182,7 +182,7 @@ def test_the_noise_of_the_bias_is_a_number_of_its_own(tmp_path):
     assert (off / result.uncertainty).std() > 1.2
     assert (off / alone).std() == pytest.approx(1, abs=0.02)
     # Halves share the bias, so that their difference has none of it.
-    assert 0.97 < half_split(result, amplifiers()[1].region).value < 1.03
+    assert 0.97 < noise_ratio_of_halves(result, amplifiers()[1].region).value < 1.03
 
 
 def test_a_wrong_read_noise_is_set_right_by_the_members(tmp_path):
@@ -258,7 +258,7 @@ def test_a_flat_is_the_response_within_its_uncertainty(tmp_path, levels):
     assert result.n_clipped.sum() < 1e-4 * len(levels) * t.rate.size
     np.testing.assert_allclose(result.levels, levels, rtol=2e-3)
     for amplifier in amplifiers():
-        assert 0.97 < half_split(result, amplifier.region).value < 1.03
+        assert 0.97 < noise_ratio_of_halves(result, amplifier.region).value < 1.03
 
 
 def test_amplifiers_keep_their_ratio(tmp_path):

@@ -22,7 +22,7 @@ from ccdflow.detector.bias_figures import (
     measure_read_noise,
     measure_structure,
 )
-from ccdflow.detector.bias_warnings import expected_clipping, is_cut_off, warnings_on_bias
+from ccdflow.detector.bias_warnings import expected_clipped_fraction, is_cut_off, warnings_on_bias
 from ccdflow.detector.combined_bias_noise import (
     measure_combined_noise,
     predict_noise,
@@ -598,9 +598,9 @@ def test_a_good_combined_bias_needs_no_remark():
 
 def test_rejections_by_noise_alone_need_no_remark():
     """Two of three values may be close by chance: the third value is rejected then."""
-    few = expected_clipping(3, CombineRecipe())
+    few = expected_clipped_fraction(3, CombineRecipe())
     assert 0.05 < few < 0.2
-    assert expected_clipping(25, CombineRecipe()) < 0.002
+    assert expected_clipped_fraction(25, CombineRecipe()) < 0.002
     assert warnings_on_bias(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
     # Whole adu of a noise of 0.4 reject up to 27 % themselves; what is beyond that is said.
     assert (
@@ -690,7 +690,7 @@ def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
     assert np.array_equal(CleanImage(values, good, 0.0).boxes(), expected, equal_nan=True)
 
 
-def test_pixels_are_bright_from_ten_noises_on():
+def test_pixels_of_more_than_ten_noises_are_bright():
     """A column of 44 adu, and one of 36, of 300 with a noise of 4 adu: one pixel in 300."""
     image = np.random.default_rng(3).normal(0, 4, (400, 300)).astype(np.float32)
     image[:, 100], image[:, 200] = 44, 36

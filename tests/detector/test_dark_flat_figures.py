@@ -36,10 +36,10 @@ from ccdflow.detector.dark_flat_selection import (
 from ccdflow.detector.dark_warnings import warnings_on_dark
 from ccdflow.detector.flat_figures import (
     bring_to_one_gain,
-    flat_statistics,
     gain_differs,
     measure_flat,
     measure_gain_of_flats,
+    member_flat_figures,
 )
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.lost_pixels import LostPixels
@@ -299,7 +299,9 @@ def flat_stats(folder, t, frames):
         members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )
     return [
-        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPixels(np.mean(frame >= 60_000)))
+        member_flat_figures(
+            rows, gain=1.7, read_noise=6.0, lost=LostPixels(np.mean(frame >= 60_000))
+        )
         for rows, frame in zip(sample, frames, strict=True)
     ]
 
@@ -389,7 +391,7 @@ def test_amplifiers_of_unlike_gains_have_one_level_and_shape(first):
     if first:
         noises.reverse()
     gain, read_noise = bring_to_one_gain(sample, 10 * np.arange(64), noises)
-    stats = flat_statistics(sample[0], gain=gain, read_noise=read_noise)
+    stats = member_flat_figures(sample[0], gain=gain, read_noise=read_noise)
     assert stats.level == pytest.approx(15_000, rel=1e-3)
     assert stats.signal_to_noise == pytest.approx(15_000 / (15_000 + 36) ** 0.5, rel=1e-3)
     assert np.array(stats.box_medians) == pytest.approx(1, abs=0.005)
@@ -405,7 +407,7 @@ def test_a_common_or_unknown_gain_leaves_the_sample_as_it_is(gains):
 
 @pytest.mark.parametrize("value", [0.0, np.nan, -5.0])
 def test_a_flat_of_zeros_or_nan_is_too_faint(value):
-    stats = flat_statistics(np.full((64, 340), value, np.float32), gain=1.5, read_noise=5.0)
+    stats = member_flat_figures(np.full((64, 340), value, np.float32), gain=1.5, read_noise=5.0)
     assert stats.signal_to_noise == 0
     selection = select_flats([stats, stats])
     assert selection.kept == ()
@@ -498,20 +500,20 @@ def test_too_little_light_tells_no_gain():
 
 
 @pytest.mark.parametrize(("part", "is_left_out"), [(0.006, False), (0.013, True), (0.03, True)])
-def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_left_out):
+def test_a_flat_of_another_filter_is_found_by_a_difference_above_1_per_cent(part, is_left_out):
     """By its gradient (rms), beside three alike of 40,000 electrons: see docs/calibration.md."""
     rng = np.random.default_rng(7)
     slope = np.linspace(-1, 1, 96) * 3**0.5
     frames = [40_000 + 200 * rng.standard_normal((96, 96)) for _ in range(4)]
     frames[2] *= 1 + part * slope
-    stats = [flat_statistics(frame.astype(np.float32), gain=1.0) for frame in frames]
+    stats = [member_flat_figures(frame.astype(np.float32), gain=1.0) for frame in frames]
     selection = select_flats(stats)
     assert selection.agrees
     assert [out.index for out in selection.left_out] == [2] * is_left_out
 
 
-def test_a_gain_differs_from_five_standard_errors_on():
-    """0.09 from 1.10: five errors of 0.0179 are less, those of 0.0181 more."""
+def test_gains_differ_beyond_five_standard_errors():
+    """0.09 from 1.10: five errors of 0.0179 are less than it, five of 0.0181 are more."""
     assert gain_differs(1.10, 1.19, 0.0179)
     assert not gain_differs(1.10, 1.19, 0.0181)
 
@@ -581,5 +583,5 @@ def test_a_flat_without_a_spot_is_kept_among_flats_that_each_have_one():
     frames = 20_000 * np.random.default_rng(1).normal(1, 0.005, (6, 256, 256)).astype(np.float32)
     for number, frame in enumerate(frames[:5]):
         frame[40 * number + 10 : 40 * number + 40, 100:130] *= 0.9
-    selection = select_flats([flat_statistics(frame) for frame in frames])
+    selection = select_flats([member_flat_figures(frame) for frame in frames])
     assert (selection.agrees, selection.kept) == (True, (0, 1, 2, 3, 4, 5))

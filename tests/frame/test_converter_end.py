@@ -196,7 +196,7 @@ def test_the_brightest_pixels_of_a_frame_are_no_end_by_chance(highest, count):
 
 
 def test_a_pixel_above_the_end_of_fewer_bits_refutes_it():
-    """Wherever it is: rows that come before and behind have pixels of that number."""
+    """Wherever it is: rows before and after it have pixels of that number."""
     for row in (2, 20, 38):
         frame = np.full((40, 72), 1000, np.uint16)
         frame[10:30, 5:9] = 4095

@@ -363,6 +363,20 @@ def test_a_model_follows_the_drift_and_not_the_outliers(model, order):
     assert abs(overscan.levels_along([strip], "rows", spoilt) - truth).max() > 3
 
 
+@pytest.mark.parametrize(("model", "order"), [("polynomial", 2), ("spline", 3)])
+def test_a_limit_of_no_sigma_leaves_out_no_level(model, order):
+    strip, truth = drifting_strip()
+    strip[120:124] += 300
+    none_left_out, no_rounds = (
+        overscan.levels_along(
+            [strip], "rows", ReductionRecipe(statistic="mean", model=model, order=order, **limits)
+        )
+        for limits in ({"reject_sigma": 0.0}, {"reject_iterations": 0})
+    )
+    np.testing.assert_array_equal(none_left_out, no_rounds)
+    assert abs(none_left_out - truth).max() > 3
+
+
 def test_rejection_ends_after_as_many_rounds_as_are_allowed():
     """Outliers of two sizes: the small ones show only after the large ones are gone."""
     strip, truth = drifting_strip()

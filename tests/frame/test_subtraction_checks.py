@@ -12,7 +12,7 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.detector.bias_warnings import expected_clipped_fraction, warnings_on_bias
 from ccdflow.frame import reduction, strip_samples
 from ccdflow.frame.checks import seam_checks, subtraction_checks
 from ccdflow.kinds.reducing import frame_warnings
@@ -334,7 +334,7 @@ def test_rejections_by_whole_adu_are_no_alarm(sigma, n):
     values = np.rint(rng.normal(rng.random((1, 50, 80)), sigma, (n, 50, 80))).astype(np.float32)
     clipped = 1 - float(combine_arrays(values, recipe).count.mean()) / n
     noise = float(values.std(axis=0).mean())
-    assert clipped < expected_clipping(n, recipe, noise) + 0.02
+    assert clipped < expected_clipped_fraction(n, recipe, noise) + 0.02
     figures = {
         "read_noise": noise, "combined_noise": 0.3, "combined_noise_error": 0.1, "frames": n,
         "predicted_noise": 0.3, "clipped_fraction": clipped, "disagreement": 0.0, "cut_off": False,

@@ -39,7 +39,7 @@ USUAL_PREPOSITIONS = {"by_name", "by_rule", "on_done"}
 # ``reach = OF_A_FRAME``: the products of a kind are those of a frame.
 REACHES = {"OF_A_FRAME", "OF_A_MASTER", "OF_A_NIGHT", "OF_ALL_NIGHTS"}
 # Private functions of one word: each is the field's own, or a verb or noun with one meaning.
-ONE_WORD = {"_asinh", "_integers", "_resize", "_zscale"}
+ONE_WORD = {"_asinh", "_resize", "_zscale"}
 # Filters of templates are named by their effect: ``{{ cell | breakable }}``.
 FILTERS = {"breakable"}
 # Adjectives and verbs that were names of modules, and the ending of sentences' modules.

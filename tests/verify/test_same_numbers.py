@@ -15,24 +15,26 @@ from ccdflow.verify.detector import photon_light
 # name in the library, or the names of single numbers there, is behind "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
-     "_SKY_BOX _USUAL_SIGMA _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
+     "_SKY_BOX _USUAL_SIGMA _STAR_SIGMA _STAR_EXCESS_SIGMA _SKY_DISTANCE"
+     " _SHARPEST_STAR=_LEAST_WIDTH_RATIO"
      " _SHARP_SHARE=_SHARP_FRACTION _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_SIGMA"
      " _LEAST_CURVATURE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
-     "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE=_MOST_EDGE_FRACTION _EDGE_FACTOR _FEWEST_ON_EDGE"),
+     "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE=_EDGE_HIT_FRACTION _EDGE_FACTOR _FEWEST_ON_EDGE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
     ("comparing.noted_settings", "detector.cosmic_rays.cosmics",
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN"
+     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_BETWEEN"
+     " _COLUMNS_AROUND=_COLUMNS_OF_A_SIDE"
      " _MOST_DEEP_PART=_MOST_DEEP_FRACTION"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
      "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE=_FALSE_ALARM_FRACTION _BAD_SIGMA _HIT_SIGMA"
-     " _OWN_LIGHT_SIGMA=_OWN_CHARGE_SIGMA _SAME_NOISE"
+     " _OWN_LIGHT_SIGMA=_OWN_CHARGE_SIGMA _SAME_NOISE=_LARGEST_CHANCE_FACTOR"
      " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
      "_LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
@@ -46,7 +48,7 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",
-     "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
+     "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_DEGREES_OF_FREEDOM"),
     ("detector.detector_products", "detector.pixels.history", "_NIGHTS_BY_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),

@@ -78,15 +78,22 @@ def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
 
 
 @pytest.mark.parametrize(
-    ("model", "order", "rounds"), [("polynomial", 2, 3), ("polynomial", 1, 0), ("spline", 3, 2)]
+    ("model", "order", "rounds", "sigma"),
+    [
+        ("polynomial", 2, 3, 3),
+        ("polynomial", 1, 0, 3),
+        ("polynomial", 1, 2, 0),
+        ("spline", 3, 2, 3),
+        ("spline", 3, 2, 0),
+    ],
 )
-def test_models_along_the_overscan_are_made_again_by_astropy(tmp_path, model, order, rounds):
+def test_models_along_the_overscan_are_made_again_by_astropy(tmp_path, model, order, rounds, sigma):
     (frame,) = biases(1)
-    # A row whose overscan is hit is rejected.
+    # A row whose overscan is hit is rejected, unless the limit is 0 sigma.
     frame[11, 66:] += np.uint16(700)
     write_raw(tmp_path / "raw" / "b.fits.gz", (frame, bias_cards(1)))
     words = f"  model: {model}\n  order: {order}\n  reject_iterations: {rounds}\n"
-    profile = LFC_LIKE.format(name="TESTCAM") + f"reduction:\n{words}  reject_sigma: 3\n"
+    profile = LFC_LIKE.format(name="TESTCAM") + f"reduction:\n{words}  reject_sigma: {sigma}\n"
     run_jobs(tmp_path / "raw", tmp_path / "results", {"cam": profile})
     results = tmp_path / "results"
     header = fits.getheader(results / "reduced/b.fits")

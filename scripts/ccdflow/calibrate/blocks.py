@@ -492,7 +492,7 @@ class CalibratedImage:
             )
             mask[cosmics.hits] |= mask_bits.COSMIC
             search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
-            self.figures |= {"keeps_cosmics": cosmics.is_kept, "cosmics_search": search}
+            self.figures |= {"keeps_cosmics": cosmics.are_stars_spared, "cosmics_search": search}
         self.figures |= self._sample.sky_of_good_pixels(mask)
         flags = []
         for start in range(0, len(mask), step):

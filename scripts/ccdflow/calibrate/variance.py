@@ -36,7 +36,7 @@ class PixelVariance:
     def __init__(self, image):
         self._image = image
         # The level of a frame and its saturation differ from frame to frame; its noise does not.
-        self._readouts = tuple(readout.noise_part for readout in image.readouts)
+        self._readouts = tuple(readout.without_frame_values for readout in image.readouts)
         self._planes = {}
         self._photon_variances = {image.photon_variance(readout) for readout in self._readouts}
 

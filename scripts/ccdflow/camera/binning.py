@@ -73,7 +73,7 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
     """
     if specs:
         texts = [value_of_card(headers, spec, (index, 0)) for spec in specs]
-        numbers = _integers(" ".join(str(text) for text in texts if text is not None))
+        numbers = _positive_integers(" ".join(str(text) for text in texts if text is not None))
         return (numbers[-1], numbers[0]) if numbers else default
     binning = _binning_of_header(headers[index]) or _binning_of_header(headers[0])
     return binning or _binning_of_one_number(headers, index) or default
@@ -82,7 +82,7 @@ def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
 def _binning_of_header(header):
     """Return (by, bx) from the first text with both numbers or pair of cards; None without one."""
     for keyword in BINNING_TEXTS:
-        numbers = _integers(card_value(header, keyword))
+        numbers = _positive_integers(card_value(header, keyword))
         if len(numbers) == 2:
             return numbers[1], numbers[0]
     for x_keyword, y_keyword in BINNING_PAIRS:
@@ -104,7 +104,7 @@ def _binning_of_one_number(headers, index):
     """
     for header in (headers[index], headers[0]):
         for keyword in _SINGLE_BINNING_CARDS:
-            numbers = _integers(card_value(header, keyword))
+            numbers = _positive_integers(card_value(header, keyword))
             if len(numbers) in (1, 2) and max(numbers) <= _MOST_BINNED:
                 return numbers[-1], numbers[0]
         for pair in BINNING_PAIRS:
@@ -116,7 +116,7 @@ def _binning_of_one_number(headers, index):
     return None
 
 
-def _integers(value):
+def _positive_integers(value):
     """Return the whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
     return [int(digits) for digits in re.findall(r"\d+", str(value or "")) if int(digits)]
 

@@ -214,7 +214,7 @@ class Camera:
         ------
         FrameError
             If the frame does not fit its profile, or its cards leave the frame or contradict
-            each other; the error has the lines for the profile.
+            each other; the remedy names the keys of the profile.
 
         Examples
         --------
@@ -304,9 +304,9 @@ def identify(headers, cameras, *, file):
     Returns
     -------
     Camera
-        The profile whose cards all match. If several match, the one with most cards, and among
-        those with equally many, the one whose `size` is the frame's. If none matches, a generic
-        camera.
+        The profile whose cards all match. If several match, the one with most cards; of these the
+        one with most exact values; of these the one whose `size` is the frame's. If none matches, a
+        generic camera.
 
     Raises
     ------

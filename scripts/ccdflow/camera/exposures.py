@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 EXACT_SECONDS = 0.1
-"""Exposures that differ by fewer seconds count as equal: shutters and clocks are not more exact."""
+"""Exposures that differ by at most this many seconds count as equal: shutters and clocks are not
+more exact."""
 
 EXACT_FRACTION = 1e-3
-"""Exposures that differ by less than this fraction count as equal: cards may be measured times."""
+"""Exposures that differ by at most this fraction count as equal: cards may be measured times."""
 
 
 def is_same_exposure(seconds, reference):

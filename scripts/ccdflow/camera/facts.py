@@ -73,7 +73,7 @@ KEYWORDS = {
 }
 """The cards of each fact, in the order in which they are tried if the profile names none.
 
-Each word is a keyword. Behind each ``|`` is one keyword of several words, as ESO has them.
+Each word is a keyword. After each ``|`` is one keyword of several words, as ESO has them.
 """
 
 PART_CARDS = (
@@ -336,7 +336,7 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "optics": optics_of(reader),
         "naxis1": headers[image].get("NAXIS1"),
         "naxis2": headers[image].get("NAXIS2"),
-        **{name: _as_written(reader, name) for name in _SECTIONS},
+        **{name: _section_as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
         "gain": _gain_of(reader, has_gain=has_gain),
         "rdnoise": reader.read_noise(),
@@ -378,7 +378,7 @@ def _shorten_text(text):
     return f"{text[:100]}...{digits}"
 
 
-def _as_written(reader, name):
+def _section_as_written(reader, name):
     """Return the text of a section's card, for the table; '' without a card."""
     cards = reader.all_values(name, lambda content: str(content.value), "")
     return " ".join(cards[0][0].split()) if cards else ""
@@ -406,7 +406,7 @@ _MOST_DEGREES = 70.0
 # Lowest temperature of a CCD, degrees C: none is colder than liquid nitrogen.
 _LEAST_DEGREES = -200.0
 # 0 degrees C in kelvin.
-_ZERO_KELVIN = 273.15
+_KELVIN_AT_ZERO_CELSIUS = 273.15
 # Matches a temperature with or without its unit: -110.5 deg C, 163 K, -20,5°.
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
@@ -428,7 +428,7 @@ def celsius(text):
     value = as_number(match[1] if match else text)
     if value is None:
         return None
-    value = round(value - _ZERO_KELVIN, 6) if value > _MOST_DEGREES else value
+    value = round(value - _KELVIN_AT_ZERO_CELSIUS, 6) if value > _MOST_DEGREES else value
     return value if _LEAST_DEGREES <= value <= _MOST_DEGREES else None
 
 
@@ -455,7 +455,7 @@ def part_of(headers, images):
     Returns
     -------
     str
-        The keywords with their values; their hash if several images make the text long.
+        The keywords with their values; a hash of this text if it is long.
     """
     entries = []
     for hdu in dict.fromkeys((0, *images)):

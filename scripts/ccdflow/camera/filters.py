@@ -105,7 +105,7 @@ def _without_places(filters):
     named_families = {
         _keyword_family(keyword) for text, keyword in filters if not _WHEEL_PLACE.fullmatch(text)
     }
-    return [each for each in filters if _keyword_family(each[1]) in named_families] or filters
+    return [pair for pair in filters if _keyword_family(pair[1]) in named_families] or filters
 
 
 def _as_name(content):

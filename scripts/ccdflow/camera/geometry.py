@@ -86,7 +86,7 @@ class Amplifier:
 
         A value whose name is unknown is left out: another version of ccdflow wrote it.
         """
-        field_names = {each.name for each in fields(cls)} | {"flip"}
+        field_names = {field.name for field in fields(cls)} | {"flip"}
         values = {name: value for name, value in canonical.items() if name in field_names}
         is_flipped_x, is_flipped_y = values.pop("flip")
         return cls(
@@ -124,7 +124,7 @@ class Note(NamedTuple):
 
     @property
     def table_text(self):
-        """The text as it stands in the table."""
+        """The text as the table has it."""
         return f"warning: {self.text}" if self.topic else self.text
 
 
@@ -213,8 +213,8 @@ class AmplifierSpec:
     ----------
     name : str
     hdu : int, str, tuple or None
-        Index or EXTNAME; None for the file's only image. A tuple of them, or a glob of names,
-        stands for an amplifier in each of several HDUs.
+        Index or EXTNAME; None for the file's only image. A tuple of them, or a glob of names, gives
+        an amplifier in each of several HDUs.
     data : RegionSpec or None
         None for all pixels of the HDU.
     overscan : tuple of RegionSpec

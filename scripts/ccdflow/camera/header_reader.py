@@ -87,7 +87,7 @@ class HeaderReader:
     ----------
     warnings : list of str
         Warnings: cards that cannot be read, and values that were guessed.
-    images : list of int
+    images : tuple of int
         The HDUs that hold an image.
     """
 
@@ -204,7 +204,7 @@ class HeaderReader:
         return positions
 
     def all_values(self, name, reader, problem):
-        """Return [(value, content)] of a fact's readable cards, in order; warn if none is readable.
+        """Return [(value, content)] of a fact's readable cards, in order; warn of the others.
 
         Parameters
         ----------

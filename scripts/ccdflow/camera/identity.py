@@ -109,7 +109,7 @@ _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 _STEP_DEGREES = 1.0
 # Matches a binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
-# A setting's value has at most this many characters; a hash takes the place of a longer one.
+# A setting's value has at most this many characters; a longer one is replaced by its hash.
 _LONGEST_TEXT = 48
 
 
@@ -126,7 +126,7 @@ def setting_of(headers, images):
     -------
     str
         ``KEYWORD=value`` in the order of the keywords, with ``|`` between; '' without such a card.
-        The hash takes the place of a long value, or of the long values of many images.
+        A long value, or the long text of the values of many images, is replaced by its hash.
     """
     values_by_keyword = {}
     for hdu in dict.fromkeys((0, *images)):
@@ -283,7 +283,7 @@ def tells_apart(keyword, group_by):
 
 
 # Matches cards in which frames that fit each other may differ. CCDTYPE is a kind of exposure. Some
-# cameras write that into TELESCOP. A profile may have several names of the instrument.
+# cameras write the kind into TELESCOP. A profile may have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
 _DECISIVE_MEANINGS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 

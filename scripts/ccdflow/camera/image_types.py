@@ -75,9 +75,9 @@ def _type_by_word(words_by_type):
 
 
 # The image type of each word of `SYNONYMS`.
-_TYPE_OF = _type_by_word(SYNONYMS)
+_TYPE_OF_WORD = _type_by_word(SYNONYMS)
 # Patterns that match words for the light of a flat: of the sky, and of a lamp.
-_LIGHTS = {
+_LIGHT_PATTERNS = {
     "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
     "lamp": re.compile(
         r"dome|dmf|dflat|lamp|\bled\b|ledflat|quartz|qtz|qflat|intern|intflat|proj|screen"
@@ -102,7 +102,7 @@ _TYPES_BY_WEIGHT = ("bias", "dark", "flat", "arc", "science", "other")
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may have another use: a value counts only if it is an image type.
-_CARDS_WITH_NUMBERS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
+_AMBIGUOUS_TYPE_CARDS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
 # Words in the place of a target: a frame of type science with one of them may be of another type.
 _NO_TARGET_WORDS = {
     "bias": "bias biases zero zeros biasframe offset",
@@ -113,7 +113,7 @@ _NO_TARGET_WORDS = {
     "cdar hgcd neon argon xenon krypton",
 }
 # The image type of each word in the place of a target.
-_TYPE_OF_TARGET = _type_by_word(_NO_TARGET_WORDS)
+_TYPE_OF_TARGET_WORD = _type_by_word(_NO_TARGET_WORDS)
 # Matches words that may stand beside one of `_NO_TARGET_WORDS`, and name no target: 'Dome flat V 3
 # s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(
@@ -126,7 +126,7 @@ _OTHER_WORDS = re.compile(
 _TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
 # DARKTIME of a bias is at most this many seconds: it includes the readout, which is slow for a
 # large detector.
-_LONGEST_READOUT = 10.0
+_LONGEST_READOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _look_at_other_types(reader, text, image_type, types_written):
     reader : ccdflow.camera.header_reader.HeaderReader
         Gets the warning.
     text, image_type : str
-        The type that counts, as written and in our words.
+        The type that counts: as written, and the one of `TYPES`.
     types_written : list of (str, str)
         Text and type of each card.
     """
@@ -249,9 +249,9 @@ def type_by_file_name(file):
     word = re.match(r"[A-Za-z]*", name)[0]
     for text, pattern in (
         (word, f"{word}*"),
-        *((each, f"*{pattern_of(each)}/*") for each in folders[::-1]),
+        *((folder, f"*{pattern_of(folder)}/*") for folder in folders[::-1]),
     ):
-        image_type = _TYPE_OF.get(_letters_and_digits(text), "")
+        image_type = _TYPE_OF_WORD.get(_letters_and_digits(text), "")
         if image_type in _TYPES_IN_NAMES:
             return image_type, pattern
     return "", ""
@@ -282,7 +282,7 @@ def _types_of_cards(reader):
     """Return the image types of cards in their order, as (text of the card, its type or '')."""
     types = []
     for spec in specs_in_headers(reader.headers, reader.cards["imagetyp"]):
-        is_ambiguous = spec.keyword in _CARDS_WITH_NUMBERS
+        is_ambiguous = spec.keyword in _AMBIGUOUS_TYPE_CARDS
         if is_ambiguous and any(image_type for _, image_type in types):
             # The type is known, and this card may hold a number that differs in each header. It is
             # not read, because results are remembered by the values of the cards that were read.
@@ -335,7 +335,7 @@ def light_named_in(*texts):
     {'sky', 'lamp', ''}
     """
     for text in texts:
-        lights = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
+        lights = [name for name, words in _LIGHT_PATTERNS.items() if words.search(text.lower())]
         if len(lights) == 1:
             return lights[0]
     return ""
@@ -350,8 +350,8 @@ def known_type(text):
     ('bias', 'flat', 'science', '')
     """
     letters = _letters_and_digits(text)
-    if letters in _TYPE_OF:
-        return _TYPE_OF[letters]
+    if letters in _TYPE_OF_WORD:
+        return _TYPE_OF_WORD[letters]
     separated = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
     words = re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", separated))
     if {"dark", "flat"} <= set(words) and not {"field", "fielding"} & set(words):
@@ -361,9 +361,13 @@ def known_type(text):
         return "flat"
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
     parts = re.split(r"[,;]", text)
-    types = {_TYPE_OF.get(_letters_and_digits(part)) for part in parts} if len(parts) > 1 else set()
+    types = (
+        {_TYPE_OF_WORD.get(_letters_and_digits(part)) for part in parts}
+        if len(parts) > 1
+        else set()
+    )
     types |= {_TYPE_OF_STRONG_WORD.get(word) for word in words}
-    types |= {_TYPE_OF.get("".join(words))}
+    types |= {_TYPE_OF_WORD.get("".join(words))}
     return next((image_type for image_type in _TYPES_BY_WEIGHT if image_type in types), "")
 
 
@@ -371,7 +375,7 @@ def _type_by_other_cards(reader, text, image_type):
     """Return the type after a look at the exposure and the target: a dark of 0 s is a bias."""
     if image_type == "dark" and _has_zero_exposure(reader):
         seconds = _dark_time(reader)
-        if seconds > _LONGEST_READOUT:
+        if seconds > _LONGEST_READOUT_SECONDS:
             reader.warn(
                 f"EXPTIME: no exposure of a dark whose DARKTIME is {seconds:g} s (found 0);"
                 " allowed: above 0 s; it is in no master until the card is corrected, or the"
@@ -410,15 +414,15 @@ def type_of_target(name):
     str
     """
     letters = _letters_and_digits(name).rstrip("0123456789")
-    if letters in _TYPE_OF_TARGET:
-        return _TYPE_OF_TARGET[letters]
+    if letters in _TYPE_OF_TARGET_WORD:
+        return _TYPE_OF_TARGET_WORD[letters]
     return _type_of_words(name) or _type_of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
 
 
 def _type_of_words(name):
     """Return the type by the words of a target's name; '' if a word may be part of an object's."""
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
-    types = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
+    types = [_TYPE_OF_TARGET_WORD.get(word.rstrip("0123456789")) for word in words]
     other_words = [word for word, image_type in zip(words, types, strict=True) if not image_type]
     if not any(types) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
         return ""

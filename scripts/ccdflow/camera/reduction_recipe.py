@@ -45,8 +45,8 @@ class ReductionRecipe:
         Degree of the polynomial, or number of spline pieces. This default and the next two are
         those of config/config.yaml. Chosen: a cubic follows the slow change along a strip.
     reject_sigma : float
-        Values farther than this many sigma from the model are left out of the fit; 0 leaves out
-        none. With the default, noise alone rejects 0.3 % of the values.
+        Values farther than this many sigma from the model are left out of the fit; with 0 none is.
+        With the default, noise alone rejects 0.3 % of the values.
     reject_iterations : int
         Rounds of this rejection. With the default, a fit that one wrong value has bent recovers.
     dtype : str
@@ -108,7 +108,7 @@ class ReductionRecipe:
 
         A setting whose name is unknown is left out: another version of ccdflow wrote it.
         """
-        names = {each.name for each in fields(cls)}
+        names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in canonical.items() if name in names})
 
     def canonical(self):

@@ -105,11 +105,11 @@ class Region:
         """
         axes = parse_python(text, file=file, keyword=keyword, error=error)
         ends = []
-        for (start, stop), length, axis in zip(axes, shape, ("rows", "columns"), strict=True):
-            first = _index_from_start(start, length, 0)
-            last = _index_from_start(stop, length, length)
-            if not 0 <= first < last <= length:
-                fault = "selects nothing of" if 0 <= last <= first <= length else "leaves"
+        for written_ends, length, axis in zip(axes, shape, ("rows", "columns"), strict=True):
+            start = _index_from_start(written_ends[0], length, 0)
+            stop = _index_from_start(written_ends[1], length, length)
+            if not 0 <= start < stop <= length:
+                fault = "selects nothing of" if 0 <= stop <= start <= length else "leaves"
                 raise error(
                     f"the slice {fault} the frame's {length} {axis}",
                     file=file,
@@ -118,7 +118,7 @@ class Region:
                     allowed=f"{_PYTHON_FORM}, within {shape[0]} rows and {shape[1]} columns",
                     remedy=_REMEDIES[error],
                 )
-            ends += [first, last]
+            ends += [start, stop]
         return cls(*ends)
 
     @property

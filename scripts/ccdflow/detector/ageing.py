@@ -13,7 +13,7 @@ from ccdflow.combine.moments import CLIP_SIGMA, clipped_moments
 # A slope needs at least this many pairs of different nights: a line through two has no error.
 _FEWEST_PAIRS = 3
 # Parameters of a straight line: its slope and its offset.
-_NUMBERS_OF_LINE = 2
+_LINE_PARAMETERS = 2
 
 
 @dataclass(frozen=True)
@@ -146,5 +146,5 @@ def fit_ageing(pairs):
         float((weights**2 * (days - mean_days) ** 2 * residuals**2).sum()) / sum_of_squares**2
     )
     masters = {index for pair in pairs for index in (pair.first, pair.second)}
-    independent_pairs = max(len(masters) - _NUMBERS_OF_LINE, 1)
+    independent_pairs = max(len(masters) - _LINE_PARAMETERS, 1)
     return variance_a_day, math.sqrt(slope_variance * len(pairs_apart) / independent_pairs)

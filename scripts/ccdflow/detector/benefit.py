@@ -50,6 +50,7 @@ def measure_benefit(image, errors, is_good, *, gain=1.0):
     Returns
     -------
     Benefit
+        NaN for fewer than two good pixels.
     """
     values = image[is_good]
     if values.size < 2:
@@ -125,12 +126,12 @@ def figures_of_dark(dark):
         slices = amplifier.region.slices
         image, errors = dark.image[slices], dark.uncertainty[slices]
         is_good = (dark.mask[slices] == 0) & np.isfinite(image) & np.isfinite(errors)
-        effect = measure_benefit(image, errors, is_good, gain=amplifier.gain or 1.0)
+        benefit = measure_benefit(image, errors, is_good, gain=amplifier.gain or 1.0)
         figures.append(
             {
-                "structure": effect.structure_variance,
-                "structure_error": effect.variance_error,
-                "added": effect.noise_variance,
+                "structure": benefit.structure_variance,
+                "structure_error": benefit.variance_error,
+                "added": benefit.noise_variance,
             }
         )
     return figures

@@ -24,7 +24,7 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
 
-# Two variances disagree if they differ by at least this many standard errors. Normal variances do
+# Two variances disagree if they differ by more than this many standard errors. Normal variances do
 # so by chance in one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer
 # tails.
 _DISAGREEMENT_SIGMA = 6
@@ -52,7 +52,8 @@ def measure_read_noise(frames):
     Estimate
         sigma(difference) / sqrt(2), as the root of the mean square over all n - 1 pairs. With N
         pixels and m pairs its standard error is sigma sqrt((1 + (m - 1) / (2 m)) / (2 N m)):
-        neighbouring pairs share a frame, so their variances are correlated by 1/4.
+        neighbouring pairs share a frame, so their variances are correlated by 1/4. Unknown for
+        fewer than two frames, or for a pair with fewer than two common pixels.
 
     Examples
     --------
@@ -292,7 +293,7 @@ class AmplifierQuality:
     clipped_fraction : float
         Fraction of the values that were rejected.
     disagreement : float
-        The result of the function of that name.
+        The result of `measure_disagreement`, adu.
     pair_noise : tuple of float
         The read noise from each pair of consecutive members, adu, in their order.
     """
@@ -336,7 +337,7 @@ class _SampleFigures:
     structure : Structure
         Structure of a single bias.
     disagreement : float
-        The result of the function of that name.
+        The result of `measure_disagreement`, adu.
     """
 
     pair_moments: list[Moments]

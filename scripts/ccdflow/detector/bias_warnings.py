@@ -12,13 +12,13 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.robust import median_of_numbers
 
-# Adu. From this noise on, simulated values are not rounded: rounding adds 1/12 adu^2, 0.5 % of the
-# variance.
+# Adu. Simulated values of at least this noise are not rounded: rounding adds 1/12 adu^2, 0.5 % of
+# the variance.
 _LEAST_UNROUNDED_NOISE = 4.0
 # Simulated pixels: with five values each, they give a rejected fraction of 5 % to within 0.2 %.
-_TRIALS = 4000
+_CLIPPING_TRIALS = 4000
 # Seed of the random numbers: each run has the same warnings.
-_TRIAL_SEED = 20160117
+_CLIPPING_SEED = 20160117
 # The end of a warning on a camera whose noise is below 1 adu.
 _WHOLE_NUMBERS_NOTE = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
@@ -26,7 +26,7 @@ _WHOLE_NUMBERS_NOTE = (
 )
 
 
-def expected_clipping(n, recipe, noise=math.inf):
+def expected_clipped_fraction(n, recipe, noise=math.inf):
     """Return the fraction of `n` normal values that a recipe rejects, from a seeded simulation.
 
     Parameters
@@ -43,8 +43,8 @@ def expected_clipping(n, recipe, noise=math.inf):
     """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
-    is_whole = 0 < noise < _LEAST_UNROUNDED_NOISE
-    return _simulated_rejected_fraction(n, recipe, float(f"{noise:.2g}") if is_whole else None)
+    is_rounded = 0 < noise < _LEAST_UNROUNDED_NOISE
+    return _simulated_rejected_fraction(n, recipe, float(f"{noise:.2g}") if is_rounded else None)
 
 
 # A simulation takes up to 0.1 s. The noise is rounded to two digits and differs from amplifier to
@@ -53,8 +53,8 @@ def expected_clipping(n, recipe, noise=math.inf):
 @lru_cache(maxsize=256)
 def _simulated_rejected_fraction(n, recipe, noise):
     """Return the fraction of simulated values that a recipe rejects, at its worst level."""
-    random = np.random.default_rng(_TRIAL_SEED)
-    values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
+    random = np.random.default_rng(_CLIPPING_SEED)
+    values = random.standard_normal((n, 1, _CLIPPING_TRIALS), dtype=np.float32)
     if noise is None:
         return _rejected_fraction(values, recipe)
     # The measured noise includes the noise of rounding.
@@ -63,7 +63,7 @@ def _simulated_rejected_fraction(n, recipe, noise):
     # subtracted levels are whole adu, halves, or any number.
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
-    means = random.random(_TRIALS, dtype=np.float32)
+    means = random.random(_CLIPPING_TRIALS, dtype=np.float32)
     # A common mean is 0, 0.25 or 0.5 adu above a whole number: both extremes and their middle.
     placements = [(means, 0), (means, halves), (means, levels), (0, 0), (0.25, 0), (0.5, 0)]
     return max(
@@ -127,7 +127,7 @@ def warnings_on_bias(figures, recipe):
             " not those of the detector"
         )
     clipped_fraction = figures["clipped_fraction"]
-    expected_fraction = expected_clipping(figures["frames"], recipe, figures["read_noise"])
+    expected_fraction = expected_clipped_fraction(figures["frames"], recipe, figures["read_noise"])
     if clipped_fraction > expected_fraction + _EXCESS_REJECTION:
         sentences.append(
             f"{100 * clipped_fraction:.2g} % of the values were rejected, where noise alone would"

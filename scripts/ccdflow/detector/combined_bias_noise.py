@@ -13,8 +13,8 @@ from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, scatter_abo
 
 # Samples that are simulated: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# All samples together have at most this many values: fewer than `_TRIALS` samples of more than 100
-# values are simulated.
+# All samples together have at most this many values, unless `_FEWEST_TRIALS` have more. Samples of
+# more than 100 values are therefore fewer than `_TRIALS`.
 _TRIAL_VALUES = 4_000_000
 # At least this many samples are simulated, whatever their number of values.
 _FEWEST_TRIALS = 4000
@@ -35,7 +35,7 @@ def variance_ratio(n, recipe):
 
     The ratio is 1 for a plain average, and pi/2 for a median of many values. Clipping increases the
     variance much with three or four values, of which two may agree by chance, and little with many.
-    The result of a seeded simulation, good to 1 % (2 % for a median of over 100 values).
+    The ratio comes from a seeded simulation, to 1 % (2 % for a median of over 100 values).
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def variance_ratio(n, recipe):
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
     # Both variances are of the same values: the deviations that both have by chance cancel.
     squares = [
-        _mean_square(combine_arrays(values, each, has_uncertainty=False).image)
-        for each in (recipe, CombineRecipe("average", None))
+        _mean_square(combine_arrays(values, compared_recipe, has_uncertainty=False).image)
+        for compared_recipe in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
 

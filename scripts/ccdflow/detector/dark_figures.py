@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.detector.bias_figures import Drift, measure_drift
 from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimate
-from ccdflow.detector.half_split import half_split
+from ccdflow.detector.half_split import noise_ratio_of_halves
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.mask_bits import BLEED, HOT, NOT_LINEAR, SATURATED
@@ -28,14 +28,14 @@ HOT_SIGMA = 5.0
 # bits again.
 _OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
 
-# Standard errors of a drift, both by the noise of the levels and by their scatter about a line:
-# chance reaches them once in 1.7 million darks.
+# A drift has more than this many standard errors, both by the noise of the levels and by their
+# scatter about a line: chance exceeds them once in 1.7 million darks.
 _DRIFT_SIGMA = 5.0
 # Least significance of a drift by the scatter alone, as that of a normal deviate with the
 # probability of Student's t: the scatter of few levels is uncertain.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
-# A glow has at least this many standard errors: it is the highest of 64 boxes, and chance reaches
+# A glow has more than this many standard errors: it is the highest of 64 boxes, and chance exceeds
 # it in one of 16 million darks.
 _GLOW_SIGMA = 6
 # Rows that are compared at once: they fit in the processor's cache.
@@ -59,14 +59,15 @@ class DarkFigures:
         Exposure time.
     unit : {'electron', 'adu'}
     rate : Estimate
-        Median of the good pixels. Its error includes the noise of the pixels and the scatter of the
-        members' levels, which have the uncertainty of the overscan.
+        Median of the pixels without a flag, or hot alone. Its error includes the noise of the
+        pixels and the scatter of the members' levels, which have the uncertainty of the overscan.
     high_rate : float
-        A high percentile of the rates of the good pixels.
+        The percentile `_HIGH_PERCENTILE` of the rates of these pixels.
     hot : int
         Number of hot pixels, see `hot_mask`.
     hot_limit : float
-        A pixel is hot if its rate exceeds that of its surroundings by at least this.
+        A pixel is hot if its rate exceeds that of its surroundings by at least this; see also
+        `HOT_SIGMA`.
     glow : Estimate
         Highest minus median of the means of coarse boxes without hot pixels; 0 if not significant,
         see `_GLOW_SIGMA`.
@@ -75,7 +76,7 @@ class DarkFigures:
     is_drifting : bool
         Whether the slope is significant: the result of the function of this name.
     noise_ratio : Estimate
-        Measured over predicted noise, from two halves of the members; see `half_split`.
+        Measured over predicted noise, from two halves of the members; see `noise_ratio_of_halves`.
     """
 
     amplifier: str
@@ -153,7 +154,7 @@ def _pixels_above(values, middle, limit):
         for first in range(0, len(values), _ROWS_AT_ONCE):
             rows, columns = np.nonzero(values[first : first + _ROWS_AT_ONCE] - middle >= limit)
             indices.append((rows + first, columns))
-    rows, columns = (np.concatenate(each) for each in zip(*indices, strict=True))
+    rows, columns = (np.concatenate(parts) for parts in zip(*indices, strict=True))
     return rows, columns
 
 
@@ -226,7 +227,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     mask : numpy.ndarray of shape (ny, nx), int16
     seconds : float
         Exposure time of the dark.
-    hours : sequence of float
+    hours : sequence of float or None
         Times of the members, in hours.
     hot_rate : float
         See `hot_mask`.
@@ -252,7 +253,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
         glow=_glow_and_error(values, flags == 0, per_second),
         drift=drift,
         is_drifting=is_drifting(drift, levels, hours, error=error),
-        noise_ratio=half_split(dark, amplifier.region),
+        noise_ratio=noise_ratio_of_halves(dark, amplifier.region),
     )
 
 
@@ -297,11 +298,11 @@ def _level_error(amplifier, rows, level):
     The median of n normal values has pi / 2 times the variance of their mean, if n is large.
     """
     region = amplifier.region
-    pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
+    n_pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
     variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
     common_noise = amplifier.factor * amplifier.level_noise
-    return float(np.hypot(np.sqrt(MEDIAN_VARIANCE * variance / max(pixels, 1)), common_noise))
+    return float(np.hypot(np.sqrt(MEDIAN_VARIANCE * variance / max(n_pixels, 1)), common_noise))
 
 
 def is_drifting(drift, levels, hours, *, error):
@@ -347,7 +348,7 @@ def _median_rate(values, errors, levels, per_second):
     Parameters
     ----------
     values, errors : numpy.ndarray of shape (n,), float32 or float64
-        Good pixels of the dark, and their standard errors.
+        Pixels of the dark, and their standard errors.
     levels : sequence of float
         Levels of the members.
     per_second : float
@@ -359,12 +360,12 @@ def _median_rate(values, errors, levels, per_second):
     """
     if not values.size:
         return UNKNOWN_FIGURE
-    pixels = MEDIAN_OVER_MEAN * median(errors) / np.sqrt(values.size)
+    error_by_pixels = MEDIAN_OVER_MEAN * median(errors) / np.sqrt(values.size)
     finite_levels = np.array(levels)[np.isfinite(levels)]
-    members = (
+    error_by_members = (
         finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0
     )
-    error = float(np.hypot(pixels, members)) * per_second
+    error = float(np.hypot(error_by_pixels, error_by_members)) * per_second
     return Estimate(float(median(values)) * per_second, error)
 
 
@@ -380,7 +381,7 @@ def _glow_and_error(values, is_good, per_second):
         return UNKNOWN_FIGURE
     edges = np.arange(COARSE_BOXES + 1) * ny // COARSE_BOXES
     columns = np.arange(COARSE_BOXES) * nx // COARSE_BOXES
-    bands = [slice(*each) for each in pairwise(edges)]
+    bands = [slice(start, stop) for start, stop in pairwise(edges)]
 
     def sums(array, dtype):
         """Return the sums of the pixels of each box."""
@@ -391,8 +392,8 @@ def _glow_and_error(values, is_good, per_second):
         count = sums(is_good, np.int64)
         means = sums(np.where(is_good, values, 0), np.float64) / count
     noise = clipped_moments(values[is_good]).sigma
-    fewest = count[count > 0].min()
-    error = noise / math.sqrt(fewest)
+    fewest_pixels = count[count > 0].min()
+    error = noise / math.sqrt(fewest_pixels)
     excess = float(np.nanmax(means) - np.nanmedian(means))
     return Estimate(
         (excess if excess > _GLOW_SIGMA * error else 0.0) * per_second, error * per_second

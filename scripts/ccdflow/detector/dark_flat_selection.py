@@ -82,11 +82,11 @@ def select_darks(statistics, *, temperatures=None, lost_pixels=(), thresholds=No
     return _select_within_limits(
         outliers,
         statistics,
-        lambda kept: selection_of(
-            _dark_figures(kept, limits),
-            len(kept),
+        lambda statistics_within: selection_of(
+            _dark_figures(statistics_within, limits),
+            len(statistics_within),
             limits,
-            lambda: sentences_on_shapes(kept, limits),
+            lambda: sentences_on_shapes(statistics_within, limits),
         ),
     )
 
@@ -108,14 +108,14 @@ def _dark_figures(statistics, limits):
 def _outliers_by_lost_pixels(lost_pixels, limit):
     """Return the `LeftOut` of frames in which too many pixels have no value."""
     left_out = []
-    for index, each in enumerate(lost_pixels):
-        if each.fraction > limit:
-            text = f"its {each.figure} is {each.fraction:.6g}, above the limit of {limit:.6g}"
-            left_out.append(LeftOut(index, each.figure, float(each.fraction), float(limit), text))
+    for index, lost in enumerate(lost_pixels):
+        if lost.fraction > limit:
+            text = f"its {lost.figure} is {lost.fraction:.6g}, above the limit of {limit:.6g}"
+            left_out.append(LeftOut(index, lost.figure, float(lost.fraction), float(limit), text))
     return left_out
 
 
-def _outliers_by_noise(values, limit):
+def _outliers_by_signal_to_noise(values, limit):
     """Return the `LeftOut` of frames with a signal to noise below a limit, or without one."""
     left_out = []
     for index, value in enumerate(values):
@@ -156,16 +156,17 @@ def _select_within_limits(beyond_limits, statistics, select):
         Takes the figures of the frames within the limits, and returns their `Selection`.
     """
     left_out = {}
-    for each in beyond_limits:
-        left_out.setdefault(each.index, each)
+    for frame in beyond_limits:
+        left_out.setdefault(frame.index, frame)
     indices_within = [index for index in range(len(statistics)) if index not in left_out]
     if not indices_within:
         reason = f"no frame is left (the first: {left_out[min(left_out)].text})"
         left_out_in_order = tuple(left_out[index] for index in sorted(left_out))
         return Selection((), left_out_in_order, agrees=False, reason=reason)
     selection = select([statistics[index] for index in indices_within])
-    for each in selection.left_out:
-        left_out[indices_within[each.index]] = replace(each, index=indices_within[each.index])
+    for frame in selection.left_out:
+        index = indices_within[frame.index]
+        left_out[index] = replace(frame, index=index)
     return replace(
         selection,
         kept=tuple(indices_within[index] for index in selection.kept),
@@ -184,7 +185,8 @@ class FlatThresholds:
         count as unlike its group.
     signal_to_noise : float
         A flat with a lower signal to noise in a pixel is too faint. The default, that of 900
-        electrons without read noise, is chosen: ten such flats add 1 % of noise to a frame.
+        electrons without read noise, is chosen: ten such flats add a noise of 1 % of the light to a
+        frame.
     saturated : float
         A flat with more than this fraction of pixels that are saturated, or have no value for
         another reason, is left out. The default is chosen: more than the stars of a twilight and
@@ -227,21 +229,24 @@ def select_flats(statistics, thresholds=None):
     check_has_frames(statistics)
     limits = thresholds or FlatThresholds()
     outliers = _outliers_by_lost_pixels([flat.lost for flat in statistics], limits.saturated)
-    outliers += _outliers_by_noise(
+    outliers += _outliers_by_signal_to_noise(
         [flat.signal_to_noise for flat in statistics], limits.signal_to_noise
     )
     return _select_within_limits(
         outliers,
         statistics,
-        lambda kept: selection_of(
-            _flat_figures(kept, limits), len(kept), limits, lambda: _no_common_flat(kept, limits)
+        lambda statistics_within: selection_of(
+            _flat_figures(statistics_within, limits),
+            len(statistics_within),
+            limits,
+            lambda: _sentences_on_flat_shapes(statistics_within, limits),
         ),
     )
 
 
 # The meaning of the figures of flats, as a part of a sentence.
-_SHAPE = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
-_SPOT = (
+_SHAPE_MEANING = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
+_SPOT_MEANING = (
     f"by how much the darkest of {FINE_BOXES} x {FINE_BOXES} boxes is below that of the other flats"
 )
 
@@ -254,14 +259,14 @@ def _flat_figures(statistics, limits):
     if deviations is not None:
         rms = np.sqrt(np.mean(np.square(deviations), axis=1))
         floor = float(np.hypot(limits.shape, _noise_of_box(statistics, COARSE_BOXES)))
-        yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE)
+        yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE_MEANING)
     deviations = _relative_deviations([flat.fine_box_medians for flat in statistics])
     if deviations is not None:
         # A bright box is a star of the twilight, which clipping leaves out: only dark boxes count.
         depths = -deviations.min(axis=1)
         lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(statistics, FINE_BOXES)
         floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
-        yield Figure("deepest spot", depths, floor, "", is_one_sided=True, meaning=_SPOT)
+        yield Figure("deepest spot", depths, floor, "", is_one_sided=True, meaning=_SPOT_MEANING)
 
 
 def _noise_of_box(statistics, boxes):
@@ -289,8 +294,8 @@ def _relative_deviations(values):
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
-def _no_common_flat(statistics, limits):
-    """Return the disagreement of flats of two shapes, equally far from the median: a list."""
+def _sentences_on_flat_shapes(statistics, limits):
+    """Return a list: a sentence on flats of two shapes, equally far from the median, or nothing."""
     deviations = _relative_deviations([flat.box_medians for flat in statistics])
     if len(statistics) < 3 or deviations is None:
         return []

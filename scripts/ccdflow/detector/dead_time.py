@@ -36,9 +36,8 @@ _LEAST_SIDE = 16
 # of a detector is ten times larger. Here it would be too large: 1 ms in an exposure of 1 s is the
 # dead time of a fast shutter.
 _LEAST_LAMP_SCATTER = 1e-4
-# With at least this many degrees of freedom the scatter alone gives the errors: it is known to 10
-# %.
-_MANY_RESIDUALS = 50
+# With at least this many degrees of freedom the scatter alone gives the errors, to 10 %.
+_MANY_DEGREES_OF_FREEDOM = 50
 # Mean dead time and its error where no lamp was steady.
 _UNKNOWN_MEAN_AND_ERROR = (np.nan, np.nan)
 
@@ -195,7 +194,8 @@ def _error_factor(reduced_chi2, freedom):
     """Return the factor of the errors; with few degrees of freedom it is at least 1."""
     if freedom == 0:
         return 1.0
-    return np.sqrt(reduced_chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(reduced_chi2))
+    factor = np.sqrt(reduced_chi2)
+    return factor if freedom >= _MANY_DEGREES_OF_FREEDOM else max(1.0, factor)
 
 
 def _flat_levels(flats):
@@ -275,8 +275,8 @@ def interpolate_cells(cells, shape):
     """Return the value of each pixel, interpolated between cells: (ny, nx) float32.
 
     Values are linear between the centres of cells. Beyond the outermost centres they are those of
-    the parabola through the last three cells. A cell without a value takes the value of the nearest
-    cell that has one.
+    the parabola through the last three cells, or of the line through two. A cell without a value
+    takes the value of the nearest cell that has one.
 
     Parameters
     ----------
@@ -365,6 +365,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     Returns
     -------
     factor, variance : numpy.ndarray of shape (ny, nx), float32
+        The variance is that of the factor over its square.
 
     Raises
     ------

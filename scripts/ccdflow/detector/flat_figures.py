@@ -10,19 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.bias_figures import measure_drift
-from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
-from ccdflow.detector.half_split import half_split
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, UNKNOWN_FIGURE, Estimate
+from ccdflow.detector.half_split import noise_ratio_of_halves
 from ccdflow.detector.lost_pixels import NONE_LOST, LostPixels
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.mask_bits import UNLIT
 from ccdflow.robust import median
 
-SHAPE_BOXES = 8
-"""The coarse shape of a flat is measured in this many boxes along each side."""
-
 APERTURE_PIXELS = 50
 """Pixels of the aperture in `CombinedFlatFigures.aperture_cap`."""
-
 
 GAIN_TOLERANCE = 0.05
 """A measured gain is reported if it differs by more than this fraction from the gain in profile or
@@ -30,15 +26,15 @@ header. Chosen: the standard errors of bright pixels are wrong by half of it."""
 
 # A gain is measured from the consecutive pairs of at most this many flats.
 _MOST_GAIN_FRAMES = 4
-# A gain is measured in at most this many rows of an amplifier.
-_MOST_GAIN_ROWS = 64
+# A gain is measured in this many to twice as many sampled rows of an amplifier.
+_GAIN_ROWS = 64
 # Rows and columns of a block, whose mean is subtracted: the shapes of two flats differ from block
 # to block.
 _GAIN_BLOCK = (2, 32)
 # A gain needs at least this many pixels: with fewer pixels its error would exceed 5 %.
 _FEWEST_GAIN_PIXELS = 1000
-# A block is lit if its photon variance, at a gain of 1, is this many times the read variance. A
-# read noise that is wrong by 10 % then changes the gain by at most 1 %.
+# A block is lit if its photon variance, at a gain of 1, is above this many times the read variance.
+# A read noise that is wrong by 10 % then changes the gain by at most 1 %.
 _LEAST_LIGHT_RATIO = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
 _GAIN_CLIP_SIGMA = 5.0
@@ -58,8 +54,8 @@ _GAIN_ERROR_BY_STAR_BLOCKS = 0.9
 # with a larger limit chance alone would cause warnings on the gain (`GAIN_TOLERANCE`); with a
 # smaller one windows have no gain.
 _MOST_GAIN_ERROR = 0.02
-# A gain differs from the header's only if the difference has also this many standard errors: chance
-# reaches them once in 1.7 million.
+# A gain differs from the header's only if the difference also exceeds this many standard errors:
+# chance exceeds them once in 1.7 million.
 _GAIN_DIFFERENCE_SIGMA = 5.0
 # Consecutive pairs share a flat: their variances are correlated by a quarter, and the variance of
 # their mean is this many times larger than without correlation.
@@ -81,7 +77,7 @@ class MemberFlatFigures:
     signal_to_noise : float
         Signal to noise of a pixel at this level.
     box_medians, fine_box_medians : tuple of float
-        Medians of the coarse boxes (`SHAPE_BOXES`) and of the fine ones (`FINE_BOXES`) over the
+        Medians of the coarse boxes (`COARSE_BOXES`) and of the fine ones (`FINE_BOXES`) over the
         level, row by row; NaN for a box without good pixels.
     relative_noise : float
         Noise of a pixel over the level, from gain and read noise.
@@ -135,7 +131,7 @@ def bring_to_one_gain(sample, rows, noises):
     return 1.0, float(np.average(variances, weights=sizes)) ** 0.5
 
 
-def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
+def member_flat_figures(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     """Return the `MemberFlatFigures` of a flat from some of its rows.
 
     Parameters
@@ -165,7 +161,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        box_medians=_medians_of_grid(relative_sample, SHAPE_BOXES),
+        box_medians=_medians_of_grid(relative_sample, COARSE_BOXES),
         fine_box_medians=_medians_of_grid(relative_sample, FINE_BOXES),
         relative_noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         n_pixels=int(finite_values.size),
@@ -212,8 +208,8 @@ class CombinedFlatFigures:
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
     measured_gain : Estimate
-        Electrons per unit of the members, from the scatter between members; unknown where its error
-        exceeds `_MOST_GAIN_ERROR`.
+        Electrons per unit of the members, from the scatter between members. Unknown where the
+        number of pixels gives a relative error above `_MOST_GAIN_ERROR`.
     """
 
     amplifier: str
@@ -270,7 +266,7 @@ def _measure_flat_amplifier(flat, amplifier, hours):
         lamp_drift=_lamp_drift(flat.levels, hours),
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
-        noise_ratio=half_split(flat, amplifier.region),
+        noise_ratio=noise_ratio_of_halves(flat, amplifier.region),
         measured_gain=measure_gain_of_flats(flat, amplifier),
     )
 
@@ -295,7 +291,7 @@ def measure_gain_of_flats(flat, amplifier):
         an error of `_MOST_GAIN_ERROR`, and where flats are full: they scatter too little.
     """
     rows = np.flatnonzero(amplifier.region.has_rows(flat.sample_rows))
-    rows = rows[:: max(1, len(rows) // _MOST_GAIN_ROWS)]
+    rows = rows[:: max(1, len(rows) // _GAIN_ROWS)]
     frames = flat.sample[:_MOST_GAIN_FRAMES, rows, amplifier.region.columns].astype(np.float64)
     levels = flat.levels[: len(frames)]
     read_variance = amplifier.read_noise**2
@@ -314,15 +310,15 @@ def measure_gain_of_flats(flat, amplifier):
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
-    most_ratio = _largest_variance_ratio(squares.shape[1])
+    largest_ratio = _largest_variance_ratio(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
         expected_squares = inverse * photons + fixed_variances
-        is_kept = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
-        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= most_ratio
-        inverse = float(np.mean(((squares - fixed_variances) / photons)[is_kept]))
+        is_inlier = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
+        is_inlier &= (squares / expected_squares).mean(axis=1, keepdims=True) <= largest_ratio
+        inverse = float(np.mean(((squares - fixed_variances) / photons)[is_inlier]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
-    relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_kept), 1))
+    relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_inlier), 1))
     if relative_error > _MOST_GAIN_ERROR:
         return UNKNOWN_FIGURE
     n_lit_blocks = sum(pair.n_lit_blocks for pair in pairs)
@@ -366,7 +362,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     ----------
     first, second : numpy.ndarray of shape (rows, nx), float64
         Sampled rows of two flats.
-    inverse_levels : sequence of float
+    inverse_levels : numpy.ndarray of shape (2,), float64
         The inverse level of each flat.
     read_variance : float
         The square of the read noise, adu^2.
@@ -404,8 +400,10 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     pulls = np.abs(difference[is_lit]) / np.sqrt(photons[is_lit])
     limits = _GAIN_CLIP_SIGMA * np.median(pulls, axis=1)
     lines = pulls.reshape(-1, *_GAIN_BLOCK)
-    with_neighbour = np.minimum(lines[:, :, 1:], lines[:, :, :-1]).max(axis=(1, 2))
-    n_star_blocks = np.count_nonzero((pulls.max(axis=1) > 2 * limits) & (with_neighbour > limits))
+    pulls_with_neighbour = np.minimum(lines[:, :, 1:], lines[:, :, :-1]).max(axis=(1, 2))
+    n_star_blocks = np.count_nonzero(
+        (pulls.max(axis=1) > 2 * limits) & (pulls_with_neighbour > limits)
+    )
     photons, squares = photons[is_chosen], np.square(difference[is_chosen])
     return _PairDifferences(
         squares,
@@ -442,7 +440,7 @@ def gain_differs(gain, measured_gain, error):
 
 
 def _lamp_drift(levels, hours):
-    """Return the slope of levels through the night, per cent an hour."""
+    """Return the slope of levels through the night, an `Estimate`, per cent an hour."""
     if hours is None:
         return UNKNOWN_FIGURE
     slope = measure_drift(levels, hours).slope

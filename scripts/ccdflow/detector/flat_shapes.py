@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.flat_figures import SHAPE_BOXES
-from ccdflow.detector.frame_figures import LIT_FRACTION
+from ccdflow.detector.frame_figures import COARSE_BOXES, LIT_FRACTION
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
 # Least scatter that is assumed for the shapes of flats of one filter without their slopes, as a
@@ -62,29 +61,32 @@ def find_odd_shape(sample):
     Returns
     -------
     OddShape or None
-        None where all flats are alike, where they are too few, or where they are of spectra.
+        None where all flats are alike, where they are too few or too small, or where they are of
+        spectra.
     """
-    if len(sample) < _FEWEST_FLATS or min(sample.shape[1:]) < SHAPE_BOXES:
+    if len(sample) < _FEWEST_FLATS or min(sample.shape[1:]) < COARSE_BOXES:
         return None
-    boxes, pixels = _medians_and_box_size(sample)
-    middle = np.median(boxes, axis=0)
-    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_FRACTION)
+    box_medians, box_pixels = _medians_and_box_size(sample)
+    middle = np.median(box_medians, axis=0)
+    is_lit = np.isfinite(box_medians).all(axis=0) & (middle > LIT_FRACTION)
     is_even = is_lit & (middle > _EVEN_RANGE[0]) & (middle < _EVEN_RANGE[1])
     if np.count_nonzero(is_even) < _LEAST_EVEN_FRACTION * is_lit.size:
         return None
-    y, x = np.divmod(np.flatnonzero(is_lit), SHAPE_BOXES)
-    plane = np.stack([np.ones(len(x)), x, y], axis=1)
-    levelled = boxes[:, is_lit]
+    y, x = np.divmod(np.flatnonzero(is_lit), COARSE_BOXES)
+    design = np.stack([np.ones(len(x)), x, y], axis=1)
+    levelled = box_medians[:, is_lit]
     for _ in range(_ITERATIONS):
         # The median of flats with several slopes has kinks, until the slopes are divided out.
         ratios = (levelled / np.median(levelled, axis=0)).T
-        slopes = plane @ np.linalg.lstsq(plane, ratios, rcond=None)[0]
-        levelled = levelled / slopes.T
-    residuals = ratios - slopes
+        planes = design @ np.linalg.lstsq(design, ratios, rcond=None)[0]
+        levelled = levelled / planes.T
+    residuals = ratios - planes
     distances = np.sqrt(np.mean(np.square(residuals), axis=0))
     centre = float(np.median(distances))
     scatter = MAD_TO_SIGMA * float(np.median(np.abs(distances - centre)))
-    floor = math.hypot(_LEAST_SCATTER, MEDIAN_OVER_MEAN_SHORT * _noise_of(sample) / pixels**0.5)
+    floor = math.hypot(
+        _LEAST_SCATTER, MEDIAN_OVER_MEAN_SHORT * _largest_noise(sample) / box_pixels**0.5
+    )
     limit = centre + _ODD_SIGMA * max(scatter, floor)
     index = int(np.argmax(distances))
     return OddShape(index, float(distances[index]), limit) if distances[index] > limit else None
@@ -93,12 +95,12 @@ def find_odd_shape(sample):
 def _medians_and_box_size(sample):
     """Return the medians of the boxes of each flat, (n, boxes), and the pixels of a box."""
     n, ny, nx = (
-        size - size % SHAPE_BOXES if axis else size for axis, size in enumerate(sample.shape)
+        size - size % COARSE_BOXES if axis else size for axis, size in enumerate(sample.shape)
     )
     blocks = sample[:, :ny, :nx].reshape(
-        n, SHAPE_BOXES, ny // SHAPE_BOXES, SHAPE_BOXES, nx // SHAPE_BOXES
+        n, COARSE_BOXES, ny // COARSE_BOXES, COARSE_BOXES, nx // COARSE_BOXES
     )
-    blocks = blocks.swapaxes(2, 3).reshape(n, SHAPE_BOXES**2, -1)
+    blocks = blocks.swapaxes(2, 3).reshape(n, COARSE_BOXES**2, -1)
     if np.isfinite(blocks).all():
         return np.median(blocks, axis=2), blocks.shape[2]
     with warnings.catch_warnings():
@@ -107,7 +109,7 @@ def _medians_and_box_size(sample):
         return np.nanmedian(blocks, axis=2), blocks.shape[2]
 
 
-def _noise_of(sample):
+def _largest_noise(sample):
     """Return the noise of a pixel of the noisiest flat, as a fraction of its light."""
     noises, sample = [], sample[:, ::_NOISE_STEP]
     with np.errstate(invalid="ignore", divide="ignore"):

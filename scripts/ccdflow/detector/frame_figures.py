@@ -33,12 +33,12 @@ COMPARED_ROWS = 32
 """About this many rows are compared among frames: 0.15 to 0.3 s for 50 LFC frames."""
 
 FRAME_ROWS = 64
-"""Figures are measured in about this many rows: 7 ms for an LFC frame."""
+"""Figures are measured in at most this many rows: 7 ms for an LFC frame."""
 
-# `numpy.add.reduceat` adds up to this many rows one after the other; more rows it adds as several
+# `numpy.add.reduceat` adds up to this many rows one after the other; it adds more rows as several
 # sums.
 _ROWS_IN_ORDER = 8
-# A pixel at least this many times the noise above the level is bright: no pixel is by noise alone.
+# A pixel more than this many times the noise above the level is bright: no pixel is by noise alone.
 _BRIGHT_SIGMA = 10
 
 
@@ -186,7 +186,7 @@ class CleanImage:
     level: float
 
     def means(self, axis):
-        """Return the means of the good pixels along an axis, adu; NaN where no pixel is good."""
+        """Return the means of the good `values` along an axis, adu; NaN where no pixel is good."""
         with np.errstate(invalid="ignore"):
             count = np.count_nonzero(self.is_good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
@@ -229,18 +229,18 @@ class CleanImage:
         numpy.ndarray of shape (COARSE_BOXES, COARSE_BOXES), float64
             Adu; NaN for a box without good pixels.
         """
-        rows, columns = (
+        y_edges, x_edges = (
             np.arange(COARSE_BOXES + 1) * size // COARSE_BOXES for size in self.values.shape
         )
-        lines = list(pairwise(rows.tolist()))
-        if max(last - first for first, last in lines) > _ROWS_IN_ORDER:
-            values = np.add.reduceat(self.values.astype(np.float64), rows[:-1], axis=0)
+        bands = [slice(start, stop) for start, stop in pairwise(y_edges.tolist())]
+        if max(band.stop - band.start for band in bands) > _ROWS_IN_ORDER:
+            values = np.add.reduceat(self.values.astype(np.float64), y_edges[:-1], axis=0)
         else:
-            values = np.stack([_sum_of_rows(self.values[slice(*line)]) for line in lines])
-        counts = np.stack([np.count_nonzero(self.is_good[slice(*line)], axis=0) for line in lines])
+            values = np.stack([_sum_of_rows(self.values[band]) for band in bands])
+        counts = np.stack([np.count_nonzero(self.is_good[band], axis=0) for band in bands])
         with np.errstate(invalid="ignore"):
-            return np.add.reduceat(values, columns[:-1], axis=1) / np.add.reduceat(
-                counts, columns[:-1], axis=1
+            return np.add.reduceat(values, x_edges[:-1], axis=1) / np.add.reduceat(
+                counts, x_edges[:-1], axis=1
             )
 
 

@@ -12,7 +12,7 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate
 
 
-def half_split(combined, region):
+def noise_ratio_of_halves(combined, region):
     """Return the noise measured from two halves of the members over the predicted noise.
 
     The even and the odd members are averaged. The structure common to both halves cancels in their
@@ -29,7 +29,8 @@ def half_split(combined, region):
     Returns
     -------
     ccdflow.detector.frame_figures.Estimate
-        Measured over predicted noise; 1 if the uncertainty is right.
+        Measured over predicted noise; 1 if the uncertainty is right. Unknown for fewer than two
+        members, without a noise model, or without two finite pixels.
     """
     is_inside = region.has_rows(combined.sample_rows)
     frames = combined.sample[:, is_inside, region.columns].astype(np.float64)

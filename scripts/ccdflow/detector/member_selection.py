@@ -101,7 +101,7 @@ class LeftOut:
     value : float
         The figure of this frame.
     threshold : float
-        The limit that the figure exceeds.
+        The limit: the figure is above or below it.
     text : str
         The reason in words.
     measurement : str
@@ -184,7 +184,7 @@ def check_has_frames(statistics):
     Raises
     ------
     UserError
-        If there is none.
+        If there is no frame.
     """
     if not statistics:
         raise UserError(
@@ -231,7 +231,7 @@ def selection_of(figures, count, limits, find_shape_disagreements):
     figures : iterable of Figure
     count : int
         Number of frames.
-    limits : Thresholds, or the thresholds of flats
+    limits : Thresholds or ccdflow.detector.dark_flat_selection.FlatThresholds
     find_shape_disagreements : callable
         Returns sentences on disagreements in shape. Called unless the coarse structure disagrees.
 
@@ -260,11 +260,11 @@ def selection_of(figures, count, limits, find_shape_disagreements):
         kept=tuple(i for i in range(count) if i not in left_out),
         left_out=tuple(left_out[i] for i in sorted(left_out)),
         agrees=not disagreements,
-        reason=_first_of(disagreements),
+        reason=_reason_of(disagreements),
     )
 
 
-def _first_of(disagreements):
+def _reason_of(disagreements):
     """Return the first of some disagreements, and the number of the others; '' for none.
 
     Figures come in the order of their importance: a line has room for one.
@@ -314,7 +314,7 @@ def leave_out(selection, further_frames, thresholds=None):
         kept=tuple(index for index in selection.kept if index not in indices),
         left_out=left_out,
         agrees=selection.agrees and not reasons,
-        reason=selection.reason or _first_of(reasons),
+        reason=selection.reason or _reason_of(reasons),
     )
 
 
@@ -390,13 +390,13 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
     ]
 
 
-def _chance_structure(lines, pixels, sigma):
+def _chance_structure(n_lines, n_pixels, sigma):
     """Return the structure that white noise reaches by chance over sigma, in noises of a pixel.
 
     The variance of the means of k lines of m pixels is (1 +- sqrt(2 / k)) / m; the structure is the
     root of its excess. For a given number of pixels it grows with k.
     """
-    return (sigma * (2 * lines) ** 0.5 / pixels) ** 0.5 / sigma
+    return (sigma * (2 * n_lines) ** 0.5 / n_pixels) ** 0.5 / sigma
 
 
 def figures_of(statistics, limits):
@@ -413,7 +413,7 @@ def figures_of(statistics, limits):
     Figure
     """
     noises = np.array([frame.noise for frame in statistics])
-    noise = _group_noise(statistics)
+    noise = group_noise(statistics)
     shapes = np.array([frame.box_offsets for frame in statistics])
     shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
     distances = np.full(len(statistics), np.nan)
@@ -441,8 +441,8 @@ def figures_of(statistics, limits):
         group_floor=max(limits.noise, errors_in_limit * noise_error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
-    bright_part_variance = np.median(values("bright_fraction")) / n_pixels
-    bright_floor = max(limits.bright, bright_part_variance**0.5)
+    bright_fraction_variance = np.median(values("bright_fraction")) / n_pixels
+    bright_floor = max(limits.bright, bright_fraction_variance**0.5)
     yield Figure(
         "fraction of bright pixels", values("bright_fraction"), bright_floor, "", is_one_sided=True
     )
@@ -455,8 +455,8 @@ def figures_of(statistics, limits):
         is_one_sided=True,
         group_floor=max(limits.structure, errors_in_limit * box_error) * noise,
     )
-    for name, lines in (("row", FRAME_ROWS), ("column", n_pixels / _FEWEST_ROWS)):
-        floor = max(limits.rows, _chance_structure(lines, n_pixels, limits.sigma)) * noise
+    for name, n_lines in (("row", FRAME_ROWS), ("column", n_pixels / _FEWEST_ROWS)):
+        floor = max(limits.rows, _chance_structure(n_lines, n_pixels, limits.sigma)) * noise
         structure = values(f"{name}_structure")
         yield Figure(f"{name} structure", structure, floor, is_one_sided=True)
 
@@ -476,7 +476,7 @@ def sentences_on_shapes(statistics, limits):
         A sentence, or none.
     """
     shapes = np.array([frame.box_offsets for frame in statistics])
-    noise = _group_noise(statistics)
+    noise = group_noise(statistics)
     if len(statistics) < 3 or not np.isfinite(shapes).all():
         return []
     middle = np.median(shapes, axis=0)
@@ -498,8 +498,8 @@ def sentences_on_shapes(statistics, limits):
     ]
 
 
-def _group_noise(statistics):
-    """Return the median noise of frames, at least that of rounding, adu."""
+def group_noise(statistics):
+    """Return the median noise of a group's frames, at least that of rounding, adu."""
     noises = [frame.noise for frame in statistics if np.isfinite(frame.noise)]
     return max(float(np.median(noises)), DIGITAL_NOISE) if noises else DIGITAL_NOISE
 

@@ -15,7 +15,7 @@ of its peak there."""
 # At most this many peaks, the brightest ones, are measured. Chosen: their median has an error of 16
 # % of their scatter, and each takes a read of its box.
 _MOST_PEAKS = 60
-# A peak of the small image is at least this many sigma above its median: one pixel of the sky in
+# A peak of the small image is more than this many sigma above its median: one pixel of the sky in
 # 3.5 million is by chance.
 _PEAK_SIGMA = 5
 # A width needs at least this many stars: of fewer, the median may be a galaxy.
@@ -32,9 +32,9 @@ _MOST_ELONGATED = 1.6
 # have four of its pixels there by chance. The width of a saturated star is too large, by a factor
 # of 2 where it bleeds.
 _PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
-# A peak is at least this many times the noise of a pixel: no pixel of the sky reaches half of it by
-# chance.
-_LEAST_PEAK = 12.0
+# A peak is above the sky by at least this many times the noise of a pixel: no pixel of the sky
+# reaches half of it by chance.
+_LEAST_PEAK_SIGMA = 12.0
 
 
 def star_width(image, *, step, small_image, top=math.inf):
@@ -124,7 +124,7 @@ def _width_of_star(image, middle, step, top):
     noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
     peak = float(values[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS])
     # The least noise is for images without noise, such as simulated ones: their sky is no star.
-    if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK * max(noise, 1e-9):
+    if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK_SIGMA * max(noise, 1e-9):
         return None
     rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))
     if rows.size < _FEWEST_PIXELS or rows.size > MOST_RADIUS_PIXELS * MOST_RADIUS_PIXELS:

@@ -59,7 +59,7 @@ _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own. Chance does so to 16 of
 # 100 parts (of 20,000 simulated ones; 29 at 1.3 and 3 at 1.6), which lose some weight. With a
 # larger factor a noisy month counts as quiet, and its bad nights as steps.
-_LARGER_SCATTER = 1.4
+_LARGER_SCATTER_FACTOR = 1.4
 # Degrees of freedom of the scatter about the lines, over the number of nights: it is below 1
 # because outliers are left out. Simulated normal values give 0.76 with 40 nights, 0.82 with 100 and
 # 0.86 with 300.
@@ -126,7 +126,9 @@ class Trend:
         Parameters
         ----------
         days, values : sequence of float
+            Day and figure of each night, as for `find_steps`.
         errors : sequence of float, optional
+            Standard errors of the figures.
         read_noise : float, optional
             Read noise in the unit of a level, for its fractions.
 
@@ -212,12 +214,13 @@ def _has_company(values, errors, floor):
     windows_about = np.lib.stride_tricks.sliding_window_view(windows_about, _NIGHTS_OF_MEDIAN)
     # Beside a step, only the nights of one side agree.
     windows_ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
-    first, last = slice(0, len(windows_ahead)), slice(len(values) - len(windows_ahead), None)
+    n_windows = len(windows_ahead)
+    first_nights, last_nights = slice(0, n_windows), slice(len(values) - n_windows, None)
     has_company = np.zeros(values.size, bool)
     for nights, windows in (
         (slice(None), windows_about),
-        (first, windows_ahead),
-        (last, windows_ahead),
+        (first_nights, windows_ahead),
+        (last_nights, windows_ahead),
     ):
         middle = np.nanmedian(windows, axis=1)
         is_alike = np.abs(windows - middle[:, None]) <= limit[nights, None]
@@ -244,7 +247,9 @@ def _scatter_by_night(values):
     # A part takes the largest scatter of itself and its neighbours: the scatter may change within
     # it.
     part_scatters = np.max([part_scatters[:-2], part_scatters[1:-1], part_scatters[2:]], axis=0)
-    part_scatters = np.where(part_scatters > _LARGER_SCATTER * scatter, part_scatters, scatter)
+    part_scatters = np.where(
+        part_scatters > _LARGER_SCATTER_FACTOR * scatter, part_scatters, scatter
+    )
     return np.append(
         np.repeat(part_scatters, _NIGHTS_OF_PART),
         np.full(size % _NIGHTS_OF_PART, part_scatters[-1]),
@@ -523,7 +528,7 @@ class _Nights:
             residuals[cut:] -= np.nan_to_num(fit.step[cut])
         return residuals
 
-    def _inflation(self, residuals, steps):
+    def _inflation(self, residuals, n_steps):
         """Return the factor of the errors by the scatter about the lines and correlated nights.
 
         The weights contain the scatter of differences between nights. Drifts do not change it, but
@@ -533,7 +538,7 @@ class _Nights:
         ----------
         residuals : numpy.ndarray of shape (n,), float64
             The values without their steps.
-        steps : int
+        n_steps : int
             Number of steps that were subtracted.
         """
         running, (low, high) = self._running_sums(residuals), self._window(())
@@ -543,7 +548,7 @@ class _Nights:
         slope = (ty - t * y / n) / xx
         line_values = y / n + slope * (self.days - t / n)
         leverage = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
-        freedom = residuals.size - leverage.sum() - steps
+        freedom = residuals.size - leverage.sum() - n_steps
         spread = max(
             _deviation_about_zero(residuals - line_values) * math.sqrt(residuals.size / freedom),
             self.least_scatter,

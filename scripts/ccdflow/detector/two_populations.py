@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.member_selection import Thresholds
+from ccdflow.detector.member_selection import Thresholds, group_noise
 
 # A population has at least this many frames: one odd frame is an outlier.
 _FEWEST_OF_A_POPULATION = 2
@@ -25,8 +24,9 @@ def split_populations(statistics, thresholds=None):
     -------
     (tuple of int, tuple of int) or None
         Indices of the frames of each population, that of the first frame first. Frames are split at
-        the widest gap along the first principal component of their figures. None if this gap is no
-        wider than the spread on one of its sides.
+        the widest gap along the first principal component of their figures that leaves
+        `_FEWEST_OF_A_POPULATION` frames on each side. None for fewer frames, or if this gap is no
+        wider than the spread on one of its sides, or than one floor.
     """
     if len(statistics) < 2 * _FEWEST_OF_A_POPULATION:
         return None
@@ -42,9 +42,9 @@ def split_populations(statistics, thresholds=None):
         _FEWEST_OF_A_POPULATION - 1 : len(sorted_projections) - _FEWEST_OF_A_POPULATION
     ]
     split_index = int(np.argmax(gaps)) + _FEWEST_OF_A_POPULATION
-    widest = max(np.ptp(sorted_projections[:split_index]), np.ptp(sorted_projections[split_index:]))
+    spreads = np.ptp(sorted_projections[:split_index]), np.ptp(sorted_projections[split_index:])
     # Frames of one population may differ by one floor, the unit of the figures.
-    if gaps.max() <= max(widest, 1.0):
+    if gaps.max() <= max(*spreads, 1.0):
         return None
     populations = [
         tuple(sorted(map(int, part))) for part in (order[:split_index], order[split_index:])
@@ -54,15 +54,11 @@ def split_populations(statistics, thresholds=None):
 
 def _figures_by_floor(statistics, limits):
     """Return the figures of the frames in units of their floors, shape (frames, figures)."""
-    noises = np.array([frame.noise for frame in statistics])
-    finite_noises = noises[np.isfinite(noises)]
-    noise = (
-        max(float(np.median(finite_noises)), DIGITAL_NOISE) if finite_noises.size else DIGITAL_NOISE
-    )
+    noise = group_noise(statistics)
     columns = [
         np.array([frame.level for frame in statistics]) / (limits.level * noise),
         np.array([frame.bias_level for frame in statistics]) / (limits.bias_level * noise),
-        noises / (limits.noise * noise),
+        np.array([frame.noise for frame in statistics]) / (limits.noise * noise),
         np.array([frame.bright_fraction for frame in statistics]) / limits.bright,
     ]
     shapes = np.array([frame.box_offsets for frame in statistics]) / (limits.structure * noise)

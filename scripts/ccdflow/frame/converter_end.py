@@ -24,7 +24,8 @@ _LEVEL_TOLERANCE = 64.0
 _MOST_PARTS = 100
 # Pixels that are compared at once, in the processor's cache.
 _PIXELS_AT_ONCE = 1 << 16
-# Bits of the converters that do not fill integers of 16 bits. Chosen: fewer bits are not in use.
+# Bits of the converters that do not fill integers of 16 bits. Chosen: a faint
+# frame may end at the highest number of fewer bits, such as 511, by chance.
 _BITS = range(10, 16)
 # The highest numbers of converters with a number of bits in `_BITS`, adu: unscaled (4095 for 12
 # bits), or scaled to 16 bits (65520).

@@ -76,7 +76,7 @@ def product_parts(layout, geometry, recipe, reduced, origin):
     images_of_product = product_images(geometry, recipe)
     if images_of_product[0].hdu:
         primary = _cards_to_keep(layout.texts[0])
-        _write_history(primary, geometry, recipe, reduced, origin)
+        _write_origin_and_recipe(primary, geometry, recipe, reduced, origin)
         parts.append(hdu_header(primary, None, 0, is_primary=True))
     for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if not parts:
@@ -85,8 +85,9 @@ def product_parts(layout, geometry, recipe, reduced, origin):
             continue
         cards = _cards_to_keep(layout.texts[product_image.raw_hdu])
         _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
-        name = _extension_name(layout.hdus[product_image.raw_hdu])
-        parts += [hdu_header(cards, image.data, image.datasum, name=name), *_data_unit(image)]
+        name_cards = _name_cards(layout.hdus[product_image.raw_hdu])
+        header = hdu_header(cards, image.data, image.datasum, name=name_cards)
+        parts += [header, *_data_unit(image)]
     for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if image.mask is not None:
             parts += mask_hdu(image.mask, f"MASK{product_image.suffix}")
@@ -107,7 +108,7 @@ def first_header(layout, geometry, recipe, reduced, origin):
     """
     product_image, image = product_images(geometry, recipe)[0], reduced.images[0]
     cards = _common_cards(layout, product_image.amplifiers)
-    _write_history(cards, geometry, recipe, reduced, origin)
+    _write_origin_and_recipe(cards, geometry, recipe, reduced, origin)
     _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
     return hdu_header(cards, image.data, image.datasum, is_primary=True)
 
@@ -138,7 +139,7 @@ def _data_unit(image):
     ]
 
 
-def _extension_name(hdu):
+def _name_cards(hdu):
     """Return the cards that name a raw extension."""
     if card_value(hdu.header, "EXTNAME") in _STORAGE_NAMES:
         return CardList()
@@ -149,7 +150,10 @@ def _extension_name(hdu):
 
 
 def _cards_to_keep(text):
-    """Return the cards of a raw header that do not describe the storage of its array."""
+    """Return the cards of a raw header that its product keeps; DATE becomes RAWDATE.
+
+    Left out are cards on the storage of the raw array, and cards named like the product's own.
+    """
     cards = CardList.parse(text)
     is_tiled = "ZIMAGE" in cards
     cards = cards.copy_without(
@@ -168,7 +172,10 @@ def _cards_to_keep(text):
 
 
 def _common_cards(layout, amplifiers):
-    """Return the cards of the primary header, and those equal in the amplifiers' extensions."""
+    """Return the cards of the primary header, and those equal in the amplifiers' extensions.
+
+    Of the commentary of these extensions, that of the first one is taken.
+    """
     headers = layout.headers
     cards = _cards_to_keep(layout.texts[0])
     hdus_used = sorted({a.hdu for a in amplifiers} - {0})
@@ -193,7 +200,7 @@ def _common_cards(layout, amplifiers):
 # -- cards of the reduction ------------------------------------------------------------------------
 
 
-def _write_history(cards, geometry, recipe, reduced, origin):
+def _write_origin_and_recipe(cards, geometry, recipe, reduced, origin):
     """Write the versions, the raw file and the recipe of a reduced frame.
 
     Parameters
@@ -305,8 +312,8 @@ def _write_readout_cards(set_card, amplifier, recipe):
     if recipe.trim and flipped_axes:
         set_card("AMPFLIP", "AMPFLP", flipped_axes, "axes along which raw pixels were reversed")
     if amplifier.saturation is not None:
-        top = float(amplifier.saturation)
-        set_card("AMPSAT", "AMPSAT", top, "[adu] raw value that is saturated")
+        saturation = float(amplifier.saturation)
+        set_card("AMPSAT", "AMPSAT", saturation, "[adu] raw value that is saturated")
 
 
 def _write_converter_cards(set_card, end):
@@ -336,12 +343,12 @@ def _set_numbered(cards, number, keyword, stem, value, comment):
 
 
 def _round_figure(value):
-    """Return a number rounded to six digits; 'unknown' for NaN."""
+    """Return a number rounded to six significant digits; 'unknown' for NaN."""
     return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 
 def _unit_of_pixels(headers, product_image):
-    """Return the unit of the raw pixels, which subtracting a level does not change."""
+    """Return the unit of the raw pixels by BUNIT; 'adu' for counts, and without the card."""
     for hdu in (product_image.amplifiers[0].hdu, 0):
         unit = card_value(headers[hdu], "BUNIT")
         if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):

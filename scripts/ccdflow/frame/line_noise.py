@@ -6,8 +6,9 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
-ROWS_OF_A_PIXEL = 256
-"""Number of rows that give the noise of a pixel, and the profile across a seam."""
+MOST_ROWS_FOR_NOISE = 256
+"""The noise of a pixel, and the profile across a seam, come from at most this many rows of the
+image. The columns of an overscan are judged by this many rows to twice as many."""
 
 OUTLIER_SIGMA = 5
 """Values beyond this many sigma are outliers: 1 of 1.7 million normal values is by chance."""
@@ -36,9 +37,9 @@ def noise_of_neighbours(*series, least_sigma=0.0):
         Number of differences that count.
     """
     differences = [np.diff(values, axis=0) for values in series]
-    is_kept = np.logical_and.reduce([_are_inliers(values, least_sigma) for values in differences])
-    noises = [_rms_about_median(values, is_kept) / np.sqrt(2) for values in differences]
-    return noises, int(np.count_nonzero(is_kept))
+    is_inlier = np.logical_and.reduce([_are_inliers(values, least_sigma) for values in differences])
+    noises = [_rms_about_median(values, is_inlier) / np.sqrt(2) for values in differences]
+    return noises, int(np.count_nonzero(is_inlier))
 
 
 def _are_inliers(values, least_sigma):
@@ -56,12 +57,12 @@ def _are_inliers(values, least_sigma):
     return is_finite & (deviations <= OUTLIER_SIGMA * max(sigma, least_sigma))
 
 
-def _rms_about_median(values, is_kept):
-    """Return the root mean square of the kept values about their median; NaN if none is kept."""
-    if not is_kept.any():
+def _rms_about_median(values, is_inlier):
+    """Return the root mean square of the inliers about their median; NaN without an inlier."""
+    if not is_inlier.any():
         return float("nan")
-    values_kept = np.ravel(values) if is_kept.all() else values[is_kept]
-    deviations = np.abs(values_kept - median(values_kept)).astype(np.float64)
+    inliers = np.ravel(values) if is_inlier.all() else values[is_inlier]
+    deviations = np.abs(inliers - median(inliers)).astype(np.float64)
     return float(np.sqrt(np.mean(np.square(deviations))))
 
 

@@ -12,8 +12,8 @@ from ccdflow.frame.checks.flaws import saturation_of
 from ccdflow.frame.line_noise import LEAST_SIGMA, OUTLIER_SIGMA
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Pixels of a strip that are sampled for the limit of outliers.
-_SAMPLE_PIXELS = 20_000
+# From this many to twice as many pixels of a large strip give the limit of outliers, to 1 %.
+_SAMPLED_PIXELS = 20_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def mean_level(levels, statistic, top):
     Returns
     -------
     float
-        Adu; the mean of all levels if all rows or columns are saturated.
+        Adu; the mean of all levels if a model gave them, or if all rows or columns are saturated.
     """
     is_sound = statistic < (np.inf if top is None else top)
     # A model along the overscan leaves saturated rows out already.
@@ -106,6 +106,11 @@ def levels_along(strips, along, recipe):
     numpy.ndarray
         One level for each row, for each column, or a single one; NaN if no pixel is finite.
         float64 for integers; floats keep their own type, as in `ccdproc.subtract_overscan`.
+
+    Raises
+    ------
+    FrameError
+        If too few levels are left to fit the model.
     """
     return _model_levels(statistic_along(strips, along, recipe), along, recipe)
 
@@ -135,21 +140,21 @@ def _model_levels(levels, along, recipe):
     return levels if recipe.model is None or along == "frame" else smooth_levels(levels, recipe)
 
 
-def _statistic_of_rows(values, name):
+def _statistic_of_rows(values, statistic):
     """Return the median or mean of each row of (n, k) values; NaN if none is finite."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return _statistic_of_finite(values, name)
-    if name == "mean":
+        return _statistic_of_finite(values, statistic)
+    if statistic == "mean":
         return np.mean(values, axis=1)
     return _row_medians(values)
 
 
-def _statistic_of_finite(values, name):
+def _statistic_of_finite(values, statistic):
     """Return the median or mean of the finite values of each row; NaN without a finite value."""
     levels = np.full(len(values), np.nan, dtype=values.dtype)
     finite_values = np.where(np.isfinite(values), values, np.nan)
     has_values = np.isfinite(values).any(axis=1)
-    levels[has_values] = (np.nanmedian if name == "median" else np.nanmean)(
+    levels[has_values] = (np.nanmedian if statistic == "median" else np.nanmean)(
         finite_values[has_values], axis=1
     )
     return levels
@@ -194,9 +199,10 @@ def check_levels(levels, amplifier):
 def noise_about_levels(strips, along):
     """Return the standard deviation of overscan pixels about their row's or column's mean, adu.
 
-    The mean of k pixels removes part of the scatter, which the factor k / (k - 1) restores.
-    Outliers are left out, see `ccdflow.frame.line_noise.OUTLIER_SIGMA`; their sigma is that of the
-    median absolute deviation, and at least `ccdflow.frame.line_noise.LEAST_SIGMA`.
+    With one level for the frame it is that about the median of each strip. The mean of k pixels
+    removes part of the scatter, which the factor k / (k - 1) restores. Outliers are left out, see
+    `ccdflow.frame.line_noise.OUTLIER_SIGMA`; their sigma is that of the median absolute deviation,
+    and at least `ccdflow.frame.line_noise.LEAST_SIGMA`.
 
     Parameters
     ----------
@@ -206,7 +212,7 @@ def noise_about_levels(strips, along):
     Returns
     -------
     float
-        NaN if the strip is a single pixel wide.
+        NaN without a finite pixel in a strip that is wider than one pixel.
     """
     squares = count = 0
     for strip in strips:
@@ -225,13 +231,13 @@ def noise_about_levels(strips, along):
         centre = np.nanmedian(values) if along == "frame" else _row_means(values)
         deviation = np.abs(values - centre)
         # A sample of the pixels suffices for the limit of outliers, and is faster.
-        sample = deviation.ravel()[:: max(1, deviation.size // _SAMPLE_PIXELS)]
+        sample = deviation.ravel()[:: max(1, deviation.size // _SAMPLED_PIXELS)]
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        deviations_kept = deviation[deviation <= OUTLIER_SIGMA * max(spread, LEAST_SIGMA)]
-        squares += float(np.square(deviations_kept, dtype=np.float64).sum()) * k / (k - 1)
-        count += deviations_kept.size
+        inlier_deviations = deviation[deviation <= OUTLIER_SIGMA * max(spread, LEAST_SIGMA)]
+        squares += float(np.square(inlier_deviations, dtype=np.float64).sum()) * k / (k - 1)
+        count += inlier_deviations.size
     return float(np.sqrt(squares / count)) if count else float("nan")
 
 
@@ -259,7 +265,7 @@ def smooth_levels(levels, recipe):
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
         ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
         farther than ``reject_sigma`` standard deviations from the fit are left out, up to
-        ``reject_iterations`` times; 0 iterations reject nothing.
+        ``reject_iterations`` times. If either is 0, no level is left out.
 
     Returns
     -------
@@ -268,12 +274,13 @@ def smooth_levels(levels, recipe):
     Raises
     ------
     FrameError
-        If too few levels are left to fit.
+        If too few levels are left to fit, in all or for a piece of the spline.
     """
     positions = np.arange(len(levels))
     is_good = np.isfinite(levels)
     fewest = recipe.order + (4 if recipe.model == "spline" else 1)
-    for _ in range(recipe.reject_iterations + 1):
+    n_rejections = recipe.reject_iterations if recipe.reject_sigma else 0
+    for _ in range(n_rejections + 1):
         if is_good.sum() < fewest:
             raise FrameError(
                 f"the overscan has too few good levels for a {recipe.model} of order"
@@ -285,7 +292,7 @@ def smooth_levels(levels, recipe):
             )
         curve = _fitted_levels(positions, levels, is_good, recipe)
         is_still_good = is_good & ~_are_outliers(levels - curve, is_good, recipe.reject_sigma)
-        if recipe.reject_iterations == 0 or np.array_equal(is_still_good, is_good):
+        if n_rejections == 0 or np.array_equal(is_still_good, is_good):
             break
         is_good = is_still_good
     return curve
@@ -311,6 +318,11 @@ def _fitted_levels(positions, levels, is_good, recipe):
         The levels that are fitted.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         With a model.
+
+    Raises
+    ------
+    FrameError
+        If a piece of the spline has too few levels.
     """
     # Imported here, because each import adds 0.3 s to runs that do not fit its model.
     if recipe.model == "polynomial":

@@ -45,9 +45,10 @@ _PIXEL_FIGURE_CARD = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 # Matches a card of world coordinates, with the letter of its version: CRVAL1A is of version A,
 # CRPIX2 of the unnamed one.
 _VERSIONED_CARD = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
-# The reference pixels of two solutions may differ by this many pixels.
+# The reference pixels of two solutions may differ by at most this many pixels. Chosen, not
+# measured.
 _PIXEL_TOLERANCE = 0.1
-# Other numbers of two solutions may differ by this fraction.
+# Other numbers of two solutions may differ by at most this fraction. Chosen, not measured.
 _RELATIVE_TOLERANCE = 1e-6
 
 
@@ -76,19 +77,23 @@ def axis_shifts(amplifier):
     )
 
 
-def _axis_shift(first, stop, start, is_flipped):
+def _axis_shift(raw_start, raw_stop, image_start, is_flipped):
     """Return the `AxisShift` of raw columns or rows.
 
     Parameters
     ----------
-    first, stop : int
+    raw_start, raw_stop : int
         First raw column or row, and the one after the last.
-    start : int
+    image_start : int
         The column or row of the image at which they begin.
     is_flipped : bool
         Whether they are reversed.
     """
-    return AxisShift(-1, start + stop + 1) if is_flipped else AxisShift(1, start - first)
+    return (
+        AxisShift(-1, image_start + raw_stop + 1)
+        if is_flipped
+        else AxisShift(1, image_start - raw_start)
+    )
 
 
 def is_about_raw_pixels(keyword):
@@ -289,7 +294,7 @@ def _moved_world(headers, amplifier):
     matches = [match for match in map(_VERSIONED_CARD.fullmatch, world) if match]
     versions = sorted({match["version"] for match in matches})
     is_reversed = any(shift.sign < 0 for shift in shifts)
-    if versions and is_reversed and any(starmap(_is_distorted, world.items())):
+    if versions and is_reversed and any(starmap(_is_of_distortion, world.items())):
         return None
     for version, axis in product(versions, (1, 2)):
         _move_axis(world, axis, version, shifts[axis - 1])
@@ -317,7 +322,7 @@ def _move_axis(world, axis, version, shift):
         _reverse_axis(world, axis, version)
 
 
-def _is_distorted(keyword, value):
+def _is_of_distortion(keyword, value):
     """Return whether a card is of a distortion, which cannot be reversed with its axis."""
     return bool(_DISTORTION_CARD.fullmatch(keyword)) or (
         keyword.startswith("WAT") and "cor" in str(value)

@@ -13,7 +13,8 @@ from ccdflow.robust import MEDIAN_VARIANCE
 ROUNDING_VARIANCE = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
-# Adu. For a smaller mean gap between two values the first terms of a series are exact enough.
+# Adu. For a smaller mean gap between two values the formula's exponential would overflow; the first
+# terms of a series replace it, which are right to 6e-4.
 _SMALL_GAP = 1e-2
 
 
@@ -74,8 +75,8 @@ class Readout:
     converter: ConverterEnd | None = None
 
     @property
-    def noise_part(self):
-        """The readout with its noise alone: the values that change with the frame are reset."""
+    def without_frame_values(self):
+        """The readout with the default of each value that changes from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, is_level_subtracted=True, linear=None,
             is_saturation_measured=False, is_dead=False, without_level=(), converter=None,
@@ -83,7 +84,7 @@ class Readout:
 
     @property
     def lowest_saturation(self):
-        """Least raw value of a saturated pixel, adu: by saturation or end of the converter."""
+        """Lowest raw value that is saturated, adu, by saturation or converter; None if unknown."""
         tops = [self.saturation, None if self.converter is None else self.converter.top]
         return min((top for top in tops if top is not None), default=None)
 
@@ -305,7 +306,7 @@ def _rounding_of_mean(gap):
     ``gap`` is the mean distance of the two values, adu.
     """
     if gap < _SMALL_GAP:
-        # The first terms of the series of the formula below, whose exponentials would cancel.
+        # The first terms of the series of the formula below.
         return 1.0 - 3 * gap
     # The first two moments of the fractional part of an exponentially distributed number.
     remainder = 1 / np.expm1(1 / gap)

@@ -59,7 +59,8 @@ class Reduced:
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
         By amplifier; None where no overscan is subtracted.
     flags : dict of str to str
-        By amplifier, 'saturated' or 'dead'; only for amplifiers whose pixels all are.
+        By amplifier, 'saturated' or 'dead', see `ccdflow.frame.checks.flaws.flag_of`; only for
+        amplifiers without signal.
     row_noises : dict of str to ccdflow.frame.checks.subtraction_checks.RowNoise
         By amplifier, the effect of the overscan subtraction on the noise that a row shares.
     warnings : tuple of (str, str)
@@ -101,7 +102,8 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     Raises
     ------
     FrameError
-        If the overscan has no finite value for a row or column, or for a whole amplifier.
+        If the overscan has no finite value for a row or column, or too few for the model, or if an
+        amplifier has no finite value.
 
     Examples
     --------
@@ -142,8 +144,8 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
         top = (tops or {}).get(amplifier.hdu) or top_of_converter(values.dtype, offset)
         full_pixels[amplifier.name] = FullPixels(amplifier, top)
     images = tuple(
-        _make_image(stored, place, overscans, recipe, without_level, full_pixels)
-        for place in product_images(geometry, recipe)
+        _make_image(stored, product_image, overscans, recipe, without_level, full_pixels)
+        for product_image in product_images(geometry, recipe)
     )
     row_noises, warnings = subtraction_checks.judge_subtraction(
         samples, geometry.amplifiers, recipe
@@ -193,7 +195,7 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
     samples : dict of str to ccdflow.frame.strip_samples.Sample
         Samples of the amplifiers with an overscan.
     flags : dict of str to str
-        Amplifiers that are saturated or dead throughout, which have no such regions.
+        Flags of the amplifiers without signal, which have no such regions.
 
     Returns
     -------
@@ -209,25 +211,26 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
 
 
 def _measure_amplifier(stored, offset, amplifier, recipe):
-    """Return the overscan of an amplifier, and its sample for the checks; None if not subtracted.
+    """Return the `Overscan` of an amplifier and its `Sample`; both None if nothing is subtracted.
 
     Parameters
     ----------
     stored : numpy.ndarray of shape (ny, nx)
         Raw pixels, in the type of the file.
-    offset : int or float
-        Added to the pixels.
+    offset : int
+        To be added to the pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     """
     if not recipe.subtract or not amplifier.overscan:
         return None, None
     strips = [pixels.native_values(stored[strip.slices], offset) for strip in amplifier.overscan]
-    level = overscan.measure_overscan(strips, amplifier, recipe)
+    measured_overscan = overscan.measure_overscan(strips, amplifier, recipe)
     lines = pixels.native_values(
         stored[strip_samples.sampled_lines(amplifier.data, amplifier.along)], offset
     )
-    return level, strip_samples.sample_of_amplifier(lines, strips, level, amplifier)
+    sample = strip_samples.sample_of_amplifier(lines, strips, measured_overscan, amplifier)
+    return measured_overscan, sample
 
 
 def _make_image(stored, product_image, overscans, recipe, without_level, full_pixels):
@@ -281,10 +284,10 @@ def _subtract_untrimmed(raw, amplifiers, overscans, out):
 
     Parameters
     ----------
-    raw : (numpy.ndarray of shape (ny, nx), int or float)
+    raw : (numpy.ndarray of shape (ny, nx), int)
         Raw pixels in the type of the file, and the offset to add.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
-    overscans : dict of str to object
+    overscans : dict of str to ccdflow.frame.overscan.Overscan or None
         By amplifier; None where no overscan is subtracted.
     out : numpy.ndarray of shape (ny, nx), float32 or float64
         Filled in place.

@@ -9,8 +9,8 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # A column may bleed if it has a run of at least this many saturated pixels.
 _FEWEST_SATURATED = 3
-# A bleeding column is brighter than the columns beside it by this many sigma: by noise alone 1 of
-# 3.5 million pixels is.
+# A bleeding column is brighter than both columns beside it by more than this many sigma of a pixel:
+# by noise alone 1 of 160,000 pixels is (1 of 5,000 near an edge, with one column beside it).
 _EXCESS_SIGMA = 5.0
 # A bleeding column is compared with the columns this far to its left and right, which its charge
 # does not reach.

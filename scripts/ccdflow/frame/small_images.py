@@ -18,14 +18,14 @@ MOST_SIDE_PIXELS = 256
 """The longer side of a small image has at most this many pixels."""
 
 SQUARE_ROWS = 2
-"""Number of rows of each square that are read in science frames: two of the eighteen rows in an LFC
-frame show its stars."""
+"""Number of rows of each square that are read in science frames: in an LFC frame two of the
+eighteen rows of a square show the stars."""
 
 ROWS_OF_CALIBRATIONS = 1
 """Number of rows of each square that are read in biases, darks and flats, which have no stars."""
 
 # Type of the pixels of the rows that are copied.
-_LINE = np.dtype(np.float32)
+_LINE_TYPE = np.dtype(np.float32)
 
 
 def pixels_per_small_pixel(shape):
@@ -105,8 +105,8 @@ class SmallImage:
     def __init__(self, shape, rows=SQUARE_ROWS):
         self._squares = squares = _squares_of_shape(tuple(shape), rows)
         count, nx = -(-shape[0] // squares.row_step), shape[1]
-        memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
-        self._lines = np.frombuffer(memory, _LINE, count * nx).reshape(count, nx)
+        memory = thread_buffer("small image", max(1, count * nx) * _LINE_TYPE.itemsize)
+        self._lines = np.frombuffer(memory, _LINE_TYPE, count * nx).reshape(count, nx)
         self._n_lines = 0
 
     def add(self, first, rows):
@@ -122,10 +122,10 @@ class SmallImage:
         rows_sampled = rows[-first % step :: step]
         lines = self._lines[self._n_lines : self._n_lines + len(rows_sampled)]
         self._n_lines += len(rows_sampled)
-        if rows_sampled.dtype == _LINE and rows_sampled.strides[1] == _LINE.itemsize:
+        if rows_sampled.dtype == _LINE_TYPE and rows_sampled.strides[1] == _LINE_TYPE.itemsize:
             # numpy lets other threads run while it works on 500 items or more, and the wait after
             # each block takes three times as long as the work. Here a whole line is one item.
-            item = np.dtype((np.void, rows_sampled.shape[1] * _LINE.itemsize))
+            item = np.dtype((np.void, rows_sampled.shape[1] * _LINE_TYPE.itemsize))
             rows_sampled, lines = rows_sampled.view(item), lines.view(item)
         lines[...] = rows_sampled
 

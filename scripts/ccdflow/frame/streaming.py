@@ -141,7 +141,8 @@ def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=
     Raises
     ------
     FrameError
-        If the raw file is damaged, or an amplifier holds no finite value.
+        If the raw file is damaged, the overscan of a row or a whole amplifier has no finite value,
+        or the frame was reduced already (`ccdflow.frame.negatives`).
     """
     reduction = _FrameReduction(rows, geometry, recipe, sample_rows, small_image)
     size = max(1, BLOCK_PIXELS // rows.shape[1])
@@ -200,7 +201,7 @@ class _FrameReduction:
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
-        """Reduce a block of raw rows; return its rows of the product, or None if it has none."""
+        """Reduce a block of raw rows; return the bytes of its product rows, or None without one."""
         start, stop = max(first, self._data.y0), min(first + len(stored), self._data.y1)
         if start >= stop:
             return None

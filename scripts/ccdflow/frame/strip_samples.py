@@ -9,10 +9,11 @@ import numpy as np
 from ccdflow.frame.checks.flaws import saturation_of
 
 MOST_ROWS = 1024
-"""Figures are measured from at most this many rows: 1 ms for an LFC frame."""
+"""Figures are measured from at most this many neighbouring rows: 1 ms for an LFC frame. Of a strip
+with one level for the frame up to twice as many rows are sampled."""
 
-MOST_COLUMNS = 128
-"""Figures are measured from about this many columns of each row."""
+# From this many to twice as many pixels of each line are sampled.
+_SAMPLED_PIXELS = 128
 
 # A run of overscan rows with one value was not read out if it has at least this many rows, and at
 # least this many pixels. With a readout noise of 0.3 adu such a run occurs by chance in 1 of 10,000
@@ -32,7 +33,7 @@ class Sample:
     levels, own_levels : numpy.ndarray of shape (n,), float32 or float64
         Adu: the level subtracted from each line, and the statistic of the line's own overscan.
     strip : numpy.ndarray of shape (n, k), any integer or float type
-        Adu: the overscan of the lines.
+        Adu: the overscan of the lines. With one level for the frame, other rows of the overscan.
     noise : float
         Noise of a pixel of the overscan, adu.
     top : float
@@ -78,8 +79,13 @@ def sampled_lines(data, along):
     """
     (y0, y1), (x0, x1) = (data.y0, data.y1), (data.x0, data.x1)
     if along != "columns":
-        return _middle_lines(y0, y1), slice(x0, x1, max(1, (x1 - x0) // MOST_COLUMNS))
-    return slice(y0, y1, max(1, (y1 - y0) // MOST_COLUMNS)), _middle_lines(x0, x1)
+        return _middle_lines(y0, y1), slice(x0, x1, sampling_step(x1 - x0))
+    return slice(y0, y1, sampling_step(y1 - y0)), _middle_lines(x0, x1)
+
+
+def sampling_step(length):
+    """Return the distance of the sampled pixels in a line of this length, pixels."""
+    return max(1, length // _SAMPLED_PIXELS)
 
 
 def _middle_lines(start, stop):

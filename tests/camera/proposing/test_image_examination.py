@@ -15,7 +15,7 @@ NOTE = (
 
 
 def flat_of(light, level, *, seed):
-    """A flat, (140, 100) adu: level, photons at a gain of 1.5 and a read noise of 4 adu."""
+    """Return a flat, (140, 100) adu: level, photons at a gain of 1.5 and a read noise of 4 adu."""
     rng = np.random.default_rng(seed)
     light = np.broadcast_to(light, (140, 100))
     frame = level + rng.poisson(light * 1.5) / 1.5 + rng.normal(0, 4.0, light.shape)

@@ -210,7 +210,7 @@ def test_an_unlit_border_is_no_overscan():
     assert "unlit detector, no overscan" in " ".join(proposal.findings)
 
 
-def test_a_bias_alone_can_not_tell(tmp_path):
+def test_a_bias_alone_does_not_tell_overscan_from_data(tmp_path):
     bias = lit(100, 150, light=0, seed=10)
     header = header_of(bias, IMAGETYP="bias")
     proposal = propose([header], [bias], file="a.fits")
@@ -380,7 +380,7 @@ def test_an_extension_that_is_dead_or_saturated_is_left_to_the_header(value):
     assert "The header alone gives the same" in proposal.findings[-1]
 
 
-def test_rows_are_found_behind_a_level_that_drifts():
+def test_rows_are_found_beside_a_level_that_drifts():
     """As IMACS: overscan at the right and above, and a BIASSEC that is the corner of both."""
     light = np.full((190, 160), 800.0)
     light[160:], light[:, 128:] = 0, 0
@@ -549,7 +549,7 @@ def test_a_frame_that_is_bright_all_over_is_not_called_dark():
     ids=["wide", "DETSIZE", "DNAXIS2"],
 )
 def test_the_unlit_detector_beside_a_slit_is_no_overscan(cards):
-    """The slit ends at rows 61 and 180, or, where a card knows the chip, eight rows below it."""
+    """The slit ends at rows 61 and 180, or, where a card knows the chip, 8 rows below its top."""
     light = np.full((240, 300), 900.0)
     if cards:
         light[232:] = 0
@@ -585,7 +585,7 @@ def test_a_narrow_strip_is_never_proposed_without_a_word():
     flat = lit(400, 150, light=light, seed=72)
     proposal = propose([header_of(flat, IMAGETYP="flat")], [flat], file="a.fits")
     assert sections_of_amplifier(proposal) == ("[1:147,1:400]", ["[148:150,1:400]"])
-    # The median of three has 0.72 of a pixel's noise in the long run of pi / 2 n.
+    # sqrt(pi / (2 n)) of a pixel's noise, as of the median of many pixels, is 0.72 for 3.
     assert any("A strip of 3 is too narrow" in one and "72 %" in one for one in proposal.findings)
 
 

@@ -33,9 +33,9 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
 
 
 def find_cosmics(image, errors, mask, **options):
-    """Return the hits, (ny, nx) bool, and whether the result is kept."""
+    """Return the hits, (ny, nx) bool, and whether stars are spared."""
     result = cosmics.search_cosmics(image, errors, mask, **options)
-    return result.hits, result.is_kept
+    return result.hits, result.are_stars_spared
 
 
 def check(fwhm, seeds):
@@ -47,8 +47,8 @@ def check(fwhm, seeds):
     for seed in seeds:
         image, errors, stars, where, energy = scene(seed, fwhm)
         before = image.copy()
-        hits, is_kept = find_cosmics(image, errors, np.zeros(SHAPE, np.int16))
-        assert is_kept
+        hits, are_spared = find_cosmics(image, errors, np.zeros(SHAPE, np.int16))
+        assert are_spared
         assert (image == before).all()
         were_hit += hits.ravel()[where[energy > 5 * errors.ravel()[where]]].tolist()
         clean = np.ones(image.size, bool)
@@ -94,8 +94,8 @@ def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
     charge = np.zeros(shape)
     np.add.at(charge, tuple(taken.cosmics[:, :2].astype(int).T), taken.cosmics[:, 2])
     light = taken.incident - taken.incident.min()
-    hits, is_kept = find_cosmics(image, errors, np.zeros(shape, np.int16))
-    assert is_kept
+    hits, are_spared = find_cosmics(image, errors, np.zeros(shape, np.int16))
+    assert are_spared
     assert hits[(charge > 5 * errors) & (light < 18)].mean() >= 0.95
     near = ndimage.binary_dilation(charge > 0, np.ones((5, 5)))
     assert light[hits & ~near].sum() < 1e-3 * light.sum()
@@ -111,8 +111,10 @@ def test_hits_at_the_edges_are_found_as_elsewhere():
         image[place] += error * (8 + 2 * hits.sum())
         hits[place] = True
     errors = np.full(shape, error, np.float32)
-    hit_pixels, is_kept = find_cosmics(image.astype(np.float32), errors, np.zeros(shape, np.int16))
-    assert is_kept
+    hit_pixels, are_spared = find_cosmics(
+        image.astype(np.float32), errors, np.zeros(shape, np.int16)
+    )
+    assert are_spared
     assert hit_pixels.shape == shape
     assert hit_pixels[hits].all()
     assert hit_pixels[~ndimage.binary_dilation(hits, np.ones((3, 3)))].sum() <= 1
@@ -124,10 +126,10 @@ def test_a_bright_column_at_the_edge_is_no_ray():
     image = np.random.default_rng(4).normal(SKY, 15.0, shape)
     image[:, -1] += 120
     image[60, -3] = image[30, 0] = 2000
-    hit_pixels, is_kept = find_cosmics(
+    hit_pixels, are_spared = find_cosmics(
         image.astype(np.float32), np.full(shape, 15.0, np.float32), np.zeros(shape, np.int16)
     )
-    assert is_kept
+    assert are_spared
     assert not hit_pixels[:, -1].any()
     assert hit_pixels[60, -3]
     assert hit_pixels[30, 0]
@@ -143,7 +145,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
             image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
     rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
     on_parts = cosmic_rounds.hits_of_rounds(image, *rest)
-    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", 0.0)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_RATIO", 0.0)
     on_all = cosmic_rounds.hits_of_rounds(image, *rest)
     monkeypatch.setattr(cosmic_rounds, "_ITERATIONS", 1)
     once = cosmic_rounds.hits_of_rounds(image, *rest)
@@ -161,7 +163,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
 )
 def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, options):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
-    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", np.inf)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_RATIO", np.inf)
     rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
     for _ in range(2):
         image = rng.normal(SKY, 15, shape)
@@ -220,8 +222,8 @@ def test_a_result_that_flags_stars_is_discarded():
         truth += 3e4 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 2 / 0.637**2)
     image = (rng.poisson(truth) + rng.normal(0, READ_NOISE, truth.shape)).astype(np.float32)
     errors = np.sqrt(truth + READ_NOISE**2).astype(np.float32)
-    hits, is_kept = find_cosmics(image, errors, np.zeros(truth.shape, np.int16))
-    assert not is_kept
+    hits, are_spared = find_cosmics(image, errors, np.zeros(truth.shape, np.int16))
+    assert not are_spared
     assert not hits.any()
 
 

@@ -50,7 +50,7 @@ def test_pixels_that_are_full_are_found_to_a_tenth_of_a_percent(levels, vignette
     assert 0.999 * 40_000 <= full <= 40_000
 
 
-def test_pixels_of_unlike_wells_are_full_from_the_lowest_of_them_on():
+def test_pixels_of_unlike_wells_count_as_full_above_the_lowest_wells():
     full = well_of(flats(np.random.default_rng(2), (10_000, 60_000), well=40_000, spread=0.02))
     assert 0.93 * 40_000 < full < 0.96 * 40_000
 

@@ -114,7 +114,7 @@ def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(n
 
 
 def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
-    """Half of the variance is the same each night: ten nights are less than ten measurements."""
+    """Half of the variance is the same each night: six nights are less than six measurements."""
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
     seen = [measure_night(rng, truth, night) for night in range(6)]

@@ -24,7 +24,7 @@ WRITERS = {
     "detector/member_selection.py": ("_left_out_by", "find_copies"),
     "detector/dark_flat_selection.py": (
         "_outliers_by_lost_pixels",
-        "_outliers_by_noise",
+        "_outliers_by_signal_to_noise",
         "_outliers_by_temperature",
     ),
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),

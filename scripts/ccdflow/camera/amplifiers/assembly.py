@@ -14,8 +14,8 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
 LEAST_SPANNED_FRACTION = 0.9
-"""A header's strip that spans at least this fraction of the data is lengthened to all of them; a
-shorter strip is refused."""
+"""A strip that a card gives is lengthened to the whole data if it spans at least this fraction of
+them; a shorter strip is refused."""
 
 SPARSE_FRACTION = 0.1
 """Amplifiers that fill less than this fraction of the image around them get an image each."""
@@ -47,7 +47,7 @@ def geometry_of_drafts(
     FrameError
         If regions leave the frame, overlap, or contradict each other.
     """
-    notes = [*dict.fromkeys(notes), *_missing_gains(drafts)]
+    notes = [*dict.fromkeys(notes), *_notes_on_missing_gains(drafts)]
     drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
     _check_overlaps(drafts, file=file)
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
@@ -109,7 +109,7 @@ def _drafts_in_extensions(drafts, hdus):
     return placed_drafts, tuple(shapes)
 
 
-def _missing_gains(drafts):
+def _notes_on_missing_gains(drafts):
     """Return [the warning] on amplifiers without a gain, if other amplifiers have one; else []."""
     without_gain = [draft.name for draft in drafts if not draft.gain]
     if not without_gain or len(without_gain) == len(drafts):
@@ -197,7 +197,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
 
 
 def _check_overlaps(drafts, *, file):
-    """Raise `FrameError` where data or overscans of amplifiers overlap."""
+    """Raise `FrameError` where data of an amplifier overlap other data, or an overscan."""
     for first, second in combinations(drafts, 2):
         if first.hdu == second.hdu and first.data.overlaps(second.data):
             raise FrameError(
@@ -356,15 +356,15 @@ def _places_without_strips(drafts):
 def _starts_without_gaps(ranges):
     """Return {first pixel: its new position} of ranges from which all gaps are taken out."""
     starts, position, end = {}, 0, None
-    for first, last in sorted(ranges):
-        if end is None or first >= end:
-            starts[first] = position
-            position += last - first
-            end = last
+    for start, stop in sorted(ranges):
+        if end is None or start >= end:
+            starts[start] = position
+            position += stop - start
+            end = stop
         else:
-            starts[first] = position - (end - first)
-            position += max(0, last - end)
-            end = max(end, last)
+            starts[start] = position - (end - start)
+            position += max(0, stop - end)
+            end = max(end, stop)
     return starts
 
 
@@ -403,9 +403,9 @@ def _check_places(placed_drafts, shape, notes, *, file):
                 allowed="places side by side",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",
             )
-    empty_pixels = shape[0] * shape[1] - sum(draft.place.size for draft in placed_drafts)
-    if empty_pixels:
-        text = f"{empty_pixels} pixels of the image lie between amplifiers and have no data"
+    n_empty_pixels = shape[0] * shape[1] - sum(draft.place.size for draft in placed_drafts)
+    if n_empty_pixels:
+        text = f"{n_empty_pixels} pixels of the image lie between amplifiers and have no data"
         notes.append(Note(text))
 
 

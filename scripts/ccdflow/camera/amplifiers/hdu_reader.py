@@ -27,7 +27,7 @@ _SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
 # seconds.
 _SHORT_SECTION_CARDS = ("BSEC", "CSEC", "DSEC", "TSEC")
 # Cards of the gain, read noise and saturation of one amplifier, which count before the camera's.
-_FAMILY_FIGURES = {
+_CARDS_OF_AMPLIFIER = {
     "gain": ("GAIN", "GTGAIN"),
     "read_noise": ("RDNOISE", "GTRON"),
     "saturation": ("SATURATE",),
@@ -151,7 +151,7 @@ class HduReader:
                 return number
         return 0
 
-    def text(self, keywords, suffix=""):
+    def section_card(self, keywords, suffix=""):
         """Return the first of these section cards that is not blank, as (keyword, text), or None.
 
         Parameters
@@ -198,7 +198,7 @@ class HduReader:
         FrameError
             If the section is outside the frame, even with its axes exchanged.
         """
-        card = self.text(keywords, suffix)
+        card = self.section_card(keywords, suffix)
         if card is None:
             return None
         keyword, text = card
@@ -253,7 +253,7 @@ class HduReader:
     def figures(self, suffix=""):
         """Return gain, read noise and saturation as a dict; a value is None without a card."""
         figures = {}
-        for field, names in _FAMILY_FIGURES.items():
+        for field, names in _CARDS_OF_AMPLIFIER.items():
             own_specs = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
             own_specs += self._numbered_specs(names)
             specs = own_specs + getattr(self.cards, field)

@@ -36,7 +36,7 @@ _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 # Matches the card of an amplifier's data or trim section, with its suffix: DATASEC1, TSEC_A2.
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 # A warning names at most this many unread cards; further ones become "...".
-_MOST_NAMED = 3
+_MOST_CARDS_NAMED = 3
 
 
 def drafts_from_header(headers, cards, *, takes_overscan=True, file):
@@ -120,10 +120,10 @@ def _drafts_of_hdu(reader, position, n_images, *, takes_overscan):
             )
             for suffix in suffixes
         ]
-    plain_card = reader.text(TRIM_CARDS + DATA_CARDS)
+    plain_card = reader.section_card(TRIM_CARDS + DATA_CARDS)
     suffix = suffixes[0] if suffixes and plain_card is None else ""
-    if reader.text(BIAS_CARDS, suffix) is None:
-        card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
+    if reader.section_card(BIAS_CARDS, suffix) is None:
+        card = reader.section_card(TRIM_CARDS + DATA_CARDS, suffix)
         data = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
         detector = () if n_images == 1 else _detector_sections(reader, suffix)
         counted_drafts = (
@@ -145,7 +145,7 @@ def _section_suffixes(reader):
 def _are_trim_sections_raw(reader, suffixes):
     """Return whether each TSEC of a family lies in its DSEC; else it counts trimmed pixels."""
     for suffix in suffixes:
-        data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
+        data, trim = reader.section(DATA_CARDS, suffix), reader.section_card(TRIM_CARDS, suffix)
         if data is None or trim is None:
             continue
         if not data.region.contains(reader.parse_section(*trim, shape=reader.shape).region):
@@ -197,7 +197,7 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
 
 def _trim_section(reader, suffix, data):
     """Return TRIMSEC, a `DirectedSection` that must lie in DATASEC; None without the card."""
-    card = reader.text(TRIM_CARDS, suffix)
+    card = reader.section_card(TRIM_CARDS, suffix)
     if card is None:
         return None
     trim = reader.section(TRIM_CARDS, suffix)
@@ -267,7 +267,7 @@ def _strip_beside_data(reader, bias, kept_region):
 def _check_size(reader, kept_region):
     """Refuse a frame with more science pixels than its detector has."""
     for keyword in ("DETSIZE", "CCDSIZE"):
-        card = reader.text((keyword,))
+        card = reader.section_card((keyword,))
         if card is None:
             continue
         detector = reader.parse_section(*card).region.shape
@@ -283,7 +283,7 @@ def _check_size(reader, kept_region):
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: no card tells which one to use."""
     keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    strips = [card for card in (reader.text((key,)) for key in keywords) if card]
+    strips = [card for card in (reader.section_card((key,)) for key in keywords) if card]
     if strips:
         raise reader.contradiction(
             "overscan strips are numbered, the data are not: no card says which belong together",
@@ -300,9 +300,9 @@ def _note_no_overscan(reader, kept_region, *, is_trimmed):
     elif kept_region != reader.frame:
         text = f"no card names an overscan: trimmed to {kept_region.to_fits()} only"
         reader.notes.append(Note(text, mark=NO_OVERSCAN))
-        lines = _unused_lines(reader.shape, kept_region)
-        if lines:
-            topic = f"{lines} beside the data are in no overscan strip"
+        unused_lines = _unused_lines(reader.shape, kept_region)
+        if unused_lines:
+            topic = f"{unused_lines} beside the data are in no overscan strip"
             text = (
                 f"{topic}: if they hold the bias level, it stays in the image (give `overscan:` in"
                 " a camera's profile; `overscan: none` if they hold nothing)"
@@ -333,8 +333,8 @@ def _note_unread_cards(reader):
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread_cards.append(f"{keyword} {values[0]}")
     if unread_cards:
-        ellipsis = " ..." if len(unread_cards) > _MOST_NAMED else ""
-        topic = f"{', '.join(unread_cards[:_MOST_NAMED])}{ellipsis}"
+        ellipsis = " ..." if len(unread_cards) > _MOST_CARDS_NAMED else ""
+        topic = f"{', '.join(unread_cards[:_MOST_CARDS_NAMED])}{ellipsis}"
         text = (
             f"{topic}: about an overscan, and not understood: nothing is subtracted (give"
             " `overscan:` in a camera's profile; `overscan: none` if there is none)"
@@ -366,9 +366,9 @@ def _detector_sections(reader, suffix):
     """Return the amplifier's sections of the detector, as ((card, DirectedSection), ...)."""
     sections = []
     for name, keywords in DETECTOR_CARDS.items():
-        text = reader.text(keywords, suffix)
-        if text is not None:
-            sections.append((name, reader.parse_section(*text)))
+        card = reader.section_card(keywords, suffix)
+        if card is not None:
+            sections.append((name, reader.parse_section(*card)))
     return tuple(sections)
 
 
@@ -406,7 +406,7 @@ def _part_of_detector_section(reader, own_region):
     tuple of (str, ccdflow.camera.sections.DirectedSection)
         Empty without these two cards, or if they contradict each other.
     """
-    card = reader.text(("DETSEC",))
+    card = reader.section_card(("DETSEC",))
     whole = reader.section(("DATASEC",)) if card else None
     if whole is None or whole.is_flipped_x or whole.is_flipped_y:
         return ()
@@ -422,14 +422,14 @@ def _part_of_detector_section(reader, own_region):
 
 
 def _ends_on_detector(offsets, start, stop, *, is_flipped):
-    """Return the first pixel of a part of a section along an axis, and the one behind its last.
+    """Return the first pixel of a part of a section along an axis, and the one after its last.
 
     Parameters
     ----------
     offsets : list of int
-        Pixels of the detector from the begin of the data to the begin and the end of the part.
+        Pixels of the detector from the start of the data to the start and the end of the part.
     start, stop : int
-        The section's first pixel, and the one behind its last.
+        The section's first pixel, and the one after its last.
     is_flipped : bool
         Whether the section runs backwards.
 
@@ -437,8 +437,10 @@ def _ends_on_detector(offsets, start, stop, *, is_flipped):
     -------
     (int, int)
     """
-    first, last = offsets
-    return (stop - last, stop - first) if is_flipped else (start + first, start + last)
+    part_start, part_stop = offsets
+    if is_flipped:
+        return stop - part_stop, stop - part_start
+    return start + part_start, start + part_stop
 
 
 def _turned_sections(detector, own_section):

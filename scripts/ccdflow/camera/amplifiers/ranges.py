@@ -55,11 +55,11 @@ def drafts_from_ranges(reader):
     return drafts
 
 
-def _stated_region(reader, section_type, name):
+def _stated_region(reader, prefix, name):
     """Return the region of one amplifier; None for an overscan of no pixels."""
-    cards = [f"{section_type}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
+    cards = [f"{prefix}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
-    if section_type.endswith(_OVERSCAN_TYPE) and not all((y0, y1, x0, x1)):
+    if prefix.endswith(_OVERSCAN_TYPE) and not all((y0, y1, x0, x1)):
         return None
     region = Region(y0 - 1, y1, x0 - 1, x1)
     text = f"{x0} to {x1}, {y0} to {y1}"

@@ -84,7 +84,7 @@ def drafts_from_counts(reader, section, section_card, detector):
 def _unconfirmed_counts(reader, counts, binned_counts):
     """Return the numbers of columns and rows around the data, where no section gives the data.
 
-    In a binned frame the cards may count binned or unbinned pixels: those are taken which leave as
+    In a binned frame the cards may count binned or unbinned pixels. The numbers count that leave as
     many pixels of data as a card of the data's size has.
 
     Raises
@@ -93,12 +93,12 @@ def _unconfirmed_counts(reader, counts, binned_counts):
         If the frame is binned, and no card of the data's size agrees with one of the two alone.
     """
     if counts != binned_counts:
-        numbers_of_data = [
-            numbers for numbers in (counts, binned_counts) if _has_stated_size(reader, numbers)
+        confirmed_margins = [
+            margins for margins in (counts, binned_counts) if _has_stated_size(reader, margins)
         ]
-        if len(numbers_of_data) == 1:
-            _note_data(reader, numbers_of_data[0])
-            return numbers_of_data[0]
+        if len(confirmed_margins) == 1:
+            _note_data(reader, confirmed_margins[0])
+            return confirmed_margins[0]
         raise reader.contradiction(
             "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
@@ -109,22 +109,22 @@ def _unconfirmed_counts(reader, counts, binned_counts):
 
 
 # Cards with the columns of the data and with their rows, binned or not.
-_DATA_SIZES = (
+_DATA_SIZE_CARDS = (
     ("CCDXIMSI", "CCDYIMSI"), ("DNAXIS1", "DNAXIS2"), ("CCDNX", "CCDNY"), ("DETNX", "DETNY"),
 )  # fmt: skip
 
 
-def _has_stated_size(reader, numbers):
+def _has_stated_size(reader, margins):
     """Return whether a frame without its outer columns and rows has the size of a card's data.
 
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdu_reader.HduReader
-    numbers : list of int
+    margins : list of int
         Columns left and right of the data, rows below and above.
     """
-    data = _inner_region(reader.frame, numbers)
-    for keywords in _DATA_SIZES:
+    data = _inner_region(reader.frame, margins)
+    for keywords in _DATA_SIZE_CARDS:
         nx, ny = (as_integer(reader.value(keyword)) for keyword in keywords)
         if not nx or not ny:
             continue
@@ -284,9 +284,9 @@ def _drafts_side_by_side(reader, margins, n_amplifiers, section):
 
 # Cards with the unbinned columns of the whole chip: its section or size, and plain numbers.
 _CHIP_SIZE_CARDS = ("DETSIZE", "CCDSIZE")
-_CHIP_NUMBERS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
+_CHIP_COLUMN_CARDS = ("DNAXIS1", "CCDNX", "CCDXPIX", "DETNX", "NXCHIP", "ESO DET CHIP1 NX")
 # Cards with the chip's column of the first pixel, each with the number of the first column.
-_FIRST_COLUMN = (
+_FIRST_COLUMN_CARDS = (
     ("CRVAL1U", 0), ("CNPIX1", 0), ("XORGSUBF", 0), ("ESO DET WIN1 STRX", 1), ("STARTX", 1),
     ("XSTART", 1), ("HSTART", 1), ("CCDORGX", 1),
 )  # fmt: skip
@@ -300,17 +300,17 @@ def _amplifier_edges(reader, n_amplifiers, width):
     window gets no column. Without these cards the window itself is divided evenly, with a warning
     if the window is known not to begin with the chip. None if its columns cannot be divided.
     """
-    chip, start = _chip_columns(reader), _first_column(reader)
+    n_chip_columns, start = _chip_columns(reader), _first_column(reader)
     step = reader.binning[1]
     if (as_integer(reader.value("CDELT1U")) or 0) < 0:
         step = -step
-    if chip is not None and start is not None:
+    if n_chip_columns is not None and start is not None:
         ends = (start, start + step * width)
-        seams = [(chip * i / n_amplifiers - start) / step for i in range(1, n_amplifiers)]
-        if min(ends) >= -abs(step) and max(ends) <= chip + abs(step):
+        seams = [(n_chip_columns * i / n_amplifiers - start) / step for i in range(1, n_amplifiers)]
+        if min(ends) >= -abs(step) and max(ends) <= n_chip_columns + abs(step):
             inner = sorted(min(max(round(seam), 0), width) for seam in seams)
             return [0, *inner, width]
-    if chip is None and start:
+    if n_chip_columns is None and start:
         topic = (
             f"the window begins at column {start} of the chip, and no card says how wide the chip"
             " is"
@@ -328,20 +328,20 @@ def _amplifier_edges(reader, n_amplifiers, width):
 def _chip_columns(reader):
     """Return the number of columns of the chip by its section or size; None without a card."""
     for keyword in _CHIP_SIZE_CARDS:
-        card = reader.text((keyword,))
+        card = reader.section_card((keyword,))
         if card is not None:
             return reader.parse_section(*card).region.shape[1]
-    numbers = (as_integer(reader.value(keyword)) for keyword in _CHIP_NUMBERS)
+    numbers = (as_integer(reader.value(keyword)) for keyword in _CHIP_COLUMN_CARDS)
     return next(filter(None, numbers), None)
 
 
 def _first_column(reader):
     """Return the chip's column of the first pixel of the data, from 0; None without a card."""
     for keyword in ("CCDSEC", "DETSEC"):
-        card = reader.text((keyword,))
+        card = reader.section_card((keyword,))
         if card is not None:
             return reader.parse_section(*card).region.x0
-    for keyword, origin in _FIRST_COLUMN:
+    for keyword, origin in _FIRST_COLUMN_CARDS:
         first = as_integer(reader.value(keyword))
         if first is not None:
             # XORGSUBF of MaxIm counts binned pixels.

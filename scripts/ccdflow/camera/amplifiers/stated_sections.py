@@ -20,9 +20,9 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-# A strip with more than this fraction of its columns among the data of the header contradicts it:
-# of the 25 columns of the LFC, 2 may be data, which do not move a median.
-_SHARED_FRACTION = 0.1
+# A strip with more than this fraction of its columns among the data of the header contradicts the
+# header: of the 25 columns of the LFC, 2 may be data, which hardly move a median.
+_MOST_SHARED_FRACTION = 0.1
 
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
@@ -109,14 +109,14 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     Returns
     -------
     list of ccdflow.camera.geometry.Note
-        The warnings. One for a DATASEC that leaves the frame and has more than `_SHARED_FRACTION`
-        of a strip, one for a BIASSEC far outside the frame. Without both cards, one for a CCDSEC or
-        DETSEC with as many columns (or rows) as the frame.
+        The warnings. One for a DATASEC that leaves the frame and has more than
+        `_MOST_SHARED_FRACTION` of a strip, one for a BIASSEC far outside the frame. Without both
+        cards, one for a CCDSEC or DETSEC with as many columns (or rows) as the frame.
 
     Raises
     ------
     FrameError
-        If DATASEC, within the frame, has more than `_SHARED_FRACTION` of a strip's columns (or
+        If DATASEC, within the frame, has more than `_MOST_SHARED_FRACTION` of a strip's columns (or
         rows), or, without DATASEC, if BIASSEC begins where the frame ends.
     """
     warnings = []
@@ -164,26 +164,27 @@ def _claim_of_data(header, strip, *, is_alone):
     if _confirms_overscan(header, strip):
         return None
     length, factor = strip.length, strip.factor
-    text, section = _read_stated(header, "DATASEC", strip.axis, strip.shape)
-    if section is not None:
-        if section[1] > length and section[1] <= length * factor:
+    text, data = _read_stated(header, "DATASEC", strip.axis, strip.shape)
+    if data is not None:
+        data_start, data_stop = data
+        if length < data_stop <= length * factor:
             # Some cameras count unbinned pixels in DATASEC.
-            section = section[0] // factor, section[1] // factor
-        first, last = _range_along_axis(strip.region, strip.axis)
-        shared = min(last, section[1]) - max(first, section[0])
-        is_data = shared > _SHARED_FRACTION * (last - first)
-        return _CardOnStrip("DATASEC", text, section[1] <= length) if is_data else None
-    text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
-    if section is not None:
-        width = section[1] - section[0]
+            data_start, data_stop = data_start // factor, data_stop // factor
+        start, stop = _range_along_axis(strip.region, strip.axis)
+        n_shared = min(stop, data_stop) - max(start, data_start)
+        is_data = n_shared > _MOST_SHARED_FRACTION * (stop - start)
+        return _CardOnStrip("DATASEC", text, data_stop <= length) if is_data else None
+    text, bias = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
+    if bias is not None:
+        bias_start, bias_stop = bias
         # A BIASSEC that begins less than its width beyond the frame was next to the data before the
         # frame was trimmed: a few columns may have been between the two.
-        is_next = section[0] - length < width
-        return _CardOnStrip("BIASSEC", text, is_next) if section[0] >= length else None
+        is_next = bias_start - length < bias_stop - bias_start
+        return _CardOnStrip("BIASSEC", text, is_next) if bias_start >= length else None
     for keyword in _CHIP_SECTIONS if is_alone else ():
-        text, section = _read_stated(header, keyword, strip.axis, None)
-        if section is not None:
-            is_as_long = (section[1] - section[0]) // factor == length
+        text, chip = _read_stated(header, keyword, strip.axis, None)
+        if chip is not None:
+            is_as_long = (chip[1] - chip[0]) // factor == length
             return _CardOnStrip(keyword, text, is_sure=False) if is_as_long else None
     return None
 
@@ -197,16 +198,16 @@ def _confirms_overscan(header, strip):
     strip : _CheckedStrip
     """
     length = strip.length
-    first, last = _range_along_axis(strip.region, strip.axis)
+    start, stop = _range_along_axis(strip.region, strip.axis)
     _, bias = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
-    if bias is not None and bias[0] <= first and last <= bias[1] <= length:
+    if bias is not None and bias[0] <= start and stop <= bias[1] <= length:
         return True
     _, trim = _read_stated(header, "TRIMSEC", strip.axis, strip.shape)
-    return trim is not None and trim[1] <= length and (trim[1] <= first or last <= trim[0])
+    return trim is not None and trim[1] <= length and (trim[1] <= start or stop <= trim[0])
 
 
 def _read_stated(header, keyword, axis, shape):
-    """Return a section's text and its range, (first, end); (None, None) without a section.
+    """Return a section's text and its range, (start, stop); (None, None) without a section.
 
     A section that cannot be read counts as absent, because the profile replaces it.
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from ccdflow.camera.proposing.lit_blocks import least_block
+from ccdflow.camera.proposing.lit_blocks import fewest_block_columns
 from ccdflow.camera.reduction_recipe import WIDE_STRIP_COLUMNS
 from ccdflow.robust import MEDIAN_VARIANCE
 
@@ -57,7 +57,7 @@ def _findings_on_axis(axis, used_strips, *, has_light):
         texts += [
             f"{_columns_in_words(axis, start, stop)} not clean; not kept."
             for start, stop in axis.lit_ranges
-            if stop - start < least_block(axis)
+            if stop - start < fewest_block_columns(axis)
         ]
     return texts
 

@@ -41,7 +41,7 @@ _BRIGHT_LEVEL = 3000.0
 _NOISE_OF_LIGHT = 15.0
 # A frame whose median noise is above this many read noises is lit. Read noise alone varies by less
 # from column to column, and the photon noise of a hundred electrons doubles the noise.
-_LIT_NOISE = 1.5
+_LIT_NOISE_RATIO = 1.5
 
 BLANK_IMAGE_NOTE = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
@@ -265,7 +265,7 @@ def _has_light(columns, rows, frame_type):
         return False
     if columns.strips or rows.strips or frame_type == "flat":
         return True
-    return np.median(columns.noises) > _LIT_NOISE * columns.read_noise or _is_bright(
+    return np.median(columns.noises) > _LIT_NOISE_RATIO * columns.read_noise or _is_bright(
         columns, frame_type
     )
 

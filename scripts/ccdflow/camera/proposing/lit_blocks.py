@@ -57,7 +57,9 @@ def find_amplifiers(columns, rows, bias, findings):
     if axis is rows and bias is not None:
         bias = bias.T
     side = widest_of(across.lit_ranges)
-    blocks = [block for block in axis.lit_ranges if block[1] - block[0] >= least_block(axis)]
+    blocks = [
+        block for block in axis.lit_ranges if block[1] - block[0] >= fewest_block_columns(axis)
+    ]
     amplifiers = []
     if not axis.strips:
         amplifiers = [("A", widest_of(axis.lit_ranges), [])]
@@ -77,7 +79,7 @@ def find_amplifiers(columns, rows, bias, findings):
     )
 
 
-def least_block(axis):
+def fewest_block_columns(axis):
     """Return the least number of columns that count as the data of an amplifier."""
     return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_FRACTION))
 
@@ -258,15 +260,15 @@ def _amplifiers_of_both_sides(block, axis, bias, findings):
 def _find_step(levels, block, expected_edge):
     """Return the column and the height of the largest step of a bias near an expected edge."""
     reach = max(_STEP_COLUMNS, (block[1] - block[0]) // 4)
-    first = max(block[0] + _STEP_COLUMNS, expected_edge - reach)
-    last = min(block[1] - _STEP_COLUMNS, expected_edge + reach)
+    start = max(block[0] + _STEP_COLUMNS, expected_edge - reach)
+    stop = min(block[1] - _STEP_COLUMNS, expected_edge + reach)
     steps = [
         np.median(levels[x : x + _STEP_COLUMNS]) - np.median(levels[x - _STEP_COLUMNS : x])
-        for x in range(first, last)
+        for x in range(start, stop)
     ]
     steepest = int(np.argmax(np.abs(steps)))
     # The difference of medians is largest over several columns: the steepest of them is the edge.
-    middle, half = first + steepest, _STEP_COLUMNS // 2
-    candidates = range(max(first, middle - half), min(last, middle + half))
+    middle, half = start + steepest, _STEP_COLUMNS // 2
+    candidates = range(max(start, middle - half), min(stop, middle + half))
     edge = max(candidates, key=lambda x: abs(levels[x] - levels[x - 1]))
     return edge, float(steps[steepest])

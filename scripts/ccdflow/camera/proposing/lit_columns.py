@@ -16,24 +16,21 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, MEDIAN_OVER_MEAN_SHORT
 
-DARK_NOISE_FACTOR = 1.2
-"""A column, or a strip, is dark if its noise is below this factor times the read noise."""
-
 MOST_NOISE_RATIO = 1.3
 """The read noise of amplifiers that share a row differs by at most this factor."""
 
 AGREEMENT_SIGMA = 5.0
-"""Means that differ by fewer standard errors agree."""
+"""Means that differ by at most this many standard errors agree."""
 
 AGREEMENT_NOISE_FRACTION = 0.35
-"""Means that differ by less than this fraction of the read noise agree as well: such a difference
+"""Means that differ by at most this fraction of the read noise agree as well: such a difference
 in a few columns of a strip does not move their median."""
 
 FEWEST_STRIP_COLUMNS = 3
 """A strip has at least this many columns."""
 
 LEAST_LIGHT_IN_NOISES = 2.0
-"""Light next to a strip must be this many times the read noise: fainter light may be fading."""
+"""Light next to a strip is above this many times the read noise: fainter light may be fading."""
 
 MOST_GROUPS = 4
 """A dark range has at most this many groups of agreeing columns: the strip of an amplifier is one
@@ -50,6 +47,10 @@ LEAST_EDGE_FRACTION = 0.5
 """At the edge of an overscan there is at least this fraction of the light `_COLUMNS_INSIDE` columns
 further in."""
 
+# A column is dark if its noise is at most this factor times the read noise, plus four errors of the
+# noise. Chosen: with a larger factor faintly lit columns are dark; with a smaller one noisy columns
+# of an overscan are lit.
+_DARK_NOISE_FACTOR = 1.2
 # Columns from the edge of an overscan to the column around which the light inside is measured.
 _COLUMNS_INSIDE = 20
 # A pixel farther than this many robust sigma from the median of its column is not in its mean.
@@ -153,7 +154,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
         read_noise = quietest_noise(noises)
     # The relative error of a column's noise is about 1 / sqrt(rows). The limit allows four such
     # errors, because the noise of the quietest of many columns is too low by one or two errors.
-    most_dark_noise = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
+    most_dark_noise = read_noise * (_DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
     runs = _runs_of_true(noises <= most_dark_noise)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
     strips, dark_ranges, has_fading_light = [], [], False
@@ -198,7 +199,7 @@ def without_drift(image, strip, read_noise):
     Returns
     -------
     image : numpy.ndarray of shape (rows, columns), float32 or float64
-        The image itself where the drift is not larger than its error.
+        The image itself where the drift is less than twice its error.
     error : float
         Offsets of whole rows, rms, adu.
     """

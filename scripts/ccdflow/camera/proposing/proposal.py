@@ -11,9 +11,7 @@ from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.proposing.findings import merged_findings
 from ccdflow.camera.proposing.image_examination import ImageFindings, examine_image
-from ccdflow.camera.proposing.lit_columns import (
-    fill_with_medians,
-)
+from ccdflow.camera.proposing.lit_columns import fill_with_medians
 from ccdflow.camera.proposing.proposal_yaml import profile_text
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
@@ -95,7 +93,7 @@ def propose(headers, arrays, *, other_arrays=None, file):
             )
         )
     is_needless = geometry is not None and _is_geometry_seen(geometry, images_seen)
-    against_header = NEEDLESS_PROFILE_NOTE if is_needless else _words_on_header(geometry, refusal)
+    against_header = NEEDLESS_PROFILE_NOTE if is_needless else _finding_on_header(geometry, refusal)
     findings = [*merged_findings(images_seen), against_header]
     text = profile_text(
         headers,
@@ -132,7 +130,7 @@ def _pixels_of_hdu(image, shape, file):
     return np.reshape(image, shape)
 
 
-# Regions of equal amplifiers may end at most this many pixels apart.
+# Regions of equal amplifiers may end at most this many pixels apart. Chosen, not measured.
 _SLACK_PIXELS = 3
 
 
@@ -193,7 +191,7 @@ def _is_geometry_seen(geometry, images_seen):
     return amplifiers_by_light == header_amplifiers
 
 
-def _words_on_header(geometry, refusal):
+def _finding_on_header(geometry, refusal):
     """Return the finding on a frame that needs a profile.
 
     Parameters

@@ -23,8 +23,8 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
     """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit detector if they are wider than an overscan can be, or if the frame
-    is not longer than the chip according to cards. They do not if the header leaves them out of
-    its data section.
+    is not longer than the chip according to cards. Dark ranges that the header leaves out of its
+    data section do not count.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def _reason_for_unlit(axis, factor, chip_length):
         Unbinned columns or rows of the chip, if a card has them.
     """
     length = len(axis.levels)
-    dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
+    n_dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
     if chip_length and length * factor <= chip_length:
         return f"the chip has {chip_length} {axis.name}, and the frame {length * factor} of them"
-    if dark_columns > _LARGEST_FRACTION[axis.name] * length:
-        return f"{dark_columns} of {length} {axis.name} are more than an overscan has"
+    if n_dark_columns > _LARGEST_FRACTION[axis.name] * length:
+        return f"{n_dark_columns} of {length} {axis.name} are more than an overscan has"
     return ""
 
 

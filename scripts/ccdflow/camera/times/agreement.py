@@ -20,7 +20,7 @@ from ccdflow.files.values import as_number
 
 TOLERANCE = timedelta(minutes=1)
 """Two cards agree if their times differ by at most this and the exposure together: programs write
-the begin of an exposure, its end, or a moment after it."""
+the start of an exposure, its end, or a moment after it."""
 
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 """Matches a scale of time that is ahead of UT, by 69.2 s at most."""
@@ -77,9 +77,9 @@ class _Claim:
 
 
 def look_at_dates(reader, moment, exptime):
-    """Warn of cards whose time contradicts the begin of the exposure.
+    """Warn of cards whose time contradicts the start of the exposure.
 
-    Cards of the begin, the middle and the end of an exposure agree, and so do cards whose times
+    Cards of the start, the middle and the end of an exposure agree, and so do cards whose times
     differ by `TOLERANCE`.
 
     Parameters

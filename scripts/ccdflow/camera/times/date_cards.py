@@ -1,4 +1,4 @@
-"""The header cards on the begin of an exposure: days, times of day, Julian Dates."""
+"""The header cards on the start of an exposure: days, times of day, Julian Dates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ without a time counts as noon. Local times minus half a day have one date in the
 
 # Modified Julian Dates from the year 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
-# Matches keywords of the begin of an exposure, for cards that no list has: EXPSTART, SHUTOPEN.
+# Matches keywords of the start of an exposure, for cards that no list has: EXPSTART, SHUTOPEN.
 _BEGIN_NAME = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
 # Matches the exceptions: the end of an exposure, times of the file, sidereal and local times.
 _OTHER_TIME_NAME = re.compile(
@@ -76,7 +76,7 @@ class CardTime:
 
 
 def stamps_by_name(reader, system):
-    """Return the days with a time of all cards with a keyword of the begin, sorted by time.
+    """Return the days with a time of all cards with a keyword of the start, sorted by time.
 
     Parameters
     ----------

@@ -188,7 +188,7 @@ def _day_of_match(match, groups):
 
 
 def _day_of_exchanged_match(match, pattern):
-    """Return the `Day` of a date such as 2025/16/12 (SCORPIO), whose month stands behind the day.
+    """Return the `Day` of a date such as 2025/16/12 (SCORPIO), whose month follows the day.
 
     Parameters
     ----------

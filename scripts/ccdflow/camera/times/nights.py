@@ -1,4 +1,4 @@
-"""The begin of an exposure, and its night, by the header, the path and the profile."""
+"""The start of an exposure, and its night, by the header, the path and the profile."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LEAST_ZONE_SECONDS = 900
 
 
 class Moment(NamedTuple):
-    """The begin of an exposure, as far as its header states it.
+    """The start of an exposure, as far as its header states it.
 
     Attributes
     ----------
@@ -242,7 +242,7 @@ def night_of(moment, reader, longitude, file):
 
 # Seconds. No science frame of this exposure or a longer one is taken by daylight.
 _LONGEST_BY_DAYLIGHT = 60.0
-# Hours of local time around noon within which only polar sites can have a dark sky.
+# Hours before and after local noon within which only polar sites can have a dark sky.
 _DAYLIGHT_HOURS = 3.0
 
 

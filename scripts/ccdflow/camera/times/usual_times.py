@@ -1,4 +1,4 @@
-"""The begin of an exposure by the usual forms of cards, in headers whose cards agree.
+"""The start of an exposure by the usual forms of cards, in headers whose cards agree.
 
 For all other headers the result is None: the modules `nights` and `agreement` read all forms, and
 write the warnings, but take longer. A test compares the results of the two ways.
@@ -39,7 +39,7 @@ _STAMP_CARD = re.compile(
 ).fullmatch
 # Matches a card with a time of day: '07:42:26.5'.
 _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK_PATTERN} *'{_COMMENT}", re.ASCII).fullmatch
-# Matches a card with a number that has a fraction, such as a Modified Julian Date: 57415.32.
+# Matches a card with a number that has a decimal point, such as a Modified Julian Date: 57415.32.
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 # Matches a card with the number of a frame, which has too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
@@ -58,7 +58,7 @@ class _Unusual(Exception):
 
 
 def usual_moment(reader, exptime):
-    """Return the begin of an exposure; None where cards have unusual forms or do not agree.
+    """Return the start of an exposure; None where cards have unusual forms or do not agree.
 
     Where the result is not None, `nights.moment_of` has the same result, and
     `agreement.look_at_dates` gives no warning.
@@ -139,7 +139,7 @@ def _dated_cards(reader):
 # Cards of a night have two days: 64 entries hold the days of a month.
 @lru_cache(maxsize=64)
 def _begin_of_day(year, month, day):
-    """Return the begin of a day by its digits."""
+    """Return midnight at the start of a day, by its digits."""
     try:
         midnight = datetime(int(year), int(month), int(day))
     except ValueError:

@@ -17,11 +17,11 @@ _REACH_OF_PROFILE = 12
 _WIDTH_OF_A_HIT = 6
 # If the parts together have more pixels than this factor times the image, all rounds search the
 # whole image: the parts would take longer.
-_MOST_AREA_OF_PARTS = 1.0
+_MOST_AREA_RATIO = 1.0
 # A hit is replaced by the median of the pixels up to this many pixels away.
 _PIXELS_AROUND = 2
-# Pixels that are mirrored at each edge of an image, of which L.A.Cosmic finds nothing in the last
-# three.
+# Number of pixels that are mirrored at each edge of an image. L.A.Cosmic finds nothing in the three
+# outermost ones.
 _MARGIN_PIXELS = 6
 
 IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2
@@ -74,19 +74,19 @@ def hits_of_rounds(data, variance, is_bad, settings):
         )[0]  # fmt: skip
 
     hits = find(data, variance, is_bad)
-    new_hits, planes = hits, _ImageWithoutHits(data, variance, is_bad)
+    new_hits, image_without_hits = hits, _ImageWithoutHits(data, variance, is_bad)
     reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH_PIXELS
     for _ in range(_ITERATIONS - 1):
-        boxes = planes.replace(hits, new_hits)
-        firsts, edge_parts = _parts_about_boxes(boxes, data.shape, reach)
+        boxes = image_without_hits.replace(hits, new_hits)
+        first_pixels, edge_parts = _parts_about_boxes(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
-        if len(firsts) * side**2 > _MOST_AREA_OF_PARTS * data.size:
+        if len(first_pixels) * side**2 > _MOST_AREA_RATIO * data.size:
             return find(data, variance, is_bad, _ITERATIONS)
         further_hits = np.zeros_like(hits)
-        if len(firsts):
-            _find_inside(find, planes.planes, firsts, reach, further_hits)
+        if len(first_pixels):
+            _find_inside(find, image_without_hits.planes, first_pixels, reach, further_hits)
         for axis_across, windows in _parts_at_edges(edge_parts, data.shape):
-            _find_at_edge(find, planes.planes, windows, axis_across, further_hits)
+            _find_at_edge(find, image_without_hits.planes, windows, axis_across, further_hits)
         new_hits = further_hits & ~hits
         if not new_hits.any():
             break
@@ -98,8 +98,8 @@ class _ImageWithoutHits:
     """An image and its variance with each hit replaced by the median of the pixels around it.
 
     As in astroscrappy, the median is that of the pixels within `_PIXELS_AROUND` that are no hits,
-    and not beside bad pixels. All hits are replaced in each round. The median of an even number of
-    values is the lower of the middle two.
+    and not beside bad pixels. A round replaces the hits near new hits: the median around other hits
+    is unchanged. The median of an even number of values is the lower of the middle two.
 
     Parameters
     ----------
@@ -176,18 +176,18 @@ def _parts_about_boxes(boxes, shape, reach):
     for box in boxes:
         ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
         first_pixels = [np.arange(low, high - 2 * reach, step) for low, high in ends]
-        last = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in first_pixels]
+        stops = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in first_pixels]
         if min(first[0] for first in first_pixels) >= 0 and all(
-            end <= size for end, size in zip(last, shape, strict=True)
+            stop <= size for stop, size in zip(stops, shape, strict=True)
         ):
             centres.append(np.stack(np.meshgrid(*first_pixels, indexing="ij"), -1).reshape(-1, 2))
             continue
         window, core = [], []
         for (low, high), size in zip(ends, shape, strict=True):
             window.append(slice(max(low, 0), min(high, size)))
-            begin = 0 if low < 0 else reach
+            start = 0 if low < 0 else reach
             stop = window[-1].stop - window[-1].start - (0 if high > size else reach)
-            core.append(slice(begin, stop))
+            core.append(slice(start, stop))
         edge_parts.append((tuple(window), tuple(core)))
     return np.concatenate(centres) if centres else np.zeros((0, 2), int), edge_parts
 
@@ -257,11 +257,13 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
     )
     rows = np.concatenate([np.arange(w[axis_along].start, w[axis_along].stop) for w, _ in windows])
     index = (depth_slice, rows) if axis_along else (rows, depth_slice)
-    hits_in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
+    hits_in_parts, position = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
     for window, core in windows:
         part = [None, None]
-        part[axis_along] = slice(begin + core[axis_along].start, begin + core[axis_along].stop)
+        part[axis_along] = slice(
+            position + core[axis_along].start, position + core[axis_along].stop
+        )
         first = window[axis_across].start - depth_slice.start
         part[axis_across] = slice(first + core[axis_across].start, first + core[axis_across].stop)
         hits[window][core] |= hits_in_parts[tuple(part)]
-        begin += window[axis_along].stop - window[axis_along].start
+        position += window[axis_along].stop - window[axis_along].start

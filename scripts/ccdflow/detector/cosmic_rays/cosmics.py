@@ -37,10 +37,11 @@ _CONTRAST_FACTORS = (1, 2, 4)
 # Rows or columns at each edge of an image that may have too many hits. L.A.Cosmic leaves them out;
 # mirrored pixels around the image let it search them.
 _EDGE_LINES = 3
-# A line at an edge has too many hits if they cover this fraction of its pixels. Chosen: a smaller
+# A line at an edge has too many hits if they cover at least this fraction of its pixels. Chosen: a
+# smaller
 # fraction drops a track along the edge, a larger one keeps the pixels of a bad line.
-_MOST_EDGE_FRACTION = 0.02
-# The hit fraction of the whole image, times this factor, is added to `_MOST_EDGE_FRACTION`. Chosen:
+_EDGE_HIT_FRACTION = 0.02
+# The hit fraction of the whole image, times this factor, is added to `_EDGE_HIT_FRACTION`. Chosen:
 # the edges of long exposures, which are hit everywhere, keep their hits; with a much larger factor
 # bad lines keep theirs as well.
 _EDGE_FACTOR = 4
@@ -56,8 +57,8 @@ class Search:
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
         The pixels that were hit; none where the result is discarded.
-    is_kept : bool
-        Whether the result counts: its hits spare the stars.
+    are_stars_spared : bool
+        Whether the result counts: few enough of its hits are in stars.
     sigma, contrast : float
         ``sigclip`` and ``objlim`` of astroscrappy in the last attempt.
     fwhm : float
@@ -65,7 +66,7 @@ class Search:
     """
 
     hits: np.ndarray
-    is_kept: bool
+    are_stars_spared: bool
     sigma: float
     contrast: float
     fwhm: float
@@ -103,8 +104,8 @@ def search_cosmics(
     >>> image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
     >>> image[20, 30] += 500
     >>> errors = np.full(image.shape, 3, np.float32)
-    >>> found = search_cosmics(image, errors, np.zeros(image.shape, np.int16))
-    >>> print(np.argwhere(found.hits))
+    >>> search = search_cosmics(image, errors, np.zeros(image.shape, np.int16))
+    >>> print(np.argwhere(search.hits))
     [[20 30]]
     """
     is_bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
@@ -119,18 +120,18 @@ def search_cosmics(
     for factor in _CONTRAST_FACTORS:
         settings = _sharpness_settings(stars.sigma, contrast * factor)
         hits = hits_of_rounds(data, variance, is_bad, {"sigclip": sigma, **settings}) & ~is_bad
-        stars.keep_sharp(hits)
+        stars.clear_smooth_hits(hits)
         if stars.are_spared_by(hits, most_star_fraction):
             return Search(
                 _clear_edges(hits[IMAGE_IN_MARGIN]),
-                is_kept=True,
+                are_stars_spared=True,
                 sigma=sigma,
                 contrast=settings["objlim"],
                 fwhm=fwhm,
             )
     return Search(
         np.zeros(image.shape, bool),
-        is_kept=False,
+        are_stars_spared=False,
         sigma=sigma,
         contrast=settings["objlim"],
         fwhm=fwhm,
@@ -142,21 +143,26 @@ def _clear_edges(hits):
 
     The last columns of many detectors collect more light than the others, or are not lit.
     """
-    hits_kept = hits.copy()
-    limit = _MOST_EDGE_FRACTION + _EDGE_FACTOR * hits.mean()
-    for hits_from_edge in (hits_kept, hits_kept[::-1], hits_kept.T, hits_kept.T[::-1]):
+    remaining_hits = hits.copy()
+    limit = _EDGE_HIT_FRACTION + _EDGE_FACTOR * hits.mean()
+    for hits_from_edge in (
+        remaining_hits,
+        remaining_hits[::-1],
+        remaining_hits.T,
+        remaining_hits.T[::-1],
+    ):
         for line in hits_from_edge[:_EDGE_LINES]:
             if np.count_nonzero(line) >= max(limit * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
-    return hits_kept
+    return remaining_hits
 
 
-def _sharpness_settings(width, contrast):
+def _sharpness_settings(star_sigma, contrast):
     """Return the arguments by which astroscrappy distinguishes hits from stars.
 
     Parameters
     ----------
-    width : float
+    star_sigma : float
         Standard deviation of the stars, pixels; NaN if unknown.
     contrast : float
         See `search_cosmics`.
@@ -166,12 +172,12 @@ def _sharpness_settings(width, contrast):
     dict of str to object
         Arguments of ``astroscrappy.detect_cosmics``.
     """
-    if not width * FWHM_OVER_SIGMA < _UNDERSAMPLED_FWHM:
+    if not star_sigma * FWHM_OVER_SIGMA < _UNDERSAMPLED_FWHM:
         return {"objlim": contrast}
     return {
         "objlim": _PROFILE_CONTRAST * contrast,
         "fsmode": "convolve",
         "psfmodel": "gauss",
-        "psffwhm": width * FWHM_OVER_SIGMA,
+        "psffwhm": star_sigma * FWHM_OVER_SIGMA,
         "psfsize": _PROFILE_SIZE,
     }

@@ -18,17 +18,17 @@ from ccdflow.detector.pixels.medians import box_median
 # In a star, a median of 3 x 3 pixels exceeds the sky by this many standard errors. In a hit it does
 # not: hits cover fewer than five of the nine pixels.
 _STAR_SIGMA = 4.0
-# A star gives the width if its peak is this many standard errors above the sky: noise changes its
-# width by a few percent.
+# A star gives the width if its peak is above the sky by more than this many standard errors: noise
+# then changes its width by a few percent.
 _PEAK_SIGMA = 30.0
 # A star gives the width if the four neighbours of its peak are this many standard errors above the
 # sky: the neighbours of a hit are darker.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many stars: two blends among five hardly change their median.
 _FEWEST_STARS = 5
-# A star may have this factor times the median width. Chosen: widths differ over the field, and with
-# 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
-_SHARPEST_STAR = 0.93
+# A star is at least this factor times the median width wide. Chosen: widths differ over the field,
+# and with 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
+_LEAST_WIDTH_RATIO = 0.93
 # Least width of stars, a standard deviation in pixels: a FWHM of about one pixel.
 _LEAST_SIGMA = 0.45
 # Least curvature of the logarithm of a star: a flat top has none, and its width would be infinite.
@@ -104,7 +104,7 @@ class Stars:
         sigma = float(np.sqrt(2 / max(np.median(curvatures), _LEAST_CURVATURE)))
         return peaks, max(sigma, _LEAST_SIGMA)
 
-    def keep_sharp(self, hits):
+    def clear_smooth_hits(self, hits):
         """Clear the hits in stars that are no sharper than a star, (ny, nx) bool, in place."""
         from scipy import ndimage
 
@@ -130,7 +130,7 @@ class Stars:
         light = self._data[y, x] - sky
         is_sharp = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * sigma) ** 2)
+            ratio = np.exp((dy * dy + dx * dx) / 2 / (_LEAST_WIDTH_RATIO * sigma) ** 2)
             light_before, light_behind = (
                 np.maximum(self._pixels_at(self._data, y + sign * dy, x + sign * dx) - sky, 0)
                 for sign in (-1, 1)

@@ -28,7 +28,7 @@ _FEWEST_PIXELS_OF_PAIR = 50
 # are full in part do not.
 _FULL_VARIANCE_FRACTION = 0.5
 # From this many to four times as many pixels of a large flat are sampled. Chosen: more pixels take
-# time; with fewer the bins at the top have less than `_FEWEST_PIXELS`.
+# time; with fewer the bins at the top have fewer than `_FEWEST_PIXELS`.
 _SAMPLED_PIXELS = 100_000
 # At most this many pairs of flats of one exposure are compared. Chosen: more pairs take time, and
 # errors fall only by the root of their number.
@@ -36,7 +36,7 @@ _MOST_PAIRS = 4
 # Bins below this fraction of the highest level give the usual variance. Chosen: above it the
 # variance may decline already; with a smaller fraction flats of one level have too few such bins.
 _FAINT_FRACTION = 0.6
-# A bin gives the usual variance if its photon variance is at least this many times the read
+# A bin gives the usual variance if its photon variance is above this many times the read
 # variance. A relative error of the read noise then changes the photon variance by at most four
 # times as much.
 _LIT_VARIANCE_RATIO = 0.5
@@ -120,15 +120,15 @@ class FullWell:
             bins = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
             order = np.argsort(bins, kind="stable")
             edges = np.searchsorted(bins[order], np.arange(_BINS + 1))
-            for number in np.flatnonzero(np.diff(edges) >= _FEWEST_PIXELS_OF_PAIR):
-                indices = order[edges[number] : edges[number + 1]]
+            for index in np.flatnonzero(np.diff(edges) >= _FEWEST_PIXELS_OF_PAIR):
+                pixels = order[edges[index] : edges[index + 1]]
                 # A change of the lamp between two flats is the same for all pixels of a level.
-                change = changes[indices] - np.median(changes[indices])
+                change = changes[pixels] - np.median(changes[pixels])
                 limit = _CLIP_SIGMA * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
-                is_kept = np.abs(change) <= limit
-                squares[number] += float(np.sum(change[is_kept] ** 2)) / 2
-                counts[number] += is_kept.sum()
-                light[number] += float(np.sum(levels[indices[is_kept]]))
+                is_inlier = np.abs(change) <= limit
+                squares[index] += float(np.sum(change[is_inlier] ** 2)) / 2
+                counts[index] += is_inlier.sum()
+                light[index] += float(np.sum(levels[pixels[is_inlier]]))
         is_measured = counts >= _FEWEST_PIXELS
         variance_per_light = np.full(_BINS, np.nan)
         excess = squares[is_measured] - counts[is_measured] * self._read_noise**2
@@ -173,9 +173,9 @@ def _first_full_bin(variance_per_light, is_lit, middles):
     usual_variance = float(np.median(variance_per_light[faint_bins]))
     if usual_variance * middles[top_bin] < _LEAST_NOISE**2:
         return None
-    first = None
-    for number in measured_bins[::-1]:
-        if variance_per_light[number] >= _FULL_VARIANCE_FRACTION * usual_variance:
+    first_bin = None
+    for index in measured_bins[::-1]:
+        if variance_per_light[index] >= _FULL_VARIANCE_FRACTION * usual_variance:
             break
-        first = number
-    return None if first is None or first <= faint_bins[-1] else int(first)
+        first_bin = index
+    return None if first_bin is None or first_bin <= faint_bins[-1] else int(first_bin)

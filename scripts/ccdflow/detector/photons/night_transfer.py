@@ -25,7 +25,7 @@ _SAME_EXPOSURE = 0.01
 _MOST_LAMP_SCATTER = 0.02
 # Least relative error that is assumed for a level. Chosen: two flats may have nearly one level by
 # chance, and a departure from linearity would seem certain then.
-_LEAST_ERROR = 1e-3
+_LEAST_RELATIVE_ERROR = 1e-3
 # Flats in which more than this fraction of the pixels is full give no gain. Chosen: full pixels
 # have less noise, and the gain is too high; with 0 a few hot pixels would exclude a flat.
 _MOST_FULL_FRACTION = 1e-3
@@ -102,8 +102,8 @@ def group_by_exposure(times):
 def split_by_level(members, levels):
     """Return the indices of flats of one exposure in sets of similar levels: a list of lists.
 
-    A flat without another flat of its level joins the flat with the next level: a single flat shows
-    no scatter.
+    A flat without another flat of its level joins the flat with the next lower level: a single flat
+    shows no scatter. The faintest flat may remain alone.
 
     Parameters
     ----------
@@ -151,12 +151,8 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, flats_of_filters, brightest_level, full_well_search = (
-        [],
-        [],
-        math.nan,
-        FullWell(read_noise),
-    )
+    gains, flats_of_filters = [], []
+    brightest_level, full_well_search = math.nan, FullWell(read_noise)
     for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
         for members in sets:
@@ -228,7 +224,7 @@ def _flats_with_pixels(groups):
 
 
 def _mean_departure(flats_of_filters, level, limit):
-    """Return the departure from linearity and its error: the mean over the filters.
+    """Return the mean departure from linearity over the filters, and its error; NaN for none.
 
     Parameters
     ----------
@@ -256,7 +252,7 @@ def _mean_departure(flats_of_filters, level, limit):
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def linearity_of_filter(times, levels, sets, level, *, least_scatter=_LEAST_ERROR):
+def linearity_of_filter(times, levels, sets, level, *, least_scatter=_LEAST_RELATIVE_ERROR):
     """Return the `Linearity` by flats of one filter; None if too few, or of an unsteady lamp.
 
     Parameters

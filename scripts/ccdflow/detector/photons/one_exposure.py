@@ -34,7 +34,7 @@ def select_flats_of_one_exposure(statistics, seconds, minimum):
         if not selection.agrees or len(selection.kept) < minimum:
             continue
         exposure = seconds[members[0]]
-        left_out = [replace(each, index=members[each.index]) for each in selection.left_out]
+        left_out = [replace(frame, index=members[frame.index]) for frame in selection.left_out]
         left_out += [
             LeftOut(
                 index,

@@ -29,7 +29,7 @@ a higher gain are full."""
 
 # Number of bins into which pixels are divided by level; each bin has its own limit and gain.
 _N_LEVEL_BINS = 8
-# A bin counts if its photon variance is at least this many times the read variance. If no bin does,
+# A bin counts if its photon variance is above this many times the read variance. If no bin does,
 # all count as one bin. In dark pixels, as beside a slit, the noise of the rows' levels would count
 # as photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
 _LEAST_PHOTON_RATIO = 4.0
@@ -121,7 +121,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     Raises
     ------
     UserError
-        For fewer than two frames, or frames smaller than a block.
+        For anything but two or more frames, each at least as large as a block.
 
     Notes
     -----
@@ -312,10 +312,10 @@ def _join_bins(scatters):
     """
     if not scatters:
         return []
-    n_pixels = sum(each.n_pixels for each in scatters)
-    freedom = sum(each.freedom for each in scatters)
-    level = sum(each.level * each.n_pixels for each in scatters) / n_pixels
-    variance = sum(each.variance * each.freedom for each in scatters) / freedom
+    n_pixels = sum(scatter.n_pixels for scatter in scatters)
+    freedom = sum(scatter.freedom for scatter in scatters)
+    level = sum(scatter.level * scatter.n_pixels for scatter in scatters) / n_pixels
+    variance = sum(scatter.variance * scatter.freedom for scatter in scatters) / freedom
     return [_LevelScatter(level, variance, n_pixels, freedom)]
 
 
@@ -341,8 +341,8 @@ def _scatter_by_level(blocks, read_noise):
     for rows in blocks.bands:
         limit_in_noises = limits[bin_numbers[rows]]
         limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
-        is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
-        _add_band(blocks, rows, bin_numbers[rows], is_kept, pixel_counts, sums)
+        is_used = _pixels_within(blocks, rows, limit, has_stars=has_stars)
+        _add_band(blocks, rows, bin_numbers[rows], is_used, pixel_counts, sums)
     for n_pixels, light, sum_of_squares, freedom in zip(pixel_counts, *sums, strict=True):
         if freedom > 0:
             yield _LevelScatter(
@@ -385,15 +385,15 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     -------
     numpy.ndarray of shape (BLOCK_SIDE, nx), bool
     """
-    is_kept = blocks.is_good[rows].copy()
+    is_used = blocks.is_good[rows].copy()
     for differences in blocks.differences[:, rows]:
-        is_kept &= np.abs(differences) <= limit
+        is_used &= np.abs(differences) <= limit
     if has_stars:
-        is_kept &= ~_star_pixels(blocks.differences[:, rows], limit / PAIR_CLIP, is_kept)
-    return is_kept
+        is_used &= ~_star_pixels(blocks.differences[:, rows], limit / PAIR_CLIP, is_used)
+    return is_used
 
 
-def _add_band(blocks, rows, bin_numbers, is_kept, pixel_counts, sums):
+def _add_band(blocks, rows, bin_numbers, is_used, pixel_counts, sums):
     """Add the pixels of a row of blocks to the sums of the bins of levels, in place.
 
     Parameters
@@ -404,7 +404,7 @@ def _add_band(blocks, rows, bin_numbers, is_kept, pixel_counts, sums):
         One of the bands.
     bin_numbers : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
         The bin of each pixel.
-    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_used : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
     pixel_counts : numpy.ndarray of shape (k,), int64
         Number of pixels in each of the k bins.
@@ -412,13 +412,13 @@ def _add_band(blocks, rows, bin_numbers, is_kept, pixel_counts, sums):
         Sums of the levels of these pixels, adu, of their squared differences, adu^2, and of their
         degrees of freedom.
     """
-    count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
+    count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_used)
     freedom_of_pixel = (len(blocks.differences) - 1) * (1 - 1 / np.maximum(count, 1))
-    bins_of_kept = bin_numbers[is_kept]
-    pixel_counts += np.bincount(bins_of_kept, minlength=_N_LEVEL_BINS)
-    freedom = np.broadcast_to(freedom_of_pixel, is_kept.shape)
+    bins_of_used = bin_numbers[is_used]
+    pixel_counts += np.bincount(bins_of_used, minlength=_N_LEVEL_BINS)
+    freedom = np.broadcast_to(freedom_of_pixel, is_used.shape)
     for total, values in zip(sums, (blocks.middle[rows], squares, freedom), strict=True):
-        total += np.bincount(bins_of_kept, values[is_kept], minlength=_N_LEVEL_BINS)
+        total += np.bincount(bins_of_used, values[is_used], minlength=_N_LEVEL_BINS)
 
 
 def _limits_of_bins(blocks, bin_numbers, expected_noise):
@@ -461,7 +461,7 @@ def _has_stars(blocks, bin_numbers, limits, expected_noise):
     return n_beyond > _MOST_HIT_FRACTION * np.count_nonzero(blocks.is_good)
 
 
-def _star_pixels(differences, noise, is_kept):
+def _star_pixels(differences, noise, is_used):
     """Return the mask of pixels of a row of blocks that have the light of a star in a frame.
 
     A faint star without an outlying pixel increases the scatter, and so do the wings of a bright
@@ -472,7 +472,7 @@ def _star_pixels(differences, noise, is_kept):
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
     noise : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Noise of a difference.
-    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_used : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Good pixels within their limits. The other pixels count as stars, with the wings around
         them.
 
@@ -480,12 +480,12 @@ def _star_pixels(differences, noise, is_kept):
     -------
     numpy.ndarray of shape (BLOCK_SIDE, nx), bool
     """
-    side, nx = is_kept.shape
-    is_star = ~is_kept
-    count = _box_sums(is_kept.astype(np.float64), _STAR_BOX // 2)
+    side, nx = is_used.shape
+    is_star = ~is_used
+    count = _box_sums(is_used.astype(np.float64), _STAR_BOX // 2)
     for frame in differences:
         pulls = np.divide(
-            frame, noise, out=np.full(is_kept.shape, np.nan), where=is_kept & (noise > 0)
+            frame, noise, out=np.full(is_used.shape, np.nan), where=is_used & (noise > 0)
         )
         blocks = pulls.reshape(side, -1, BLOCK_SIDE).swapaxes(0, 1).reshape(nx // BLOCK_SIDE, -1)
         with warnings.catch_warnings():
@@ -515,14 +515,14 @@ def _box_sums(image, reach):
     return image
 
 
-def _scatter_in_blocks(differences, is_kept):
+def _scatter_in_blocks(differences, is_used):
     """Return the squared differences of a row of blocks from the means of each block.
 
     Parameters
     ----------
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
         Changed in place.
-    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_used : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
 
     Returns
@@ -532,9 +532,9 @@ def _scatter_in_blocks(differences, is_kept):
     squares : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Sum of the squared differences of each pixel from the means of its block.
     """
-    starts = np.arange(0, is_kept.shape[1], BLOCK_SIDE)
-    count = np.add.reduceat(is_kept.sum(axis=0), starts)
-    differences *= is_kept
+    starts = np.arange(0, is_used.shape[1], BLOCK_SIDE)
+    count = np.add.reduceat(is_used.sum(axis=0), starts)
+    differences *= is_used
     means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
     differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
     squares = np.square(differences, out=differences)
@@ -556,14 +556,14 @@ def combine_gains(gains):
     gain, error : float
         Electrons per adu, and the standard error; NaN if no gain is finite.
     """
-    finite_gains = [each for each in gains if np.isfinite(each.gain)]
+    finite_gains = [gain for gain in gains if np.isfinite(gain.gain)]
     if not finite_gains:
         return np.nan, np.nan
-    values = np.array([each.gain for each in finite_gains])
-    errors = np.array([each.error for each in finite_gains], dtype=np.float64)
+    values = np.array([gain.gain for gain in finite_gains])
+    errors = np.array([gain.error for gain in finite_gains], dtype=np.float64)
     weights = (values / errors) ** 2
-    gain = weights.sum() / (weights / values).sum()
-    return float(gain), float(gain * weights.sum() ** -0.5)
+    mean_gain = weights.sum() / (weights / values).sum()
+    return float(mean_gain), float(mean_gain * weights.sum() ** -0.5)
 
 
 def measure_linearity(times, levels, errors, evaluated_level):
@@ -590,7 +590,9 @@ def measure_linearity(times, levels, errors, evaluated_level):
     c0/c1): c0/c1 is the time that the shutter adds. At the exposure t of the evaluated level the
     departure is c2 t / c1.
     """
-    times, levels, errors = (np.asarray(each, dtype=np.float64) for each in (times, levels, errors))
+    times, levels, errors = (
+        np.asarray(values, dtype=np.float64) for values in (times, levels, errors)
+    )
     if len(np.unique(times)) < 3:
         return Linearity(*[np.nan] * 5)
     longest = times.max()

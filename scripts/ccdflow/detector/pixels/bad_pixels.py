@@ -22,8 +22,8 @@ FALSE_ALARM_FRACTION = 1e-6
 """Fraction of good pixels that one limit of chi^2 calls bad by chance."""
 
 BAD_SIGMA = 5
-"""A bad pixel is at least this many standard errors above its surroundings: one normal value in 3.5
-million is, one pixel or two of a chip. Its offset may also be as many below them."""
+"""A bad pixel is more than this many standard errors above its surroundings: one normal value in
+3.5 million is, one pixel or two of a chip. Its offset may also be as far below them."""
 
 # A value is a hit if it is this many sigma above the mean of the other values of its pixel and
 # exposure: by chance one in a thousand million is. A single hit of a pixel is a cosmic ray.
@@ -35,7 +35,7 @@ _STRIP_PIXELS = 1 << 17
 # Noise factors up to this count as 1: chance causes them. With a larger limit good pixels of a
 # detector that is noisier than assumed are flagged; with a smaller one the factors follow the
 # scatter of a median.
-_SAME_NOISE = 1.05
+_LARGEST_CHANCE_FACTOR = 1.05
 # A pixel whose rate is this many standard errors above the usual rate is fitted again, with the
 # weights of its own charge. Chosen: with a smaller limit good pixels are fitted twice, with a
 # larger one warm pixels have wrong errors.
@@ -127,7 +127,7 @@ class DarkFit:
 
     def __init__(self, sample, times, read_noise, *, drops_hits=False):
         times = np.asarray(times, dtype=np.float64)
-        self.exposures, self._exposure_numbers = np.unique(times, return_inverse=True)
+        self.exposures, self._exposure_indices = np.unique(times, return_inverse=True)
         if len(self.exposures) < 2:
             raise UserError(
                 "a rate needs darks of two exposures or more",
@@ -136,9 +136,9 @@ class DarkFit:
                 allowed="two exposures or more",
                 remedy="give darks of another exposure as well",
             )
-        self._counts = np.bincount(self._exposure_numbers)
+        self._counts = np.bincount(self._exposure_indices)
         self._members = [
-            _slice_or_indices(np.flatnonzero(self._exposure_numbers == i))
+            _slice_or_indices(np.flatnonzero(self._exposure_indices == i))
             for i in range(len(self._counts))
         ]
         self._read_noise = float(read_noise)
@@ -172,7 +172,9 @@ class DarkFit:
             _deviation_by_mad(lines.offset) / float(median_of_numbers(lines.offset_error))
         )
         # A factor within the scatter of a median does not show another noise.
-        return NoiseFactors(*(factor if factor > _SAME_NOISE else 1.0 for factor in noise_factors))
+        return NoiseFactors(
+            *(factor if factor > _LARGEST_CHANCE_FACTOR else 1.0 for factor in noise_factors)
+        )
 
     def lines(self, darks):
         """Return the `DarkLines` of some rows of the darks, (n, k, nx) electrons."""
@@ -195,7 +197,7 @@ class DarkFit:
             )
             residual = np.subtract(mean, offset + rate * np.float32(exposure), out=mean)
             misfit_chi2 += np.square(residual, out=residual) * np.float32(1 / variance)
-        errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
+        errors, offset_errors = (np.full(rate.shape, value) for value in (error, offset_error))
         lines = DarkLines(
             rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors,
             misfit_chi2=misfit_chi2, misfit_freedom=len(means) - 2, scatter_chi2=scatter_chi2,
@@ -214,7 +216,7 @@ class DarkFit:
         return lines
 
     def _find_hits(self, darks):
-        """Return the `_Hits` of pixels that have a single one."""
+        """Return the `_Hits` of pixels that have a single hit."""
         darks = darks.reshape(len(darks), -1)
         suspects = []
         for usual_charge, count, members in zip(
@@ -240,7 +242,7 @@ class DarkFit:
         return _Hits(pixels[is_only_one], is_hit[:, is_only_one])
 
     def _hit_limit(self, charge, count):
-        """Return the least height of a hit above the mean of its other values, electrons."""
+        """Return the least excess of a hit over the mean of the pixel's other values, electrons."""
         return _HIT_SIGMA * np.sqrt((self._read_noise**2 + charge) * (1 + 1 / (count - 1)))
 
     def _refine(self, lines, values, hits, pixels):
@@ -276,8 +278,8 @@ class DarkFit:
                 charge = np.maximum(np.where(has_own_charge, model, self._usual_charge[:, None]), 0)
                 variance = self._read_noise**2 + charge
             misfit_chi2 = (np.square(means - model) * counts / variance).sum(axis=0)
-            spread = np.where(is_used, np.square(values - means[self._exposure_numbers]), 0)
-            scatter_chi2 = (spread / variance[self._exposure_numbers]).sum(axis=0)
+            spread = np.where(is_used, np.square(values - means[self._exposure_indices]), 0)
+            scatter_chi2 = (spread / variance[self._exposure_indices]).sum(axis=0)
         for name, refined in (
             ("rate", rate), ("rate_error", error), ("offset", offset),
             ("offset_error", offset_error), ("misfit_chi2", misfit_chi2),
@@ -432,9 +434,9 @@ def dark_mask(lines, *, hot_rate=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     ----------
     lines : DarkLines
     hot_rate : float, optional
-        A pixel is hot if its rate is this many electrons a second above its surroundings
-        (`rates_of_surroundings`), and `BAD_SIGMA` times its error. The default is that of the
-        configuration (`detector: hot_rate`).
+        A pixel is hot if its rate is more than this many electrons a second above its surroundings
+        (`rates_of_surroundings`), and more than `BAD_SIGMA` times its error. The default is that of
+        the configuration (`detector: hot_rate`).
     level : float, optional
         Rate of a usual pixel, electrons a second; the median of the lines if absent.
     noise_factors : NoiseFactors, optional
@@ -443,8 +445,9 @@ def dark_mask(lines, *, hot_rate=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), int16
-        `HOT` for hot pixels, and for pixels that are not linear in time: they follow no line, or
-        their offset differs from that of the neighbours by `BAD_SIGMA` errors. A pixel that is full
+        `HOT` for hot pixels, for pixels without a finite rate, and for pixels that are not linear
+        in time: they follow no line, or their offset differs from that of the neighbours by more
+        than `BAD_SIGMA` errors. A pixel that is full
         in the shortest dark has such an offset. `VARIES` for pixels that scatter between frames of
         one exposure by more than their noise.
     """
@@ -454,17 +457,17 @@ def dark_mask(lines, *, hot_rate=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * noise_factors.rate * lines.rate_error)
     is_hot |= ~np.isfinite(lines.rate)
     offset = finite_values(lines.offset)
-    departure = np.square(
+    departure_chi2 = np.square(
         (offset - surrounding_medians(offset)) / (noise_factors.offset * lines.offset_error)
     )
-    is_hot |= departure > BAD_SIGMA**2
+    is_hot |= departure_chi2 > BAD_SIGMA**2
     if lines.misfit_freedom:
         misfit_chi2 = lines.misfit_chi2 / noise_factors.misfit_chi2
         is_hot |= misfit_chi2 > chi_square_limit(lines.misfit_freedom, FALSE_ALARM_FRACTION)
         # A pixel that fills up slowly has a small departure and a small misfit, which are
         # independent: their sum is a chi^2.
         limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARM_FRACTION)
-        is_hot |= departure + misfit_chi2 > limit
+        is_hot |= departure_chi2 + misfit_chi2 > limit
     mask = is_hot * np.int16(HOT)
     if lines.scatter_freedom:
         limit = noise_factors.scatter_chi2 * chi_square_limit(

@@ -19,9 +19,9 @@ HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 
 # Pixels on a side of the tiles in which values are counted.
 _TILE_SIDE = 256
-# Quantiles of a tile that boxes are compared with, one after the other. With a quantile near
-# `HIGH_PERCENTILE` few boxes have enough values above it.
-_PARTS = (0.64, 0.59, 0.54)
+# Quantiles of a tile, as fractions, that boxes are compared with, one after the other. With a
+# quantile near `HIGH_PERCENTILE` few boxes have enough values above it.
+_QUANTILES = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
 _BOXES_AT_ONCE = 1 << 12
 # Types that this module masks without scipy's filters.
@@ -75,11 +75,13 @@ def ccdmask(
     limits = lsigma, hsigma
     with np.errstate(invalid="ignore", over="ignore"):
         mask = ~np.isfinite(ratio)
-        flat = ratio - _moving_medians(ratio, (nlmed, ncmed))
+        deviations = ratio - _moving_medians(ratio, (nlmed, ncmed))
         if byblocks:
-            mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, adds_columns=findbadcolumns)
+            mask = _outliers_by_blocks(
+                deviations, (nlsig, ncsig), limits, adds_columns=findbadcolumns
+            )
         else:
-            mask |= _outliers_by_boxes(flat, (nlsig, ncsig), limits)
+            mask |= _outliers_by_boxes(deviations, (nlsig, ncsig), limits)
     if findbadcolumns:
         _close_gaps(mask, ngood)
     return mask
@@ -140,10 +142,10 @@ def _put_results_near_nan(image, results, size, function):
 
 def _percentile_ranks(count):
     """Return the ranks of both percentiles among `count` values, rounded as by scipy's filters."""
-    return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
+    return tuple(int(float(count) * rank / 100.0) for rank in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
 
-def _outliers_by_boxes(flat, size, limits):
+def _outliers_by_boxes(deviations, size, limits):
     """Return the mask of pixels beyond the limits of the box about them."""
     from scipy import ndimage
 
@@ -157,23 +159,23 @@ def _outliers_by_boxes(flat, size, limits):
         ]
         return _is_bad(part, (spread[0] - spread[1]) / 2.0, limits)
 
-    if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
-        return outliers_by_scipy(flat)
-    is_bad = np.zeros(flat.shape, bool)
-    margins = pad_image(flat, size)
-    boxes = np.lib.stride_tricks.sliding_window_view(margins, size)
-    for y in range(0, flat.shape[0], _TILE_SIDE):
-        for x in range(0, flat.shape[1], _TILE_SIDE):
+    if deviations.dtype not in _FLOATS or low == 0 or min(limits) < 0:
+        return outliers_by_scipy(deviations)
+    is_bad = np.zeros(deviations.shape, bool)
+    wide_image = pad_image(deviations, size)
+    boxes = np.lib.stride_tricks.sliding_window_view(wide_image, size)
+    for y in range(0, deviations.shape[0], _TILE_SIDE):
+        for x in range(0, deviations.shape[1], _TILE_SIDE):
             part = slice(y, y + _TILE_SIDE), slice(x, x + _TILE_SIDE)
-            values = flat[part]
-            wide_tile = margins[
+            values = deviations[part]
+            wide_tile = wide_image[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
             ]
             pixels = np.nonzero(_doubtful_pixels(values, wide_tile, size, (low, high), limits))
             is_bad[part][pixels] = _outliers_by_sorting(
                 values[pixels], boxes[part], pixels, (low, high), limits
             )
-    _put_results_near_nan(flat, is_bad, size, outliers_by_scipy)
+    _put_results_near_nan(deviations, is_bad, size, outliers_by_scipy)
     return is_bad
 
 
@@ -226,10 +228,12 @@ def _doubtful_pixels(values, wide_tile, size, ranks, limits):
     count, sample = size[0] * size[1], wide_tile[::3, ::3]
     sample = np.sort(sample[np.isfinite(sample)])
     is_doubtful = np.ones(values.shape, bool)
-    for part in _PARTS:
+    for quantile in _QUANTILES:
         if not sample.size:
             break
-        top, bottom = (sample[int(each * (sample.size - 1))] for each in (part, 1 - part))
+        top, bottom = (
+            sample[int(fraction * (sample.size - 1))] for fraction in (quantile, 1 - quantile)
+        )
         is_clear = ~_is_bad(values, (top - bottom) / 2.0, limits)
         is_clear &= is_doubtful
         if not is_clear.any():
@@ -254,12 +258,12 @@ def _box_counts(is_counted, size):
 # -- blocks ----------------------------------------------------------------------------------------
 
 
-def _outliers_by_blocks(flat, size, limits, *, adds_columns):
+def _outliers_by_blocks(deviations, size, limits, *, adds_columns):
     """Return the mask of pixels beyond the limits of their block.
 
     Parameters
     ----------
-    flat : numpy.ndarray of shape (ny, nx), float32 or float64
+    deviations : numpy.ndarray of shape (ny, nx), float32 or float64
     size : (int, int)
         Rows and columns of a block.
     limits : (float, float)
@@ -267,14 +271,17 @@ def _outliers_by_blocks(flat, size, limits, *, adds_columns):
     adds_columns : bool
         Whether columns of a block whose sums are beyond the limits are bad as well.
     """
-    mask = np.zeros(flat.shape, bool)
-    edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
-    for y, ny in ((slice(0, edges[0]), size[0]), (slice(edges[0], None), flat.shape[0] - edges[0])):
+    mask = np.zeros(deviations.shape, bool)
+    edges = [n // side * side for n, side in zip(deviations.shape, size, strict=True)]
+    for y, ny in (
+        (slice(0, edges[0]), size[0]),
+        (slice(edges[0], None), deviations.shape[0] - edges[0]),
+    ):
         for x, nx in (
             (slice(0, edges[1]), size[1]),
-            (slice(edges[1], None), flat.shape[1] - edges[1]),
+            (slice(edges[1], None), deviations.shape[1] - edges[1]),
         ):
-            values = flat[y, x]
+            values = deviations[y, x]
             if values.size:
                 shape = values.shape[0] // ny, ny, values.shape[1] // nx, nx
                 blocks = values.reshape(shape).swapaxes(1, 2)
@@ -288,7 +295,7 @@ def _outliers_by_blocks(flat, size, limits, *, adds_columns):
 def _outliers_in_blocks(blocks, limits, *, adds_columns):
     """Return the mask of the pixels of blocks, (n, ny, nx), that are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
-    high, low = (np.percentile(values, each, axis=1) for each in (HIGH_PERCENTILE, LOW_PERCENTILE))
+    high, low = np.percentile(values, (HIGH_PERCENTILE, LOW_PERCENTILE), axis=1)
     sigma = ((high - low) / 2.0)[:, None, None]
     mask = _is_bad(blocks, sigma, limits)
     if adds_columns:

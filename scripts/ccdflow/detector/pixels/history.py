@@ -10,8 +10,8 @@ from ccdflow.detector.pixels.response import LOW_SIGMA, WeakPixels
 from ccdflow.mask_bits import DEAD
 
 LEAST_SHARE = 0.7
-"""A flagged pixel is bad in this fraction of the nights since it was first bad. Chosen: noise may
-hide it in three nights of ten."""
+"""A flagged pixel is bad in at least this fraction of the nights since it was first bad. Chosen:
+noise may hide it in three nights of ten."""
 
 # Nights by which a number may be below its limit: 0.7 x 90 is 62.99999999999999, not 63.
 _NIGHTS_BY_ROUNDING = 1e-9
@@ -58,7 +58,8 @@ class History:
     first, last : numpy.ndarray of shape (n,), int64
         First and last night in which the pixel was bad, indices of ``nights``.
     n_bad_nights, n_judged_nights : numpy.ndarray of shape (n,), int32
-        The nights in which the pixel was bad; the nights from its first one on that could show it.
+        Number of nights in which the pixel was bad, by the source with most, and number of nights
+        from the first of them on that could show it.
     nights : tuple of str
     """
 
@@ -165,10 +166,10 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     )
 
 
-def _never_bad(size, nights):
-    """Return the entries of ``size`` pixels that were never bad."""
+def _never_bad(size, n_nights):
+    """Return the entries of ``size`` pixels that were never bad in ``n_nights`` nights."""
     return {
-        "first": np.full(size, nights),
+        "first": np.full(size, n_nights),
         "last": np.full(size, -1),
         "bits": np.zeros(size, np.int16),
         "seen": np.zeros(size, np.int32),
@@ -258,9 +259,9 @@ def _jointly_low(nights, share, n_nights):
     return {name: values[is_low] for name, values in entries.items()}
 
 
-def _entries_among_all(entries, index, nights):
+def _entries_among_all(entries, index, n_nights):
     """Return the entries of all pixels of an index; pixels without entries were never bad."""
-    all_entries = _never_bad(index.size, nights)
+    all_entries = _never_bad(index.size, n_nights)
     positions = np.searchsorted(index, entries["index"])
     for name, values in all_entries.items():
         values[positions] = entries[name]

@@ -13,6 +13,7 @@ import numpy as np
 
 # Pixels of a strip of the image: a few arrays of this size fit in the processor's cache.
 _TILE_PIXELS = 1 << 15
+
 MOST_BOX_PIXELS = 225
 """Pixels of the largest box that has a network."""
 
@@ -98,7 +99,7 @@ class _Program:
 
     Parameters
     ----------
-    inputs : int
+    n_inputs : int
         Number of arrays that the program takes; they have the numbers from 0 on.
 
     Attributes
@@ -110,13 +111,13 @@ class _Program:
         The numbers of the arrays that the program returns.
     """
 
-    def __init__(self, inputs):
-        self.steps, self.inputs, self.results = [], inputs, []
+    def __init__(self, n_inputs):
+        self.steps, self.n_inputs, self.results = [], n_inputs, []
 
     def _add(self, function, first, second):
         """Add a step; return the number of its result."""
         self.steps.append((function, first, second))
-        return self.inputs + len(self.steps) - 1
+        return self.n_inputs + len(self.steps) - 1
 
     def pair(self, first, second):
         """Add the steps for the minimum and maximum of two arrays; return both numbers."""
@@ -162,21 +163,21 @@ class _Program:
         """Drop the steps that no result needs, and note the last use of each array; return self."""
         self.results, numbers_needed = results, set(results)
         for number in range(len(self.steps) - 1, -1, -1):
-            if self.inputs + number in numbers_needed:
+            if self.n_inputs + number in numbers_needed:
                 numbers_needed.update(self.steps[number][1:])
         self.steps = [
-            (self.inputs + number, *step)
+            (self.n_inputs + number, *step)
             for number, step in enumerate(self.steps)
-            if self.inputs + number in numbers_needed
+            if self.n_inputs + number in numbers_needed
         ]
-        last = {
+        last_step_by_number = {
             number: step for step, (_, _, *inputs) in enumerate(self.steps) for number in inputs
         }
         for number in results:
-            last.pop(number, None)
+            last_step_by_number.pop(number, None)
         self.last_uses = [[] for _ in self.steps]
-        for number, step in last.items():
-            if number >= self.inputs:
+        for number, step in last_step_by_number.items():
+            if number >= self.n_inputs:
                 self.last_uses[step].append(number)
         return self
 
@@ -188,7 +189,7 @@ class _Program:
         ):
             buffer = spare.pop() if spare else np.empty(arrays[0].shape, arrays[0].dtype)
             wires[number] = function(wires[first], wires[second], out=buffer)
-            spare += [wires.pop(each) for each in wires_done]
+            spare += [wires.pop(wire) for wire in wires_done]
         return [wires[number] for number in self.results]
 
 
@@ -224,7 +225,7 @@ def _median_programs(height, width, rank):
     common_rows = rows[0][lowest - below : highest - below + 1]
     common_program.finish(common_rows)
     box_program = _Program(len(common_rows) + height)
-    numbers = list(range(box_program.inputs))
+    numbers = list(range(box_program.n_inputs))
     result = box_program.select(
         numbers[: len(common_rows)], numbers[len(common_rows) :], rank - lowest
     )

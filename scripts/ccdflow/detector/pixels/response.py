@@ -129,8 +129,8 @@ class ContrastSum:
         sigma[~is_measured] = 0
         mask[bad_columns(-sigma)] |= BAD_COLUMN
         is_measured &= mask & BAD_COLUMN == 0
-        low = np.count_nonzero((sigma < -LOW_SIGMA) & is_measured)
-        return Response(mask, weak, low / max(1, np.count_nonzero(is_measured)))
+        n_low = np.count_nonzero((sigma < -LOW_SIGMA) & is_measured)
+        return Response(mask, weak, n_low / max(1, np.count_nonzero(is_measured)))
 
 
 def _add_contrasts(flat, error, total, weights):

@@ -63,7 +63,7 @@ class BlockMedians:
         step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
         # The last block is mirrored at its edge: its band has at least one whole block.
         first_rows = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
-        return [slice(first, last) for first, last in pairwise([*first_rows, self._ny])]
+        return [slice(start, stop) for start, stop in pairwise([*first_rows, self._ny])]
 
     def add_band(self, rows, pixels):
         """Measure the medians of the blocks in a band of rows, and keep them.
@@ -159,8 +159,8 @@ def _between_blocks(pixels, count):
 class Illumination(NamedTuple):
     """The smooth illumination of a flat: a polynomial fitted to the medians of its blocks.
 
-    It is divided out first: a gradient would bias the comparison at the edges, where all neighbours
-    of a pixel lie on one side.
+    A flat is divided by it first: a gradient would bias the comparison at the edges, where all
+    neighbours of a pixel lie on one side.
 
     Attributes
     ----------

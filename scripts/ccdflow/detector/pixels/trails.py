@@ -14,12 +14,12 @@ from ccdflow.robust import median_of_numbers
 # Electrons; adu without a gain. No pixel with less charge runs over: it is the smallest full well
 # of astronomical detectors. With a lower limit neighbours of pixels that are not full are flagged.
 _LEAST_WELL = 10_000.0
-# A pixel has extra charge if it is this many standard errors above its surroundings: one normal
-# value in 3.5 million is.
+# A pixel has extra charge if it is more than this many standard errors above its surroundings: one
+# normal value in 3.5 million is.
 _EXCESS_SIGMA = 5.0
 
-# A column is hot throughout if this fraction of its pixels has extra charge. Chosen: a trail rarely
-# covers so much of a column; if it does, its pixels are hot, and masked.
+# A column is hot throughout if at least this fraction of its pixels has extra charge. Chosen: a
+# trail rarely covers so much of a column; if it does, its pixels are hot, and masked.
 _HOT_COLUMN_FRACTION = 0.9
 
 

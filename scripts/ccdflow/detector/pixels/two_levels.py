@@ -17,8 +17,8 @@ from ccdflow.mask_bits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEVEL_SIGMA = 4.5
-"""A bad pixel differs from its neighbours in the ratio of the two levels by this many sigma: seven
-of a million good pixels do by chance."""
+"""A bad pixel differs from its neighbours in the ratio of the two levels by more than this many
+sigma: seven of a million good pixels do by chance."""
 
 # Bright flats have on average at least this many times the level of faint ones. Chosen: with a
 # smaller ratio a departure from linearity is too small to be seen; with a larger one few nights
@@ -121,7 +121,7 @@ def nonlinear_mask(averages, *, includes_ccdmask=False):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), int16
-        `BAD_COLUMN` ("a bad column or trap").
+        `BAD_COLUMN` ("a bad column or trap"). No pixel is flagged if fewer than half are lit.
     """
     faint, bright, faint_variance, bright_variance = averages
     mask = np.zeros(faint.shape, np.int16)

@@ -11,7 +11,7 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 LEAST_LEVEL = 1000.0
 """Adu: darker frames are no flats, and are not examined further."""
 
-# Least number of pixels of a small image that is judged.
+# A small image with fewer pixels is not judged: a box would have fewer than 64.
 _FEWEST_PIXELS = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
 _STAR_SIGMA = 8.0
@@ -20,9 +20,10 @@ _STAR_SIGMA = 8.0
 _MOST_STAR_FRACTION, _STARS_ALLOWED_ALWAYS = 2e-4, 2
 # The noise counts as at least this fraction of the level, because means of many pixels scatter
 # little.
-_LEAST_NOISE = 1e-3
-# No box of an even frame is darker or brighter than its median by more than this fraction. A larger
-# one takes vignettes and slits for even light; a smaller one refuses flats with a usual vignette.
+_LEAST_RELATIVE_NOISE = 1e-3
+# The median of each box of an even frame differs from the frame's by at most this fraction. With a
+# larger fraction vignettes and slits count as even light; with a smaller one flats with a usual
+# vignette do not.
 _MOST_UNEVENNESS = 0.5
 # The light of an image is compared between this many boxes along each side.
 _BOXES_A_SIDE = 4
@@ -49,15 +50,15 @@ def even_level(small_image):
         return None
     noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small_image, axis=1)))) / 2**0.5
     excess = small_image[:, 2:-2] - np.maximum(small_image[:, :-4], small_image[:, 4:])
-    if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_NOISE * level)) > max(
+    if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_RELATIVE_NOISE * level)) > max(
         _STARS_ALLOWED_ALWAYS, _MOST_STAR_FRACTION * small_image.size
     ):
         return None
-    rows, columns = (
+    y_edges, x_edges = (
         np.arange(_BOXES_A_SIDE + 1) * length // _BOXES_A_SIDE for length in small_image.shape
     )
-    for y0, y1 in pairwise(rows):
-        for x0, x1 in pairwise(columns):
+    for y0, y1 in pairwise(y_edges):
+        for x0, x1 in pairwise(x_edges):
             if not abs(float(median(small_image[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVENNESS:
                 return None
     return level

@@ -14,9 +14,10 @@ NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
 
 # An amplifier of one value is saturated if this is the highest number of a converter of at least
-# this many bits: converters of fewer bits are no longer in use.
+# this many bits. Chosen: 1023 (10 bits) or 2047 may be the level of a dead amplifier.
 _FEWEST_BITS = 12
-# A sample has about this many pixels along the shorter side: some thousands in all, for medians.
+# A sample has at least this many pixels along the shorter side, and fewer than twice as many: some
+# thousands in all, enough for medians.
 _SAMPLE_SIDE_PIXELS = 64
 
 
@@ -76,7 +77,7 @@ def sampling_slices(data):
 
 
 def count_not_finite(stored):
-    """Return the number of stored pixels, of any shape, that are NaN or infinite; 0 of integers."""
+    """Return the number of stored pixels, any shape, that are NaN or infinite; 0 for integers."""
     return int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
 
 
@@ -86,7 +87,7 @@ def not_finite_warnings(counts, amplifiers):
     Parameters
     ----------
     counts : dict of str to int
-        The pixels of each amplifier that are NaN or infinite.
+        Number of pixels of each amplifier that are NaN or infinite, by its name.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
 
     Returns

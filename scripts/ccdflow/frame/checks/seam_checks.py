@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from ccdflow.frame.line_noise import ROWS_OF_A_PIXEL, clipped_means, noise_of_neighbours
-from ccdflow.frame.strip_samples import MOST_COLUMNS
+from ccdflow.frame.line_noise import MOST_ROWS_FOR_NOISE, clipped_means, noise_of_neighbours
+from ccdflow.frame.strip_samples import sampling_step
 from ccdflow.robust import median
 
 SEAM = "seam"
@@ -16,11 +16,11 @@ SEAM = "seam"
 # Columns on either side of a seam whose medians give the step: such a median has less than half of
 # the error of one column.
 _SEAM_COLUMNS = 8
-# Spans of `_SEAM_COLUMNS` across a split that the search for a seam needs: two in each of the two
-# amplifiers.
+# The search for a seam needs a profile of at least this many spans of `_SEAM_COLUMNS`, such as two
+# in each of the two amplifiers.
 _FEWEST_SEAM_SPANS = 4
-# A seam is looked for if the levels differ by more than this many errors of a column. With fewer,
-# steps by chance would be found; with more, small steps would not.
+# A seam is looked for if the levels differ by at least this many errors of a column. With a smaller
+# number steps by chance would be found; with a larger one small steps would not.
 _STEP_ERRORS = 5
 # Adu. The error of a column counts as at least this: columns of a simulated frame may not scatter.
 _LEAST_ERROR = 1e-3
@@ -101,7 +101,7 @@ def _find_seam(left, right, left_data, right_data):
     # The medians of all windows are computed together: one by one they would take much longer.
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
     steps = medians[positions] - medians[positions - span]
-    # Columns with the other amplifier's level are off by minus or plus the step of the levels.
+    # A column with the level of the other amplifier is off by the step of the levels, up or down.
     step_at_split = steps[split - span] if span <= split < len(values) - span else 0.0
     if abs(step_at_split + step) > _STEP_TOLERANCE * abs(step):
         return None
@@ -135,8 +135,7 @@ def _profile_across(left, right, left_data, right_data):
     """
     means, columns = [], []
     for sample, data in ((left, left_data), (right, right_data)):
-        levels = np.asarray(sample.levels, dtype=np.float64)[:ROWS_OF_A_PIXEL, np.newaxis]
-        means.append(clipped_means(sample.lines[:ROWS_OF_A_PIXEL] - levels))
-        stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
-        columns.append(np.arange(data.x0, data.x1, stride))
+        levels = np.asarray(sample.levels, dtype=np.float64)[:MOST_ROWS_FOR_NOISE, np.newaxis]
+        means.append(clipped_means(sample.lines[:MOST_ROWS_FOR_NOISE] - levels))
+        columns.append(np.arange(data.x0, data.x1, sampling_step(data.x1 - data.x0)))
     return (np.concatenate(means), np.concatenate(columns)), len(means[0])

@@ -26,7 +26,7 @@ _PHOTON_NOISE_RATIO = 2.5
 # Largest difference between the levels of a strip and of its neighbours, as a fraction of the light
 # whose photons have the noise of the strip. Vignetting changes a flat by less than 2 % over this
 # width.
-_LEVEL_TOLERANCE = 0.1
+_MOST_STEP_FRACTION = 0.1
 # The noise of a strip with light equals that of its neighbours within this factor. The neighbours
 # are spread, and the response of their pixels differs more. A true overscan beside a flat is 40
 # times quieter.
@@ -36,21 +36,23 @@ _NOISE_RATIO_TOLERANCE = 1.5
 _LEAST_RESPONSE = 0.02
 # A strip of a flat holds data, even if gain or read noise are given wrong, under four conditions:
 # at least this fraction of its level is light; its level, adu, and its noise, electrons, are at
-# least these; the data are brighter by at most this fraction of its level. An unlit edge beside a
-# flat, a bias and a noisy readout each fail one of the conditions.
-_SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
+# least these; the brightest column of the data is brighter by at most this fraction of its level.
+# An unlit edge beside a flat, a bias and a noisy readout each fail one of the conditions.
+_SURE_LIGHT_FRACTION, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP_FRACTION = 0.5, 5000.0, 100.0, 1.0
 # Data beside an overscan hold light if they are noisier than the overscan by this factor. With a
 # smaller factor the pattern of a bias is taken for light; with a larger one faint light is not
 # seen, and no strip beside it is judged.
 _LIT_NOISE_FACTOR = 1.25
-# Adu. The data beside a true overscan are brighter by at least this. A smaller step may be the
+# Adu. Lit data beside a true overscan are brighter by more than this. A smaller step may be the
 # gradient of a bias; with a larger one faint flats would show no step.
 _LEAST_STEP = 20.0
-# The sampled lines of data nearest to the strip that give the data's noise, and their level.
+# Numbers of sampled pixels of each line, those nearest to the strip, that give the noise of the
+# data and their level.
 _NEIGHBOUR_PIXELS, _NEAREST_PIXELS = 6, 2
-# Noises come from at most this many rows, spread over a strip: they give them to 1 %.
-_MOST_ROWS = 256
-# A strip with fewer rows, or fewer columns, is not judged.
+# Noises come from this many to twice as many rows, spread over a strip. 256 rows give them to 3 %
+# with 6 columns, and to 1 % with 50.
+_SAMPLED_ROWS = 256
+# Strips or data with fewer rows, or fewer columns, are not judged.
 _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 # The remedy at the end of a warning that a strip holds data.
@@ -120,7 +122,7 @@ def compare_strip(sample, amplifier):
     nearest_lines = lines[:, ::-1] if sides == {"behind"} else lines
     steps = nearest_lines[:, :_NEAREST_PIXELS].mean(axis=1, dtype=np.float64) - sample.own_levels
     level = float(median(sample.own_levels))
-    lines_sampled = lines[:: max(1, len(lines) // _MOST_ROWS)]
+    lines_sampled = lines[:: max(1, len(lines) // _SAMPLED_ROWS)]
     return StripComparison(
         step=float(median(steps)),
         noise=_noise_within(strip),
@@ -141,8 +143,8 @@ def _strip_side(amplifier, strip):
 
 
 def _noise_within(pixels):
-    """Return the noise of pixels, (n, k), about the levels of their columns and rows."""
-    pixels = pixels[:: max(1, len(pixels) // _MOST_ROWS)].astype(np.float32)
+    """Return the noise of pixels, (n, k), about the levels of their columns and rows, adu."""
+    pixels = pixels[:: max(1, len(pixels) // _SAMPLED_ROWS)].astype(np.float32)
     residuals = np.subtract(pixels, column_medians(pixels), out=pixels)
     count = residuals.shape[1]
     deviations = np.abs(residuals - residuals.mean(axis=1, keepdims=True))
@@ -188,13 +190,15 @@ def light_warnings(comparisons, amplifiers):
     """
     warnings = []
     # If the strip of one amplifier is a true overscan, those of the others may be as well.
-    has_dark = any(is_dark(comparisons[a.name], a) for a in amplifiers if a.name in comparisons)
+    has_dark_strip = any(
+        ends_light(comparisons[a.name], a) for a in amplifiers if a.name in comparisons
+    )
     for amplifier in amplifiers:
         comparison = comparisons.get(amplifier.name)
         if comparison is not None and is_lit(comparison, amplifier):
             subject = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
             regions_text = " ".join(strip.to_fits() for strip in amplifier.overscan)
-            is_sure = not has_dark and _is_surely_lit(comparison, amplifier)
+            is_sure = not has_dark_strip and _is_surely_lit(comparison, amplifier)
             claim = "holds data as the image does" if is_sure else "may hold data"
             problem = (
                 f"{subject}the overscan {regions_text} {claim}: its level"
@@ -207,7 +211,7 @@ def light_warnings(comparisons, amplifiers):
     return warnings
 
 
-def is_dark(comparison, amplifier):
+def ends_light(comparison, amplifier):
     """Return whether light ends at a strip: a true overscan beside data with light.
 
     Parameters
@@ -248,7 +252,7 @@ def is_lit(comparison, amplifier):
     if amplifier.gain and comparison.noise**2 > _most_variance(comparison.level, gain):
         # Photons of the whole level would have less noise: the readout is noisy.
         return False
-    return is_alike and abs(comparison.step) <= _LEVEL_TOLERANCE * light
+    return is_alike and abs(comparison.step) <= _MOST_STEP_FRACTION * light
 
 
 def _most_variance(level, gain):
@@ -261,5 +265,5 @@ def _is_surely_lit(comparison, amplifier):
     gain, level = amplifier.gain, comparison.level
     if not gain or level < _SURE_LEVEL or comparison.noise * gain < _SURE_NOISE:
         return False
-    is_mostly_light = comparison.noise**2 * gain >= _SURE_LIGHT * level
-    return is_mostly_light and comparison.brightest <= _SURE_STEP * level
+    is_mostly_light = comparison.noise**2 * gain >= _SURE_LIGHT_FRACTION * level
+    return is_mostly_light and comparison.brightest <= _SURE_STEP_FRACTION * level

@@ -14,7 +14,7 @@ from ccdflow.frame.checks import strip_light
 from ccdflow.frame.checks.seam_checks import seam_warnings
 from ccdflow.frame.line_noise import (
     LEAST_SIGMA,
-    ROWS_OF_A_PIXEL,
+    MOST_ROWS_FOR_NOISE,
     clipped_means,
     noise_of_neighbours,
 )
@@ -42,20 +42,19 @@ NOISIER_FACTOR = 1.5
 _LEAST_IMAGE_NOISE = 0.5
 # Adu. The noise of a strip counts as at least this: rounding to whole numbers has a noise of 0.29.
 _LEAST_STRIP_NOISE = 0.3
-# A column of a strip agrees with the others if its mean is off their median by less than this
-# fraction of the noise, or by less than this many standard errors of the mean.
+# A column of a strip agrees with the others if its mean is off their median by at most this
+# fraction of the noise, or by at most this many standard errors of the mean.
 _AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
-# Columns that disagree are warned of if they move the level by more than this fraction of the
-# noise. With a smaller fraction shifts are warned of that are lost in the noise of a pixel; with a
-# larger one shifts that all frames share are passed over.
+# Columns that disagree raise a warning if they move the level by more than this fraction of the
+# noise. A smaller fraction would warn of shifts that are lost in the noise of a pixel; a larger one
+# would pass over shifts that all frames share.
 _LEVEL_SHIFT_SIGMA = 0.15
-# Adu. Columns that disagree are warned of only if they also move the level by more than this,
-# because less is below the rounding of a pixel, 0.29 adu. With a larger limit shifts of a quiet
-# camera are passed over.
+# Adu. The shift of the level must also exceed this: less is below the rounding of a pixel, 0.29
+# adu. A larger limit would pass over shifts of a quiet camera.
 _LEVEL_SHIFT_ADU = 0.2
-# Structure is warned of if more than this fraction of the columns disagree, also if the level is
-# not moved. With a smaller fraction a few bad columns are warned of, which a median leaves out; it
-# cannot leave out half a strip.
+# More than this fraction of columns that disagree raises a warning, also if the level is not moved.
+# A smaller fraction would warn of a few bad columns, which a median leaves out; it cannot leave out
+# half a strip.
 _STRUCTURED_FRACTION = 1 / 3
 
 ROW_NOISE_GREW, DRIFT, NOISE, LIGHT = "row noise", "row drift", "noise", "light"
@@ -65,13 +64,13 @@ SATURATED_OVERSCAN, EMPTY_ROWS = "saturated overscan", "empty rows"
 """The names of the warnings on an overscan that is saturated in part, or has no noise there."""
 
 # A fit along the strip leaves out saturated rows, if they are at most this fraction of all rows.
-# With a larger fraction the fit may follow the saturated rows; with a smaller one single bright
-# stars are warned of.
-_SATURATED_ROWS_OF_A_FIT = 0.2
+# With a larger fraction the fit may follow the saturated rows; a smaller one would warn of single
+# bright stars.
+_MOST_SATURATED_ROW_FRACTION = 0.2
 # A column counts as saturated if more than this fraction of its pixels is, and thus its median.
 # With a smaller fraction the trail of a star counts; with a larger one a column that is mostly
 # saturated does not.
-_SATURATED_FRACTION = 0.5
+_SATURATED_PIXEL_FRACTION = 0.5
 
 # Least number of good columns of an overscan for a level, and the words for fewer good columns.
 _FEWEST_COLUMNS = 3
@@ -136,10 +135,10 @@ def judge_subtraction(samples, amplifiers, recipe):
         noise, warnings = judge_sample(sample, recipe, name if len(amplifiers) > 1 else "")
         all_warnings += warnings
         if noise is not None:
-            is_dark = name in comparisons and strip_light.is_dark(
+            is_strip_dark = name in comparisons and strip_light.ends_light(
                 comparisons[name], amplifier_by_name[name]
             )
-            row_noises[name] = replace(noise, is_strip_dark=is_dark)
+            row_noises[name] = replace(noise, is_strip_dark=is_strip_dark)
     all_warnings += strip_light.light_warnings(comparisons, amplifiers)
     return row_noises, all_warnings + seam_warnings(samples, amplifiers)
 
@@ -163,7 +162,7 @@ def measure_row_noise(sample):
         np.asarray(array, dtype=np.float64) for array in (sample.levels, sample.own_levels)
     )
     noises, count = noise_of_neighbours(means, means - levels, means - own_levels)
-    pixels = sample.lines[:ROWS_OF_A_PIXEL].astype(np.float32)
+    pixels = sample.lines[:MOST_ROWS_FOR_NOISE].astype(np.float32)
     (pixel_noise,), _ = noise_of_neighbours(pixels, least_sigma=LEAST_SIGMA)
     is_measured = np.isfinite([*noises, pixel_noise]).all()
     return RowNoise(*noises, pixel_noise, count) if is_measured else None
@@ -208,7 +207,7 @@ def _saturation_warnings(sample, recipe):
         # An amplifier that is saturated throughout is reported elsewhere.
         return
     is_saturated = strip >= top
-    n_columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_FRACTION))
+    n_columns = int(np.count_nonzero(is_saturated.mean(axis=0) > _SATURATED_PIXEL_FRACTION))
     width = strip.shape[1]
     allowed = "allowed: a strip without light"
     if n_columns and sample.n_full_lines in (0, sample.n_lines):
@@ -225,7 +224,7 @@ def _saturation_warnings(sample, recipe):
             f" {advice}, else leave this frame out",
         )
         return
-    most_rows = 0 if recipe.model is None else _SATURATED_ROWS_OF_A_FIT * sample.n_lines
+    most_rows = 0 if recipe.model is None else _MOST_SATURATED_ROW_FRACTION * sample.n_lines
     if sample.n_full_lines > most_rows:
         consequence = (
             "the levels of all rows are wrong by it"
@@ -298,7 +297,7 @@ def _strip_noise_warnings(row_noise, sample):
 
 def _column_warnings(sample, recipe):
     """Yield the warning on columns of the overscan that disagree."""
-    strip = sample.strip[:: max(1, len(sample.strip) // ROWS_OF_A_PIXEL)].astype(np.float64)
+    strip = sample.strip[:: max(1, len(sample.strip) // MOST_ROWS_FOR_NOISE)].astype(np.float64)
     count, width = strip.shape
     if count < _FEWEST_LINES or width < _FEWEST_COLUMNS or not np.isfinite(sample.noise):
         return

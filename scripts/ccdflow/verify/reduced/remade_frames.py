@@ -266,20 +266,20 @@ def _model_of_overscan(values, axis, account):
     levels = (np.median if account.statistic == "median" else np.mean)(values, axis=axis)
     places = np.arange(len(levels))
     clip = {"sigma": account.sigma, "cenfunc": "median", "stdfunc": "std", "maxiters": 1}
+    # A limit of 0 sigma leaves out no level.
+    iterations = account.iterations if account.sigma else 0
     if account.model == "polynomial":
         fit = fitting.LinearLSQFitter()
-        if account.iterations:
-            fit = fitting.FittingWithOutlierRemoval(
-                fit, sigma_clip, niter=account.iterations, **clip
-            )
+        if iterations:
+            fit = fitting.FittingWithOutlierRemoval(fit, sigma_clip, niter=iterations, **clip)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fit_result = fit(models.Polynomial1D(account.order), places, levels)
-        return (fit_result[0] if account.iterations else fit_result)(places)
+        return (fit_result[0] if iterations else fit_result)(places)
     if account.model != "spline":
         raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
     was_kept = np.ones(len(levels), bool)
-    for _ in range(account.iterations + 1):
+    for _ in range(iterations + 1):
         ends = places[was_kept][[0, -1]].astype(float)
         knots = np.linspace(*ends, account.order + 1)[1:-1]
         with warnings.catch_warnings():
@@ -291,7 +291,7 @@ def _model_of_overscan(values, axis, account):
         is_kept = ~np.ma.getmaskarray(
             sigma_clip(np.ma.array(levels - curve, mask=~was_kept), **clip)
         )
-        if account.iterations == 0 or np.array_equal(is_kept, was_kept):
+        if iterations == 0 or np.array_equal(is_kept, was_kept):
             break
         was_kept = is_kept
     return curve

@@ -58,7 +58,9 @@ class FlatMaker(ExposedMasterMaker):
         lost_pixels = members.lost_pixels(image, reduction, rows, sample)
         gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
         statistics = [
-            flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=lost_part)
+            flat_figures.member_flat_figures(
+                frame, gain=gain, read_noise=read_noise, lost=lost_part
+            )
             for frame, lost_part in zip(sample, lost_pixels, strict=True)
         ]
         selection = dark_flat_selection.select_flats(statistics)
