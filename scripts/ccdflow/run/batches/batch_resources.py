@@ -2,8 +2,8 @@
 
 import math
 
-# Seconds for a frame beside its pixels, with Snakemake's own work: measured on one core of 2.5 GHz
-# with local disks.
+# Seconds for a frame without the time for its pixels, but with Snakemake's own work: measured on
+# one core of 2.5 GHz with local disks.
 _FRAME_SECONDS = 0.03
 # Seconds for a million pixels: measured on one core of 2.5 GHz with local disks.
 _MEGAPIXEL_SECONDS = 0.03

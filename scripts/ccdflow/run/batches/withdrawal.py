@@ -12,7 +12,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run.batches.batch_progress import count_path
 from ccdflow.run.batches.claims import WITHDRAWN_LINE, lock_path, try_lock
 
-# Seconds for which the file of a withdrawn batch is kept: longer than a job stays in a queue.
+# The file of a withdrawn batch is removed once it is older than this, in seconds. Chosen: no job
+# stays in a queue for a month.
 _LONGEST_AGE = 30 * 86400.0
 
 
@@ -37,7 +38,7 @@ def withdraw(results, *, is_run_over=False):
     """
     records_of_busy_batches = {}
     folder = Path(results) / paths.BATCHES
-    # A process that was killed between two removals has left a lock or count without its batch.
+    # A process that was killed between two removals may have left a lock or count without a batch.
     batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(batches):
         file = try_lock(lock_path(batch))

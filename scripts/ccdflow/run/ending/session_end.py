@@ -31,7 +31,8 @@ def finish(session):
     lines : list of str
         The last lines of the run.
     has_failed : bool
-        Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
+        Whether a job failed, the raw folder went away, a product could not be moved, or a frame is
+        set aside and ``strict`` counts that as a failure.
 
     Raises
     ------
