@@ -113,7 +113,10 @@ def begin():
 
 
 def records_wanted(wildcards):
-    """Return the records of all products that are not current."""
+    """Return the records of all products that are not current; in views all products.
+
+    Where Snakemake runs no job, as for a report, it returns the pages, pictures and tables.
+    """
     if IS_VIEW:
         return RUN.view(host.read_host(workflow))
     if not host.read_host(workflow).makes_products:

@@ -39,7 +39,10 @@ def batch_path(wildcards):
 
 
 def batch_file(wildcards):
-    """Return a batch's file as an input; its time does not count, because its name has the hash."""
+    """Return a batch's file as an input; [] in a dry run, which writes no such file.
+
+    Its time does not count, because its name has the hash of its content.
+    """
     is_planned = RUN.jobs.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
     return [] if is_planned else ancient(batch_path(wildcards))
 

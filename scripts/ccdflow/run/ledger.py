@@ -279,7 +279,7 @@ class RecordReader:
 
 
 def _seed_of_lines(fields, shared_text):
-    """Return the seed of the checksums of some lines: a line is of use only with these values.
+    """Return the seed of the checksums of some lines: a line is valid only with these values.
 
     Parameters
     ----------
@@ -529,7 +529,7 @@ def noted_fits_products(results):
 
     Returns
     -------
-    dict of str to (str, str, str, dict)
+    dict of str to (str, str, str, mapping)
     """
     # The records are read before the ledger, because a run that ends meanwhile takes them into the
     # ledger before it removes them.

@@ -402,17 +402,19 @@ class Planner:
         if kind.reach == OF_A_FRAME or not self.context.jobs:
             return
         sources = [*wanted_product.needs, *wanted_product.spare]
-        if pending := self._pending_sources_of(sources) | self._pending_behind(sources):
+        if pending := self._pending_among(sources) | self._pending_sources_of(sources):
             self._pending_sources[wanted_product.product] = tuple(pending)
 
-    def _pending_sources_of(self, sources):
-        """Return the products among some sources that are made, as the keys of a dict."""
-        return dict.fromkeys(filter(self.context.jobs.__contains__, sources))
+    def _pending_among(self, products):
+        """Return those of some products that the plan makes, as the keys of a dict."""
+        return dict.fromkeys(filter(self.context.jobs.__contains__, products))
 
-    def _pending_behind(self, sources):
-        """Return the products that are made again and are sources of current ones among these."""
-        noted = self._pending_sources
-        return dict.fromkeys(each for source in sources for each in noted.get(source, ()))
+    def _pending_sources_of(self, products):
+        """Return the noted sources of the current ones among some products, as keys of a dict."""
+        noted_sources = self._pending_sources
+        return dict.fromkeys(
+            source for product in products for source in noted_sources.get(product, ())
+        )
 
     def _predecessors(self, kind, wanted_product):
         """Return all `Predecessors` of a product: its own, and those that other products share.
@@ -422,7 +424,7 @@ class Planner:
         """
         pending, spare = self._own_predecessors(wanted_product)
         if self._pending_sources and kind.is_report:
-            sources = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
+            sources = self._pending_sources_of((*wanted_product.needs, *wanted_product.spare))
             further_sources = tuple(filterfalse({*pending}.__contains__, sources))
             pending, spare = pending + further_sources, spare + further_sources
         return Predecessors(pending, spare)

@@ -364,10 +364,10 @@ def session_of_all_nights(run_start):
         signs=claims.SignsOfLife(results / batch for batch in busy_batches),
     )
     if (
-        spoiling_batches := _batches_replacing_kept(context, busy_batches, files)
+        replacing_batches := _batches_replacing_kept(context, busy_batches, files)
         - run_start.awaited_batches
     ):
-        run_start, _ = _wait_for_earlier(run_start, spoiling_batches)
+        run_start, _ = _wait_for_earlier(run_start, replacing_batches)
         return session_of_all_nights(run_start)
     if not request.is_dry:
         with _errors_of_writing(results):

@@ -276,7 +276,7 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == job_records.SET_ASIDE
-    assert batch_work.tally(again.context) == BatchCount(2, 1, 0)
+    assert batch_work.count_recorded_jobs(again.context) == BatchCount(2, 1, 0)
 
 
 def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
@@ -523,7 +523,7 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     )
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
-    assert batch_work.tally(again.context) == BatchCount(0, 0, 0)
+    assert batch_work.count_recorded_jobs(again.context) == BatchCount(0, 0, 0)
 
 
 def test_a_batch_stands_for_the_batches_that_it_waits_for():

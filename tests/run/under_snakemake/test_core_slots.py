@@ -105,8 +105,8 @@ def test_jobs_of_many_threads_use_the_buffers_of_their_core():
 def test_snakemake_may_start_one_job_more_than_there_are_cores():
     resources = {"_cores": 2, "_job_count": 5}
     workflow = SimpleNamespace(scheduler=SimpleNamespace(resources=resources))
-    host.start_one_more(workflow, is_within_other_workflow=False)
+    host.start_one_more(workflow, is_module=False)
     assert resources == {"_cores": 3, "_job_count": 5}
     # Jobs of another workflow's own rules do not wait for a core.
-    host.start_one_more(workflow, is_within_other_workflow=True)
+    host.start_one_more(workflow, is_module=True)
     assert resources == {"_cores": 3, "_job_count": 5}

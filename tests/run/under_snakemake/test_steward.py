@@ -252,11 +252,11 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     }
     page = "nights/2020-03-01/report.html"
     assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.records_needed(page)
-    assert list(run.interruptions()) == [
+    assert list(run.lines_on_interruption()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
     run.messages.note_failed_batch("... died with <Signals.SIGKILL: 9>.")
-    assert "SIGKILL" in list(run.interruptions())[1]
+    assert "SIGKILL" in list(run.lines_on_interruption())[1]
 
 
 def test_after_a_failure_pages_are_made_of_finished_products(begin):
@@ -353,10 +353,10 @@ def test_a_batch_that_cannot_be_written_ends_the_run(begin, run_settings, monkey
 
 def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
     # Batches are processes of their own, and a cluster's login node does small jobs only.
-    assert not begin(cores=2, frames_per_batch=7).has_slots
-    assert not begin(is_local=False).has_slots
+    assert not begin(cores=2, frames_per_batch=7).may_start_one_more
+    assert not begin(is_local=False).may_start_one_more
     run, running, most = begin(cores=2), [], []
-    assert run.has_slots
+    assert run.may_start_one_more
     make = run.chain.make
 
     def count(context, job, *, threads):

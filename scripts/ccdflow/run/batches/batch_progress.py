@@ -10,8 +10,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run.lines.progress import BatchCount
 
 BEAT_SECONDS = 1.0
-"""Seconds between two signs of life. Chosen: the progress line of a terminal reads the counts once a
-second."""
+"""Seconds between two signs of life. Chosen: the progress line of a terminal reads the counts once
+a second."""
 
 
 def count_path(batch):

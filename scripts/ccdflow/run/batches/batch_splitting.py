@@ -76,9 +76,7 @@ def split(session, *, is_split_by_night, writes_files=True):
     split_jobs = partial(
         _jobs_of_batches,
         session.plan,
-        frame_jobs_by_batch=_split_nights(
-            _jobs_by_night(frame_jobs), most_jobs, is_split_by_night
-        ),
+        frame_jobs_by_batch=_split_nights(_jobs_by_night(frame_jobs), most_jobs, is_split_by_night),
         jobs_by_kind=jobs_by_kind,
         most_jobs=most_jobs,
         is_split_by_night=is_split_by_night,

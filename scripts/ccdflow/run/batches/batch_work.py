@@ -130,7 +130,7 @@ class _Meter:
     """
 
     def __init__(self, context, *, mode):
-        count_of_earlier_jobs = tally(context)
+        count_of_earlier_jobs = count_recorded_jobs(context)
         self._first = context.chain.first.name
         n_frames = sum(job.kind == self._first for job in context.jobs.values())
         self.progress = Progress(n_frames, n_other_products=len(context.jobs) - n_frames, mode=mode)
@@ -141,8 +141,8 @@ class _Meter:
         self.progress.add(BatchCount.of_record(record, is_frame=record.kind == self._first))
 
 
-def tally(context):
-    """Return the `BatchCount` of a batch's jobs that have left a record."""
+def count_recorded_jobs(context):
+    """Return the `BatchCount` of those jobs of a batch that have left a record."""
     counts = [BatchCount()]
     for job in context.jobs.values():
         record = job_records.readable_record(context.results / job.record_path)
@@ -166,7 +166,7 @@ def record_batch(context, path):
     -------
     bool
     """
-    count = tally(context)
+    count = count_recorded_jobs(context)
     if count.frames + count.other_products < len(context.jobs):
         return False
     name, _, key = Path(path).stem.rpartition(".")

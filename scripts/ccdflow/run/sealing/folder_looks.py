@@ -2,7 +2,7 @@
 
 A million frames have three million files in sixty thousand folders; half of the time goes into
 system calls, half into Python. Each folder is examined by itself, in any process. The main process
-counts links.
+counts the folders below each link.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ NEEDED_ATTRIBUTES = {
     "is_main_process": "False on a cluster's node, where a batch has the cores it was given",
     "is_rule": "tells a target that is a rule from one that is a file",
     "dag_settings.targets": "a product that is asked for by name cuts the plan down",
-    "dag_settings.forcerun": "-R: what is made again enters the plan",
+    "dag_settings.forcerun": "-R: the plan needs the names of the products to be made again",
     "dag_settings.forceall": "-F",
     "dag_settings.forcetargets": "-f",
     "config_settings.config": "a wrong setting is the command line's fault, not the file's",
@@ -50,6 +50,9 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
+# On a cluster --cores need not be given, and the main process has this many cores. Chosen: other
+# users work on the login node as well.
+_CORES_OF_LOGIN_NODE = 2
 # The options of Snakemake that ask for a drawing or a list of products.
 _VIEW_OPTIONS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
@@ -223,8 +226,7 @@ def read_host(workflow, arguments=(), *, is_module=False):
         set(options.targets) if options.forcetargets else set()
     )
     return Host(
-        # On a cluster --cores need not be given.
-        cores=cores_of_run(workflow) if workflow.local_exec else 2,
+        cores=cores_of_run(workflow) if workflow.local_exec else _CORES_OF_LOGIN_NODE,
         is_dry=workflow.dryrun,
         is_local=workflow.local_exec,
         names_all_jobs=wants_all_lines(arguments),
@@ -278,18 +280,18 @@ def make_jobs_threads(workflow):
         workflow.execution_settings.use_threads = True
 
 
-def start_one_more(workflow, *, is_within_other_workflow):
+def start_one_more(workflow, *, is_module):
     """Let Snakemake start one job more than there are cores; this job waits in `Steward.make`.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
         Its scheduler exists from `onstart` on.
-    is_within_other_workflow : bool
+    is_module : bool
         Whether another workflow uses this one. Then nothing is changed: jobs of the other
         workflow's rules would not wait.
     """
-    if not is_within_other_workflow:
+    if not is_module:
         workflow.scheduler.resources["_cores"] += 1
 
 

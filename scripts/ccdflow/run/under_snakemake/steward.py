@@ -36,7 +36,7 @@ from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 from ccdflow.wording import first_named
 
-# A dry run names this many jobs of each kind. Chosen: -np names all.
+# A dry run names this many jobs of each kind, and counts the others. Chosen: -np names all.
 _MOST_NAMED = 8
 # Python looks for garbage whenever the number of objects has grown by this much. With Python's
 # default of 700 the overview of 10,000 nights causes a dozen searches through all objects, which
@@ -139,7 +139,7 @@ class Steward:
         try:
             self._begin()
         except UserError as error:
-            self._sum_up(error=self.line_of(error), busy=isinstance(error, lock.Busy))
+            self._write_summary(error=self.line_of(error), busy=isinstance(error, lock.Busy))
             raise
         finally:
             gc.enable()
@@ -172,7 +172,7 @@ class Steward:
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
             self.progress.watch(self._done_elsewhere, pause=seconds)
-        # No search for garbage goes through the present objects any more.
+        # From now on no search for garbage goes through the present objects.
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
@@ -195,7 +195,7 @@ class Steward:
                 earlier_jobs=EarlierJobs(self.say, may_go_on=not self.host.is_local),
             ),
             cores=self.host.cores,
-            progress=self._headers_read,
+            progress=self._say_headers_read,
         )
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
@@ -270,8 +270,8 @@ class Steward:
         Raises
         ------
         JobFailed
-            If the disk is full, a record that this job waits for is missing, or the product is of
-            another kind than the rule's.
+            If the disk is full, the record cannot be written, a record that this job waits for is
+            missing, or the product is of another kind than the rule's.
         """
         job = self.jobs.job(product)
         if job.kind != kind:
@@ -313,8 +313,11 @@ class Steward:
             ) from None
 
     @property
-    def has_slots(self):
-        """Whether a job may be started that waits in `make` for a core: there are no batches."""
+    def may_start_one_more(self):
+        """Whether Snakemake may start a job that waits in `make` for a core.
+
+        Not on a cluster, and not beside batches: their processes do not wait for a core.
+        """
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
@@ -423,7 +426,7 @@ class Steward:
         if self.batches:
             self.progress.take_over(self._done_elsewhere())
         self.progress.end()
-        for line in self.interruptions():
+        for line in self.lines_on_interruption():
             self.say(line)
         try:
             lines, has_failed = session_end.finish(self.session)
@@ -432,11 +435,11 @@ class Steward:
             return "the run's notes could not be written; the next run repairs that"
         for line in lines:
             self.say(line)
-        self._sum_up()
+        self._write_summary()
         freed_pages.keep_until_exit(self.session)
         return why_failed(self.session) if has_failed else ""
 
-    def interruptions(self):
+    def lines_on_interruption(self):
         """Yield the lines on a run that has ended before all its jobs."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"
@@ -475,12 +478,12 @@ class Steward:
         else:
             print(f"ccdflow: {text}", file=self.stream, flush=True)
 
-    def _headers_read(self, done, total):
+    def _say_headers_read(self, done, total):
         """Write a line after each thousand headers and the last one, if there are 1000 or more."""
         if total >= 1000 and (done % 1000 == 0 or done == total):
             self.say(f"{done} of {total} headers read")
 
-    def _sum_up(self, **problem):
+    def _write_summary(self, **problem):
         """Write the end of the summary, for the program that started the run."""
         if self.host.is_dry:
             return
