@@ -230,10 +230,11 @@ class Sandbox:
     ):  # fmt: skip
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
-        ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
-        a job that cannot write costs only what needs it. With ``may_lose`` jobs may fail, and raw
-        files may change under them, which is an error else. With ``last_first`` the last job of the
-        plan that may be done is done next, as it may come about where many run side by side.
+        With ``stop_after`` it ends after so many jobs without a line, as a kill does. With
+        ``keep_going`` a job that cannot write costs only the products that need it. With
+        ``may_lose`` jobs may fail, and raw files may change while they are read; otherwise these
+        are errors. With ``last_first`` the last job of the plan that is ready is done next: jobs
+        that run side by side may end in this order.
         """
         values = self.values()
         work = session.start(
@@ -402,7 +403,7 @@ def _differing_products(some, others):
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product by the maker of the moment, which a test may replace."""
+    """Make a job's product by `kinds.make`, which a test may have replaced."""
     return kinds.make(context, job, threads=threads)
 
 

@@ -138,7 +138,7 @@ def _frames(sandbox):
 
 
 def _change_nothing(sandbox, chance):
-    """At first, everything."""
+    """Change nothing: the first run makes all products."""
 
 
 def _add(sandbox, chance):

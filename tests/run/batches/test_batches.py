@@ -301,12 +301,12 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
     session.busy_batches = {
-        ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
-        ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
+        ".ccdflow/batches/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
+        ".ccdflow/batches/other.json": {"reduced/elsewhere.fits": ""},
     }
     parts = batch_splitting.split(session, is_split_by_night=True)
     waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
-    assert waits == [[session.context.results / ".ccdflow/orders/old.json"], []]
+    assert waits == [[session.context.results / ".ccdflow/batches/old.json"], []]
 
 
 def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
@@ -324,7 +324,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
 
     def end_earlier(line):
         assert line == claims.waiting_line(earlier)
-        # Who waits shows that it lives, for others may wait for it.
+        # A process that waits gives signs of life as well: others may wait for it.
         assert batch_progress.read_count(path) == BatchCount()
         assert batch_progress.count_path(path).exists()
         for product in made:
@@ -500,7 +500,7 @@ def test_the_estimate_is_generous_beside_the_measurement():
 
 
 def test_time_is_shared_among_the_threads():
-    """Twice the threads, half the work's time: what is left is the start of the programs."""
+    """Twice the threads take half the time for the work; the time of the start stays."""
     large = lfc_night(4000)
     one, two, eight = (batch_resources.runtime(large, threads=n) for n in (1, 2, 8))
     start = batch_resources.runtime(Size(0, 0, 0, 0, 0), threads=1)

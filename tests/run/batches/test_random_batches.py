@@ -56,7 +56,7 @@ def draw_session(seed, results):
             product = f"{each.name}/{night}/{number}"
             jobs[product] = Job(each.name, product, "0123456789abcdef", "new", night, needs)
     context = SimpleNamespace(chain=KINDS, settings={"frames_per_batch": most}, results=results)
-    return SimpleNamespace(plan=Plan(context, jobs, []), context=context, busy={}), most
+    return SimpleNamespace(plan=Plan(context, jobs, []), context=context), most
 
 
 @pytest.mark.parametrize("each_night", [False, True])

@@ -61,9 +61,14 @@ class LateNight:
         return copied
 
     def run_all_jobs(self, errors=None, before=None):
-        """Run all jobs; those of the products in ``errors`` raise, ``before`` others something is.
+        """Run all jobs, some with an error or with an action before them.
 
-        Both are by product.
+        Parameters
+        ----------
+        errors : dict of str to Exception, optional
+            By product, the error that its job raises.
+        before : dict of str to callable, optional
+            By product, a function that is called before its job, with the context and the job.
         """
         errors, before = errors or {}, before or {}
 

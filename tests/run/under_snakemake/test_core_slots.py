@@ -65,7 +65,7 @@ def test_no_more_jobs_than_cores_and_none_beside_one_that_takes_all(jobs):
     assert sorted(jobs.running) == ["a", "b"]
     jobs.end("a")
     jobs.wait(lambda: jobs.running == ["b"])
-    # A core gets free; the job that asked first needs two, and the job behind it waits as well.
+    # One core is free. The job that asked first needs two, and the job after it waits as well.
     jobs.wait(lambda: len(jobs.slots._free_slots) == 1)
     assert jobs.running == ["b"]
     jobs.end("b")

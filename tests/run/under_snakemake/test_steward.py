@@ -1,4 +1,4 @@
-"""The steward of a run without Snakemake: a fake host tells it what Snakemake was told."""
+"""The steward of a run without Snakemake: a `Host` of the test has Snakemake's options."""
 
 from __future__ import annotations
 
@@ -355,13 +355,13 @@ def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
     # Batches are processes of their own, and a cluster's login node does small jobs only.
     assert not begin(cores=2, frames_per_batch=7).may_start_one_more
     assert not begin(is_local=False).may_start_one_more
-    run, running, most = begin(cores=2), [], []
+    run, running, running_counts = begin(cores=2), [], []
     assert run.may_start_one_more
     make = run.chain.make
 
     def count(context, job, *, threads):
         running.append(job.product)
-        most.append(len(running))
+        running_counts.append(len(running))
         record = make(context, job, threads=threads)
         running.remove(job.product)
         return record
@@ -370,7 +370,7 @@ def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
     frames = [job.product for job in run.session.plan.jobs.values() if job.kind == "frame"]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda product: run.make(product, "frame"), frames))
-    assert (len(most), max(most)) == (12, 2)
+    assert (len(running_counts), max(running_counts)) == (12, 2)
 
 
 def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_settings):
@@ -442,10 +442,13 @@ def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
     assert (call.names_all_jobs, call.makes_products, call.forces_all) == (True, True, False)
     assert call.is_verbose
+    on_cluster = workflow()
+    on_cluster.local_exec = False
+    assert host.read_host(on_cluster).cores == 2
 
 
 def test_any_number_of_jobs_are_as_many_as_the_machine_has_cores():
-    """`-j unlimited`: the slots of the cores took all of the memory."""
+    """With `-j unlimited` Snakemake's number of cores is `sys.maxsize`, too many for slots."""
     unlimited = workflow()
     unlimited.cores = sys.maxsize
     assert host.read_host(unlimited).cores == len(os.sched_getaffinity(0))
