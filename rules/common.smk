@@ -136,7 +136,7 @@ def records_needed(wildcards):
     Their times do not count, except those of files that mark a product as out of date in views.
     """
     if not IS_VIEW:
-        return list(map(ancient, RUN.jobs.records_needed(wildcards.product)))
+        return list(map(ancient, RUN.jobs.record_paths_needed(wildcards.product)))
     older_files, newer_files = RUN.view_needs(wildcards.product)
     return [*map(ancient, older_files), *newer_files]
 

@@ -51,9 +51,9 @@ def earlier_batch_records(wildcards):
     """Return the records of the batches for which a batch waits; cluster nodes call this as well."""
     batch = RUN.jobs.batch(wildcards.name, wildcards.key)
     if batch:
-        records = batch.earlier_records
+        records = batch.earlier_record_paths
     else:
-        records = batch_files.earlier_batch_records(batch_path(wildcards))
+        records = batch_files.earlier_record_paths(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in records]
 
 
@@ -95,7 +95,7 @@ def record_by_name(wildcards):
     if not host.read_host(workflow).makes_products:
         return []
     begin()
-    return list(map(ancient, RUN.jobs.records_of([str(wildcards.product)])))
+    return list(map(ancient, RUN.jobs.record_paths_of([str(wildcards.product)])))
 
 
 def category_of(wildcards):

@@ -285,7 +285,10 @@ class Sandbox:
         """Assert that a full plan beside a valid seal has no jobs, and the same lines."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         assert (full.plan.jobs, full.plan.files_to_retire) == ({}, ())
-        assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
+        assert (full.plan_lines(), full.dry_run_lines()) == (
+            work.plan_lines(),
+            work.dry_run_lines(),
+        )
         assert session_end.finish(full) == session_end.finish(work)
 
     def _check_open(self, work):
@@ -296,7 +299,7 @@ class Sandbox:
         assert list(some.values()) == list(all_.values()), _differing_products(some, all_)
         if not work.plan.products_to_retire:
             # Else products have been moved away by now.
-            assert work.describe() == full.describe()
+            assert work.plan_lines() == full.plan_lines()
 
     def _check_end(self, work, lines):
         """Assert that a run with a plan of some nights has the last lines of all nights."""

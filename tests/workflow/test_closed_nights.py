@@ -108,7 +108,7 @@ def test_frames_that_are_refused_have_no_header_of_an_older_version_and_close_th
     again = sandbox.run()
     assert again.jobs == []
     assert sum(line.startswith("not calibrated: ") for line in again.lines) == len(NIGHTS)
-    assert [line.partition(":")[0] for line in sandbox.plan().describe()] == ["nothing to do"]
+    assert [line.partition(":")[0] for line in sandbox.plan().plan_lines()] == ["nothing to do"]
     take(sandbox, NIGHTS[3], "OBJECT")
     assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
 
@@ -127,7 +127,7 @@ def test_a_release_with_a_new_header_closes_nights_and_its_lines_count_all_of_th
     assert sandbox.run().jobs == []
     take(sandbox, NIGHTS[3], "OBJECT")
     assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
-    lines = [line.partition(" with a header of an older") for line in sandbox.plan().describe()]
+    lines = [line.partition(" with a header of an older") for line in sandbox.plan().plan_lines()]
     numbers = [number for number, words, _ in lines if words]
     assert numbers == ["15 frames", "5 combined biases", "5 frames"]
 

@@ -258,7 +258,7 @@ def test_a_batch_of_an_unknown_form_is_one_line(tmp_path, head):
     path.write_text(f"{head}\n{{}}\n")
     for read in (
         batch_files.size_of,
-        batch_files.earlier_batch_records,
+        batch_files.earlier_record_paths,
         batch_files.batches_awaited,
         lambda path: batch_files.read_batch(path, kinds.CHAIN),
     ):

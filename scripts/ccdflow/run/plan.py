@@ -336,7 +336,7 @@ class Planner:
             self._note_pending_sources(kind, wanted_product)
             return
         pending, spare = self._predecessors(kind, wanted_product)
-        attempt = self._attempt(product, key) if self._records else 0
+        attempt = self._next_attempt_number(product, key) if self._records else 0
         context.jobs[product] = Job(
             kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
             may_stand=may_stand,
@@ -439,7 +439,7 @@ class Planner:
         needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted_product.needs))
         return Predecessors((*needs, *pending), spare)
 
-    def _attempt(self, product, key):
+    def _next_attempt_number(self, product, key):
         """Return the lowest number of an attempt, from 0, of which no record is left."""
         attempt = 0
         while paths.done_record(product, key, attempt) in self._records:

@@ -64,6 +64,9 @@ class RunContents(FixedContents):
 
     While jobs run no part changes: each job leaves its result in a record of its own.
 
+    In a run that plans some nights, methods that look up rows, records or notes of closed nights
+    raise `ccdflow.run.nights.note_lines.NeedsWholePlan` if the notes cannot be read.
+
     ====================================  =======================================================
     grows or changes                      by whom, and when
     ====================================  =======================================================

@@ -312,8 +312,8 @@ def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
         tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
     ]
     busy = {"batches/x.json": {"reduced/b.fits": "its record"}}
-    assert withdrawal.removable_records(done, busy, tmp_path) == [done[0], done[2]]
-    assert withdrawal.removable_records(done, {}, tmp_path) == done
+    assert withdrawal.removable_record_files(done, busy, tmp_path) == [done[0], done[2]]
+    assert withdrawal.removable_record_files(done, {}, tmp_path) == done
 
 
 def test_a_count_is_read_as_it_was_written(tmp_path):

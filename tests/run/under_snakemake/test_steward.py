@@ -106,7 +106,7 @@ def test_a_record_of_another_node_that_does_not_appear_is_named_with_the_remedy(
     (overview,) = [job for job in run.session.plan.jobs.values() if job.kind == "index"]
     made_elsewhere = {product for batch in run.batches for product in batch.products}
     first = next(need for need in overview.needs if need in made_elsewhere)
-    missing = run.jobs.record_of(run.session.plan.jobs[first])
+    missing = run.jobs.record_path_of(run.session.plan.jobs[first])
     with pytest.raises(steward.JobFailed) as raised:
         run.make(overview.product, "index")
     assert str(raised.value) == (
@@ -122,8 +122,10 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert run.jobs.sources_in_words(frame) == "2020-02-29/3.fits"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
     assert run.jobs.sources_in_words(bias) == "6 frames"
-    records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
-    assert set(run.jobs.records_needed(bias)) == records
+    records = {
+        run.jobs.record_path_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)
+    }
+    assert set(run.jobs.record_paths_needed(bias)) == records
     make_all(run)
     assert run.end() == ""
     assert run.end() == "", "said twice"
@@ -246,12 +248,12 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
     own = set(run.targets) - {f"{run.results}/{batch.record_path}" for batch in run.batches}
     assert own == {
-        run.jobs.record_of(job)
+        run.jobs.record_path_of(job)
         for job in run.session.plan.jobs.values()
         if job.kind in ("page", "bias table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
-    assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.records_needed(page)
+    assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.record_paths_needed(page)
     assert list(run.lines_on_interruption()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]

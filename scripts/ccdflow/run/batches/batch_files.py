@@ -58,7 +58,7 @@ def write_batch(session, batch, *, is_queued=False):
     path = session.context.results / batch.path
     head = {
         **asdict(batch.size),
-        "before": batch.earlier_records,
+        "before": batch.earlier_record_paths,
         "queued": is_queued,
         "form": _hash_of_fields(),
     }
@@ -210,7 +210,7 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def earlier_batch_records(path):
+def earlier_record_paths(path):
     """Return the paths of the records of the batches for which a batch waits.
 
     Only the first line of its file is read. The list is empty if the batch is withdrawn or gone.

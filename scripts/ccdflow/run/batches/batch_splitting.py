@@ -25,7 +25,7 @@ class Batch:
     products : tuple of str
         The products that its jobs make.
     size : Size
-    earlier_records : tuple of str
+    earlier_record_paths : tuple of str
         Paths of the records of the batches for which it waits.
     """
 
@@ -33,7 +33,7 @@ class Batch:
     key: str
     products: tuple[str, ...]
     size: Size
-    earlier_records: tuple[str, ...] = ()
+    earlier_record_paths: tuple[str, ...] = ()
 
     @property
     def path(self):

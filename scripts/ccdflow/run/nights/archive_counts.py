@@ -2,7 +2,8 @@
 
 Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store: their numbers
 were noted when the night was closed. Functions named `..._of_closed_nights` return these alone, and
-their callers add the open nights. All other functions count the whole archive.
+their callers add the open nights. All other functions count the whole archive. Functions that read
+the notes raise `ccdflow.run.nights.note_lines.NeedsWholePlan` if these cannot be read.
 """
 
 from __future__ import annotations

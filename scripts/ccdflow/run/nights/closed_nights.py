@@ -46,6 +46,8 @@ _FILES = (paths.HEADERS, paths.LEDGER)
 class ClosedNights:
     """The closed nights, and the nights among them that this run opened again.
 
+    Methods that read a column raise `NeedsWholePlan` if the note was written anew since.
+
     Parameters
     ----------
     columns : ccdflow.files.text_files.note_columns.Columns

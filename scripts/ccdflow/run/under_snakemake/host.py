@@ -367,16 +367,16 @@ def is_used_as_module(workflow, snakefile):
     return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
 
 
-def stop(error, *, status=1):
+def stop(text, *, status=1):
     """End the process with one line, without Snakemake's line on the place in the Snakefile.
 
     Parameters
     ----------
-    error : str
-        The text of the line.
+    text : str
+        The line, without the name of ccdflow.
     status : int, optional
         Exit status.
     """
-    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
+    print(f"ccdflow: {text}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(status)

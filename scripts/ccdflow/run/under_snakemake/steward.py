@@ -153,7 +153,7 @@ class Steward:
         for line in [
             *self.notices,
             *planned_session.lines_on_nights(),
-            *planned_session.describe(),
+            *planned_session.plan_lines(),
         ]:
             self.say(line)
         self.session = planned_session
@@ -171,7 +171,7 @@ class Steward:
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
-            self.progress.watch(self._done_elsewhere, pause=seconds)
+            self.progress.watch(self._count_of_batches, pause=seconds)
         # From now on no search for garbage goes through the present objects.
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
@@ -279,13 +279,11 @@ class Steward:
                 f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
                 " correct kind= or the pattern of product= in rules/"
             )
-        if missing_record := self.jobs.await_records_needed(job, self.host.latency):
-            raise JobFailed(
-                f"{job.product}: {missing_record} has not appeared; raise --latency-wait"
-            )
+        if missing_path := self.jobs.await_records_needed(job, self.host.latency):
+            raise JobFailed(f"{job.product}: {missing_path} has not appeared; raise --latency-wait")
         with self._slots.hold(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
-        self._tick(record)
+        self._count_job(record)
         self._free_memory(job)
 
     def _attempt(self, job, threads):
@@ -331,8 +329,8 @@ class Steward:
         if is_last or kind.takes_all_cores:
             freed_pages.give_back_pages()
 
-    def _tick(self, record):
-        """Count a job that is done."""
+    def _count_job(self, record):
+        """Count a job that is done, by its record, and renew the progress line."""
         is_frame = record.kind == self.chain.first.name
         self.progress.add(BatchCount.of_record(record, is_frame=is_frame))
 
@@ -402,7 +400,7 @@ class Steward:
             threads=self.host.cores,
             make=partial(make_after_others, self),
             is_wide=self.chain.is_wide,
-            on_done=self._tick,
+            on_done=self._count_job,
         )
         for product, reason in result.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
@@ -424,7 +422,7 @@ class Steward:
         if self._debug_lines is not None:
             self._debug_lines.end()
         if self.batches:
-            self.progress.take_over(self._done_elsewhere())
+            self.progress.take_over(self._count_of_batches())
         self.progress.end()
         for line in self.lines_on_interruption():
             self.say(line)
@@ -458,7 +456,7 @@ class Steward:
                 " if nobody did that, it may have been for lack of memory"
             )
 
-    def _done_elsewhere(self):
+    def _count_of_batches(self):
         """Return the sum of the counts of all batches."""
         return BatchCount.total(
             batch_progress.read_count(f"{self.results}/{batch.path}") for batch in self.batches
