@@ -2,10 +2,10 @@
 
     python faults.py FOLDER REPORT KIND FIRST STEP
 
-runs the sandbox in FOLDER once for each FIRST, FIRST + STEP ... th place, as long as there are
-such, in a process that is forked for each; the fault of KIND is put there. REPORT gets a line of
-JSON each. The kinds: `kill` (as with kill -9), `full`
-and `broken` (ENOSPC and EIO from there on), `full once` and `broken once`.
+runs the sandbox in FOLDER once for each place FIRST, FIRST + STEP ..., until there is no such
+place. Each run is in a process of its own, has the fault of KIND at its place, and adds a line of
+JSON to REPORT. The kinds: `kill` (as with kill -9), `full` and `broken` (ENOSPC and EIO from there
+on), `full once` and `broken once`.
 """
 
 from __future__ import annotations

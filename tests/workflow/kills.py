@@ -18,7 +18,7 @@ from ccdflow.run import ledger
 
 
 def kill_runs(sandbox, *, kills, seed, alone=False):
-    """Run the workflow on a sandbox again and again, killed, until it has been killed so often.
+    """Run the workflow on a sandbox again and again until it has been killed ``kills`` times.
 
     Each run goes on where the one before was killed; when one comes to its end, its products are
     compared, and the next starts from nothing.

@@ -68,7 +68,7 @@ def sandbox(original_archive, tmp_path, monkeypatch):
 def nights_opened(sandbox):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
-        # Plan only: what a plan has found out is not written.
+        # Plan only: no result of the plan is written.
         patch.setattr(retiring, "retire", lambda *_: {})
         patch.setattr(saving, "save_session", lambda *_: None)
         started = session.start(

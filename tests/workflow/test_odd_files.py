@@ -38,7 +38,10 @@ _TOO_LONG = "the file holds more than the 5760 bytes that its headers promise"
 
 
 def check_rest(sandbox, reasons, *, is_tried_again=False):
-    """All else is made, each odd file is a row with its reason, and then nothing is to do."""
+    """Assert that all else is made, and that each odd file has a row with its reason.
+
+    The next run has nothing to do, unless it tries the odd files again.
+    """
     outcome = sandbox.run()
     assert outcome.status == 0
     assert set(outcome.jobs) >= GOOD_PRODUCTS

@@ -50,7 +50,7 @@ def sandbox(original_archive, tmp_path, monkeypatch):
 
 
 def seal_of_dry_run(sandbox, **more):
-    """Return the seal that a dry run goes by, or None."""
+    """Return the seal that a dry run accepts, or None."""
     return session.start(sandbox.values(**more), chain=kinds.CHAIN, request=SEALED_DRY_RUN).seal
 
 

@@ -186,7 +186,7 @@ def _read_ledger(results, file_lines):
     for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
     if late.records or not file_lines.is_whole:
-        # Products are gone through in the order in which they will be written.
+        # The order of the records must not depend on the late notes: lines of a run follow it.
         ledger.sort()
     was_written_by_another = reader.is_of_another_version or late_reader.is_of_another_version
     # Damaged notes count as not saved: they are written anew.

@@ -268,7 +268,7 @@ class Planner:
             if records is None
             else {os.path.relpath(path, context.results) for path in records}
         )
-        # The key shows whether one of the records that are left is that of a new product.
+        # Where records are left, the key of a new product shows whether one of them is its own.
         self._makes_keys_later = is_dry and not self._records
 
     def keep(self, product):

@@ -19,9 +19,9 @@ class Batch:
     Attributes
     ----------
     name : str
-        The night or nights of the batch.
+        The night or nights of the batch, with its part of a night or its kind if it has one.
     key : str
-        Hash of its jobs.
+        Hash of its jobs: of their products, keys and attempts.
     products : tuple of str
         The products that its jobs make.
     size : Size
@@ -50,10 +50,11 @@ def split(session, *, is_split_by_night, writes_files=True):
     """Split the jobs of a run into batches, and write their files.
 
     A job that needs products of only one batch joins that batch. A job that needs products of
-    several batches joins a batch of its own kind, which waits for them. Such a batch is of one
-    night on a cluster, and of several nights elsewhere. The main process makes the products of
-    kinds that are in no batch. Without a cluster it also makes the products that need several
-    batches, and those that depend on these, unless they are more than a batch holds.
+    several batches joins a batch of its own kind, which waits for them. A job that needs no product
+    of this plan joins a batch of its night. Such batches are of one night on a cluster, and of
+    several nights elsewhere. The main process makes the products of kinds that are in no batch.
+    Without a cluster it also makes the products that need several batches or none, and those that
+    depend on these, unless they are more than a batch holds.
 
     Parameters
     ----------

@@ -273,7 +273,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     if most_lines is None:
         return _lines_of_groups([name for _, name, _ in entries], entries)
     folders = Counter((key, posixpath.dirname(name)) for key, name, _ in entries)
-    # Frames that have a line of their own are a group each, with their names.
+    # A frame that has a line of its own is a group, whose name is that of the frame.
     groups = [
         (key, folder if folders[key, folder] > _MOST_ALIKE else name)
         for key, name, _ in entries

@@ -37,7 +37,8 @@ FORM_VERSION = 4
 
 # The beginning of the names of columns with summaries of nights.
 _SUMMARY_PREFIX = "summary: "
-# The fields of a group in the note. Its steps, as long again and seldom used, have a column.
+# The fields of a group in the note. Its steps are as long as all other fields and seldom used, so
+# they have a column of their own.
 _GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 # The files of rows and records, to which the note refers.
 _FILES = (paths.HEADERS, paths.LEDGER)

@@ -200,7 +200,7 @@ def _merge_lines(results, name, head, late_lines, homes):
     Raises
     ------
     NeedsWholePlan
-        If a line belongs nowhere.
+        If a line of the file belongs to no night.
     OSError
         If the file cannot be read or written.
     """

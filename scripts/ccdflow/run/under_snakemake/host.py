@@ -50,8 +50,8 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
-# On a cluster --cores need not be given, and the main process has this many cores. Chosen: other
-# users work on the login node as well.
+# On a cluster --cores need not be given: the main process then has this many cores. Chosen, not
+# measured.
 _CORES_OF_LOGIN_NODE = 2
 # The options of Snakemake that ask for a drawing or a list of products.
 _VIEW_OPTIONS = {
