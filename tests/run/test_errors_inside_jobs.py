@@ -41,7 +41,7 @@ PLACES = {
 
 
 class Injection:
-    """Raises at a place in the job of one product, once; else it notes which kinds come by."""
+    """Raises an error once, at a place in the job of one product; notes all places of all kinds."""
 
     def __init__(self, patch):
         self.job = JobAtWork()

@@ -1,4 +1,4 @@
-"""A fault of the system at each touch of a file, found by watching a run: who loses what by it."""
+"""A fault of the system at each touch of a file in a run: it costs the products that need it."""
 
 from __future__ import annotations
 

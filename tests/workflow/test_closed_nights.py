@@ -242,7 +242,7 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(sandbox):
 
 
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
-    """Rows of closed nights may hold anything: nobody looks at them."""
+    """Wrong places of the rows of closed nights are not noticed: these rows are not read."""
     path = sandbox.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
     cells = {name: before.cells(name) for name in before}

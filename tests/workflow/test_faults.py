@@ -72,7 +72,7 @@ def test_two_runs_at_once(sandbox):
 
 
 def test_the_lock_goes_with_the_process(sandbox):
-    """Nobody unlocks by hand, whatever stands in the file."""
+    """A lock that no process holds needs no removal, whatever its file contains."""
     sandbox.run()
     lock = sandbox.results / ".ccdflow" / "lock"
     lock.write_text("process 1 on another machine since yesterday")

@@ -404,7 +404,7 @@ def test_release_with_new_arithmetic(sandbox, monkeypatch):
 
 
 def test_release_with_a_new_header(sandbox, monkeypatch):
-    """No pixel is made again; who asks for it gets the headers, and is offered the masters'."""
+    """No pixel is made again. `-R` writes the headers of frames; a line offers those of masters."""
     monkeypatch.setattr(reduction, "HEADER_VERSION", reduction.HEADER_VERSION + 1)
     _, output = run_and_check(sandbox, [])
     assert "16 frames with a header of an older version: `-R reduce` writes it anew" in output
@@ -667,7 +667,7 @@ def test_own_notes_lost(sandbox, name):
             path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
         lines = lines_on_plan(sandbox.plan().plan)
         named = [line for line in lines if f"{path}: " in line and "on finished products" in line]
-        # Without the line nobody knows why thousands of frames are new, and a copy would help.
+        # The line tells why thousands of frames are new, and that a copy of the notes would help.
         assert len(named) == (name == paths.LEDGER and how != "lost"), how
         jobs = set(sandbox.run().jobs)
         if name != paths.LEDGER:
@@ -795,7 +795,7 @@ def test_strict(sandbox):
 
 
 def keep_compiled(checkout):
-    """Give compiled modules the times of their copied sources: two runs compile 5 s else."""
+    """Give compiled modules the times of their copied sources: else two runs compile for 5 s."""
     for source in checkout.rglob("*.py"):
         compiled = Path(cache_from_source(source))
         if compiled.is_file():

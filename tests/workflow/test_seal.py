@@ -89,7 +89,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
 
 @pytest.mark.parametrize("name", ["versions", "further_files"])
 def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
-    """The facts that a seal has noted serve a chain alone that nobody has imported."""
+    """The facts in a seal are used only for a chain that is not imported yet."""
     late = LateChain(lambda: kinds.CHAIN)
     assert len(late) == len(kinds.CHAIN)
     assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal

@@ -41,7 +41,7 @@ class Plan:
     requested : tuple of str
         The products that are asked for by name; ``jobs`` makes only these. () without such names.
     n_not_requested : int
-        Number of products that are not current, and are not made because nobody asked for them.
+        Number of products that are not current, but are not made because others are asked for.
     files_to_retire : tuple of str
         The products among ``products_to_retire`` whose files exist.
     older_headers : dict of str to list of str

@@ -1,4 +1,4 @@
-"""Batches of plans drawn at random: who makes which job, in which order, and after a failure."""
+"""Batches of plans drawn at random: their jobs, their order, and the jobs left after a failure."""
 
 from __future__ import annotations
 

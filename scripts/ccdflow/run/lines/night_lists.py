@@ -25,7 +25,7 @@ def undated_first(nights):
 
 
 def nights_in_words(nights):
-    """Return nights in words: all of a few dates, else the first and last; folders after them.
+    """Return nights in words: all dates if they are few, or the first and last; then folders.
 
     Parameters
     ----------
