@@ -37,8 +37,8 @@ rule all:
 
 onstart:
     RUN.note_signals()
-    if RUN.has_slots:
-        host.start_one_more(workflow, is_within_other_workflow=IS_MODULE)
+    if RUN.may_start_one_more:
+        host.start_one_more(workflow, is_module=IS_MODULE)
 
 
 onsuccess:

@@ -4,7 +4,7 @@ All other rules are local: their jobs need no place in the queue of a cluster.""
 
 
 rule night:
-    """Batch: raw frames of a night -> all their products, in one process."""
+    """Batch: raw frames of nights, or of a part of a night -> their products, in one process."""
     input:
         file=batch_file,
         earlier_records=earlier_batch_records,

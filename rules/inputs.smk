@@ -39,7 +39,10 @@ def batch_path(wildcards):
 
 
 def batch_file(wildcards):
-    """Return a batch's file as an input; its time does not count, because its name has the hash."""
+    """Return a batch's file as an input; [] in a dry run, which writes no such file.
+
+    Its time does not count, because its name has the hash of its content.
+    """
     is_planned = RUN.jobs.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
     return [] if is_planned else ancient(batch_path(wildcards))
 
@@ -48,9 +51,9 @@ def earlier_batch_records(wildcards):
     """Return the records of the batches for which a batch waits; cluster nodes call this as well."""
     batch = RUN.jobs.batch(wildcards.name, wildcards.key)
     if batch:
-        records = batch.earlier_records
+        records = batch.earlier_record_paths
     else:
-        records = batch_files.earlier_batch_records(batch_path(wildcards))
+        records = batch_files.earlier_record_paths(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in records]
 
 
@@ -92,7 +95,7 @@ def record_by_name(wildcards):
     if not host.read_host(workflow).makes_products:
         return []
     begin()
-    return list(map(ancient, RUN.jobs.records_of([str(wildcards.product)])))
+    return list(map(ancient, RUN.jobs.record_paths_of([str(wildcards.product)])))
 
 
 def category_of(wildcards):

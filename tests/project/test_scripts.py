@@ -538,6 +538,13 @@ def test_frames_are_divided_among_as_many_processes_as_cores(tmp_path, monkeypat
     assert len({process for _, process in done} - {parent}) <= 2
 
 
+def test_results_of_forked_processes_may_be_arrays(monkeypatch):
+    """Every array is compared with None by identity: `==` would compare it value by value."""
+    monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
+    done = forked_frames.map_forked(lambda path: np.full(2, path), range(5), 2)
+    assert [image.tolist() for image in done] == [[path, path] for path in range(5)]
+
+
 def test_a_fault_of_a_forked_process_is_raised_with_its_lines(monkeypatch):
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
     parent, before = os.getpid(), children()

@@ -41,7 +41,7 @@ PLACES = {
 
 
 class Injection:
-    """Raises at a place in the job of one product, once; else it notes which kinds come by."""
+    """Raises an error once, at a place in the job of one product; notes all places of all kinds."""
 
     def __init__(self, patch):
         self.job = JobAtWork()
@@ -84,8 +84,11 @@ def injection():
         yield Injection(patch)
 
 
-def check(archive, tmp_path, injection, kind, place, error):
-    """Return whether the job came by the place; assert what others lost: nothing."""
+def strike(archive, tmp_path, injection, kind, place, error):
+    """Raise an error at a place in a job; return whether the job came by this place.
+
+    Products that do not depend on the job are not lost, and the next run makes all others.
+    """
     chain, raw, before, jobs = archive
     made_before = {name for name, record in before.items() if record.status == job_records.MADE}
     victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in made_before)[0]
@@ -117,7 +120,7 @@ def check(archive, tmp_path, injection, kind, place, error):
 
 # A raw file that cannot be opened is no verdict on the frame.
 OUTCOMES = ("failed: ", "set aside: ", "left for the next run: ")
-# A reader of products says DamagedProduct, one of raw frames FrameError.
+# A reader of products raises DamagedProduct, a reader of raw frames raises FrameError.
 ERRORS_INSIDE = {
     **{name: error for name, error in ERRORS.items() if name != "FrameError"},
     "damaged": lambda: DamagedProduct("on purpose", file="x", remedy=MAKE_AGAIN),
@@ -144,7 +147,7 @@ def pairs(injection, archive, tmp_path):
 def test_an_error_of_a_reader_or_writer_costs_no_other_product(
     archive, tmp_path, injection, kind, place, error
 ):  # fmt: skip
-    assert check(archive, tmp_path, injection, kind, place, ERRORS_INSIDE[error])
+    assert strike(archive, tmp_path, injection, kind, place, ERRORS_INSIDE[error])
 
 
 # Other errors of libraries.
@@ -176,7 +179,7 @@ def test_errors_at_each_reader_and_writer(archive, tmp_path, injection):
     """All pairs of a kind and a place where it reads or writes, in runs from nothing."""
     count, errors = 0, itertools.cycle({**ERRORS_INSIDE, **LIBRARY_ERRORS}.values())
     for kind, place in pairs(injection, archive, tmp_path):
-        count += check(archive, tmp_path, injection, kind, place, next(errors))
+        count += strike(archive, tmp_path, injection, kind, place, next(errors))
     assert count > 40
 
 
@@ -186,7 +189,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
     """All pairs, in an archive in which only the victim is missing."""
     chain, raw, before, jobs = archive
     results, whole_results = tmp_path / "work" / "results", raw.parent / "whole" / "results"
-    made = {
+    make_error = {
         **ERRORS_INSIDE,
         **LIBRARY_ERRORS,
         "FrameError": lambda: FrameError("on purpose", file="x"),
@@ -202,7 +205,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
             continue
         victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in wanted)[0]
         (results / victim).unlink()
-        injection.victim, injection.place, injection.error = victim, place, made
+        injection.victim, injection.place, injection.error = victim, place, make_error
         records, lines, planned = run_all_jobs(chain, raw, results, make=injection.job.make)
         came_by, injection.victim = not injection.victim, ""
         count += came_by

@@ -55,8 +55,8 @@ def check(archive, tmp_path, raised):
     shutil.rmtree(tmp_path / "results")
 
 
-# The kinds of pixels and what shows them, those together in a run of which none needs the other;
-# the others are in the long form.
+# Kinds whose jobs fail in one run: none of them needs another. The remaining kinds are in the long
+# form.
 KIND_SETS = [
     ("frame", "index"),
     ("bias",),

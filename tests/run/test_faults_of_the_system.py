@@ -1,4 +1,4 @@
-"""A fault of the system at each touch of a file, found by watching a run: who loses what by it."""
+"""A fault of the system at each touch of a file in a run: it costs the products that need it."""
 
 from __future__ import annotations
 
@@ -124,11 +124,12 @@ def archive(tmp_path_factory):
         yield FaultyNight(tmp_path_factory.mktemp("system"), patch)
 
 
-def check_job(archive, place, name, *, lasting):
-    """Return whether a job was struck; assert what others lost: nothing.
+def strike_job(archive, place, name, *, lasting):
+    """Put a fault at a place in a job; return whether a job came by this place.
 
-    The products of its kind are made again in an archive that has all others; what is touched by
-    a run from nothing alone, in one.
+    Products that do not depend on the job are not lost. First the products of its kind are made
+    again in an archive that has all others. A place that such a run does not touch gets its fault
+    in a run from nothing.
     """
     for again in (True, False):
         if again:
@@ -170,14 +171,14 @@ def is_shown(name):
 OUTCOMES = ("failed: ", "set aside: ", "left for the next run: ")
 
 
-def sweep(archive, places, check):
+def sweep(archive, places, strike):
     """Strike each place with one error of each; return how many were struck, and the failures."""
     count, wrong = 0, []
     errors = itertools.cycle(NUMBERS)
     for number, place in enumerate(places):
         name = next(errors)
         try:
-            count += check(archive, place, name, lasting=bool(number % 2))
+            count += strike(archive, place, name, lasting=bool(number % 2))
         except Exception as error:
             text = f"{place} {name} lasting={number % 2}: {type(error).__name__}: {error}"
             print(number, text[:1500], flush=True)
@@ -190,13 +191,16 @@ def sweep(archive, places, check):
 def test_a_fault_at_each_touch_in_a_job(archive):
     places = [place for place in archive.places if place[0] != MAIN]
     assert len(places) > 300
-    count, wrong = sweep(archive, places, check_job)
+    count, wrong = sweep(archive, places, strike_job)
     assert wrong == [], "\n".join(wrong)
     assert count > 300
 
 
-def check_main(archive, place, name, *, lasting):
-    """A fault in the run's own work costs one line; the next run repairs all."""
+def strike_main(archive, place, name, *, lasting):
+    """Put a fault at a place in the run's own work; return whether the run came by this place.
+
+    The fault costs one line, and the next run repairs all.
+    """
     message, lines = "", []
     shutil.rmtree(archive.results, ignore_errors=True)
     try:
@@ -224,6 +228,6 @@ def check_main(archive, place, name, *, lasting):
 def test_a_fault_at_each_touch_of_the_run_itself(archive, turn):
     places = [place for place in archive.places if place[0] == MAIN]
     assert len(places) > 60
-    count, wrong = sweep(archive, places[turn:] + places[:turn], check_main)
+    count, wrong = sweep(archive, places[turn:] + places[:turn], strike_main)
     assert wrong == [], "\n".join(wrong)
     assert count > 60

@@ -1,4 +1,4 @@
-"""Records, the ledger that they become, and products in doubt after the machine fell."""
+"""Records, the ledger that they become, and products in doubt after a stop of the machine."""
 
 import json
 import os

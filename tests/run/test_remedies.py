@@ -52,8 +52,8 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
         (UserError("x", remedy="remove it"), "remove it", False),
     ],
 )
-def test_a_watch_has_its_own_words_behind_a_remedy_that_needs_a_run(error, remedy, needs_run):
-    """Those of a run were searched for in the finished line, and replaced."""
+def test_a_watch_has_its_own_words_after_a_remedy_that_needs_a_run(error, remedy, needs_run):
+    """The remedy is stored without the words after it, so none are searched for in a line."""
     failure = failures.JobFailure.of(error)
     assert str(failure) == f"{failures.error_words(error)}; {remedy}{', and run again' * needs_run}"
     record = job_records.Record("a.fits", "frame", "1", "failed", str(failure), data=failure.data)
@@ -82,7 +82,7 @@ def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
 def test_notes_that_cannot_be_written_at_the_end_leave_the_products_that_were_made(
     tmp_path, monkeypatch
 ):
-    """The remedy was "no result was changed", below the lines on all that was made."""
+    """The words "no result was changed" are true only of a run that has made no product."""
     for number, frame in enumerate(small_frames.biases(3)):
         cards = small_frames.bias_cards(number)
         small_frames.write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
@@ -103,7 +103,7 @@ def test_notes_that_cannot_be_written_at_the_end_leave_the_products_that_were_ma
 
 
 def first_words(node):
-    """Return the texts that a remedy may begin with; of what is no text, none."""
+    """Return the texts with which a remedy may begin; [] for an expression that is no text."""
     if isinstance(node, ast.IfExp):
         return [*first_words(node.body), *first_words(node.orelse)]
     if isinstance(node, ast.JoinedStr):

@@ -31,7 +31,7 @@ def product(name):
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_each_job_is_made_once_and_after_its_needs(context, threads):
-    """A chain, a fan and a knot: most jobs are handed in before their needs."""
+    """A chain, a fan and a knot: most jobs come before their needs in the list."""
     jobs = [job("last", [product("knot"), product("c9")])]
     jobs += [job("knot", [product(f"f{n}") for n in range(20)])]
     jobs += [job(f"f{n}", [product("c0")]) for n in range(20)]

@@ -168,7 +168,7 @@ class Cluster:
 
 
 def _free_ports(count):
-    """Return ports that nobody listens on, below those that the system gives to other programs."""
+    """Return unused ports, below those that the system gives to other programs."""
     ports = []
     while len(ports) < count:
         port = random.randrange(20000, 32768)

@@ -168,8 +168,8 @@ def wait_until(condition, run, seconds=600):
 def python_with_forks(folder, *nights):
     """Return a Python whose batches, and first jobs of some nights, are real; all else are forks.
 
-    A batch is stopped, killed or watched by what it really is. Snakemake, of which a job starts two
-    and which takes two seconds of the processor's time each, is what waits for it.
+    Tests stop, kill and watch batches, so these are real processes. A job also starts Snakemake
+    twice, which takes two seconds of the processor's time each time: these two are forks.
     """
     real = f'exec {sys.executable} "$@"'
     lines = ["#!/bin/sh", 'case "$SLURM_JOB_ID $*" in', f"*batch.py*) {real} ;;", '" "*) ;;']

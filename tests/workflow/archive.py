@@ -211,7 +211,7 @@ class Model(RuleBasedStateMachine):
         ]
 
     def due(self):
-        """Return the products that the next run must reduce, and those that it may try in vain."""
+        """Return the products that the next run must reduce, and those on which it may fail."""
         due, maybe = set(), set()
         for file, (_, whole) in self.files.items():
             product = paths.reduced_frame(file)

@@ -26,7 +26,7 @@ from ccdflow import paths
 from ccdflow.frame import reduction
 from ccdflow.run.raw_frames.raw_folders import is_plain_name
 
-# Region of the science pixels, and what else a profile can say of the pixels or not of them.
+# Regions of the science pixels that a profile may give.
 REGIONS = ("[:, :-8]", "[2:, :-8]", "[:, 4:-8]")
 
 

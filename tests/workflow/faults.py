@@ -2,10 +2,10 @@
 
     python faults.py FOLDER REPORT KIND FIRST STEP
 
-runs the sandbox in FOLDER once for each FIRST, FIRST + STEP ... th place, as long as there are
-such, in a process that is forked for each; the fault of KIND is put there. REPORT gets a line of
-JSON each. The kinds: `kill` (as with kill -9), `full`
-and `broken` (ENOSPC and EIO from there on), `full once` and `broken once`.
+runs the sandbox in FOLDER once for each place FIRST, FIRST + STEP ..., until there is no such
+place. Each run is in a process of its own, has the fault of KIND at its place, and adds a line of
+JSON to REPORT. The kinds: `kill` (as with kill -9), `full` and `broken` (ENOSPC and EIO from there
+on), `full once` and `broken once`.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def one_fault(root, kind, place):
     return {**result, "where": faults.where, "places": faults.count}
 
 
-def check(root, before, reference):
-    """Return the problems after a fault, and after a further run without a fault.
+def problems_after(root, before, reference):
+    """Run once more, without a fault; return the problems before and after this run.
 
     Parameters
     ----------
@@ -222,14 +222,14 @@ def run_with_faults(folder, report, kind, first, step):
     original, root = folder / "box", folder / "work"
     shutil.copytree(original, root)
 
-    def reference():
-        """Run without a fault."""
+    def run_without_fault():
+        """Make all products; the result True tells that this process was not killed."""
         Sandbox.at(root).run(cores=1)
         return True
 
     # Results before the runs, and after a run without faults.
     before = snapshot(original / "results").contents if (original / "results").is_dir() else {}
-    fork(reference)
+    fork(run_without_fault)
     expected_contents = snapshot(root / "results").contents
     place = first
     with report.open("a") as file:
@@ -240,7 +240,7 @@ def run_with_faults(folder, report, kind, first, step):
             if result is not None and not result["where"]:
                 break
             result = result or {"kind": kind, "place": place, "error": "killed"}
-            result |= fork(lambda: check(root, before, expected_contents))
+            result |= fork(lambda: problems_after(root, before, expected_contents))
             file.write(json.dumps(result) + "\n")
             file.flush()
             place += step

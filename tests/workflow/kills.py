@@ -18,7 +18,7 @@ from ccdflow.run import ledger
 
 
 def kill_runs(sandbox, *, kills, seed, alone=False):
-    """Run the workflow on a sandbox again and again, killed, until it has been killed so often.
+    """Run the workflow on a sandbox again and again until it has been killed ``kills`` times.
 
     Each run goes on where the one before was killed; when one comes to its end, its products are
     compared, and the next starts from nothing.
@@ -65,7 +65,7 @@ def kill_runs(sandbox, *, kills, seed, alone=False):
             assert process.returncode == 0, output
             assert products(sandbox.results) == wanted
             counts["runs"] += 1
-        counts["products"] += check(sandbox, before, known, wanted)
+        counts["products"] += count_whole_products(sandbox, before, known, wanted)
         if process.returncode == 0:
             shutil.rmtree(sandbox.results)
     last = sandbox.snakemake()
@@ -86,8 +86,8 @@ def _begin(sandbox, process):
         time.sleep(0.01)
 
 
-def check(sandbox, before, known, wanted):
-    """Assert that no product is cut or lost; return their number."""
+def count_whole_products(sandbox, before, known, wanted):
+    """Return the number of products, all of them whole: assert that none is cut or lost."""
     contents = snapshot(sandbox.results).contents
     whole = {name: content for name, content in contents.items() if not name.endswith(".part")}
     for name in whole.keys() - {"inventory.csv"}:

@@ -50,7 +50,7 @@ def put_faults(folder, kind, first, step):
     return [json.loads(line) for line in report.read_text().splitlines()]
 
 
-def hold(results):
+def check_results(results):
     """Assert that no file is lost or broken, and that there was no traceback."""
     for result in results:
         where = f"{result['kind']} at {result['place']}, {result.get('where')}"

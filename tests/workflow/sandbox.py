@@ -230,10 +230,11 @@ class Sandbox:
     ):  # fmt: skip
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
-        ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
-        a job that cannot write costs only what needs it. With ``may_lose`` jobs may fail, and raw
-        files may change under them, which is an error else. With ``last_first`` the last job of the
-        plan that may be done is done next, as it may come about where many run side by side.
+        With ``stop_after`` it ends after so many jobs without a line, as a kill does. With
+        ``keep_going`` a job that cannot write costs only the products that need it. With
+        ``may_lose`` jobs may fail, and raw files may change while they are read; otherwise these
+        are errors. With ``last_first`` the last job of the plan that is ready is done next: jobs
+        that run side by side may end in this order.
         """
         values = self.values()
         work = session.start(
@@ -284,7 +285,10 @@ class Sandbox:
         """Assert that a full plan beside a valid seal has no jobs, and the same lines."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         assert (full.plan.jobs, full.plan.files_to_retire) == ({}, ())
-        assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
+        assert (full.plan_lines(), full.dry_run_lines()) == (
+            work.plan_lines(),
+            work.dry_run_lines(),
+        )
         assert session_end.finish(full) == session_end.finish(work)
 
     def _check_open(self, work):
@@ -295,7 +299,7 @@ class Sandbox:
         assert list(some.values()) == list(all_.values()), _differing_products(some, all_)
         if not work.plan.products_to_retire:
             # Else products have been moved away by now.
-            assert work.describe() == full.describe()
+            assert work.plan_lines() == full.plan_lines()
 
     def _check_end(self, work, lines):
         """Assert that a run with a plan of some nights has the last lines of all nights."""
@@ -402,7 +406,7 @@ def _differing_products(some, others):
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product by the maker of the moment, which a test may replace."""
+    """Make a job's product by `kinds.make`, which a test may have replaced."""
     return kinds.make(context, job, threads=threads)
 
 

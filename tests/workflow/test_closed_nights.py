@@ -68,7 +68,7 @@ def sandbox(original_archive, tmp_path, monkeypatch):
 def nights_opened(sandbox):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
-        # Plan only: what a plan has found out is not written.
+        # Plan only: no result of the plan is written.
         patch.setattr(retiring, "retire", lambda *_: {})
         patch.setattr(saving, "save_session", lambda *_: None)
         started = session.start(
@@ -108,7 +108,7 @@ def test_frames_that_are_refused_have_no_header_of_an_older_version_and_close_th
     again = sandbox.run()
     assert again.jobs == []
     assert sum(line.startswith("not calibrated: ") for line in again.lines) == len(NIGHTS)
-    assert [line.partition(":")[0] for line in sandbox.plan().describe()] == ["nothing to do"]
+    assert [line.partition(":")[0] for line in sandbox.plan().plan_lines()] == ["nothing to do"]
     take(sandbox, NIGHTS[3], "OBJECT")
     assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
 
@@ -127,7 +127,7 @@ def test_a_release_with_a_new_header_closes_nights_and_its_lines_count_all_of_th
     assert sandbox.run().jobs == []
     take(sandbox, NIGHTS[3], "OBJECT")
     assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
-    lines = [line.partition(" with a header of an older") for line in sandbox.plan().describe()]
+    lines = [line.partition(" with a header of an older") for line in sandbox.plan().plan_lines()]
     numbers = [number for number, words, _ in lines if words]
     assert numbers == ["15 frames", "5 combined biases", "5 frames"]
 
@@ -161,12 +161,13 @@ def test_a_product_that_was_removed_opens_its_night(sandbox):
     assert sandbox.run().jobs == []
 
 
-def test_a_frame_that_is_set_aside_late_stands_in_all_tables(sandbox):
-    path = sandbox.raw / NIGHTS[1] / "2.fits"
+def test_a_frame_that_is_set_aside_late_leaves_the_table_of_masters(sandbox):
+    path, table = sandbox.raw / NIGHTS[1] / "2.fits", sandbox.results / paths.ASSOCIATIONS_FILE
     path.write_bytes(path.read_bytes()[:4000])
     assert nights_opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
+    assert f"calibrated/{NIGHTS[1]}" in table.read_text()
     assert any("set aside" in line for line in sandbox.run().lines)
-    assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS_FILE).read_text()
+    assert f"calibrated/{NIGHTS[1]}" not in table.read_text()
     sandbox.run()
     # The frame is tried again in each run: one that plans all nights.
     assert nights_opened(sandbox) is None
@@ -241,7 +242,7 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(sandbox):
 
 
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
-    """Rows of closed nights may hold anything: nobody looks at them."""
+    """Wrong places of the rows of closed nights are not noticed: these rows are not read."""
     path = sandbox.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
     cells = {name: before.cells(name) for name in before}
@@ -257,7 +258,7 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
 
 
 def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeypatch):
-    """All folders are as they were, by the look at all of them."""
+    """The stamps of folders show that those of the other nights have not changed."""
     take(sandbox, NIGHTS[1], "OBJECT")
     looks, stamp_of = [], product_stamps.atomic_write.stamp_of
     monkeypatch.setattr(

@@ -60,7 +60,7 @@ def sandbox_with_late_notes(sandbox):
 
 
 def damage_bytes(content, how, rng, first=0):
-    """Return bytes with a damage behind a place."""
+    """Return bytes with a damage that begins at a random place, not before ``first``."""
     start = int(rng.integers(first, len(content)))
     end = min(len(content), start + int(rng.integers(1, 700)))
     noise = rng.integers(0, 256, end - start, dtype=np.uint8).tobytes()
@@ -76,7 +76,7 @@ def damage_bytes(content, how, rng, first=0):
 
 
 def lost_names(before, after):
-    """Return the names of the lines behind the first one that are not in damaged notes."""
+    """Return the names of the lines after the first one that are not in damaged notes."""
     kept = {*after.split(b"\n")}
     return {
         line[2:].split(b'"')[0].decode() for line in before.split(b"\n")[2:-1] if line not in kept
@@ -127,7 +127,7 @@ def test_damage_to_the_ledger_costs_the_products_of_its_lines(sandbox, how, seed
     for place in range(3):
         rng = np.random.default_rng([seed, DAMAGES.index(how), place])
         before = path.read_bytes()
-        # Of all places, of those behind the first line, and of the first 500 bytes.
+        # Anywhere, after the first line, and among the first 500 bytes.
         first = before.index(b"\n", 9) if place == 1 else 0
         last = 500 if place == 2 else len(before)
         after = damage_bytes(before[:last], how, rng, first) + before[last:]

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from held_batches import recorded_keys
 from kills import kill_runs
-from runs_with_faults import FIRST, fill, hold, put_faults
+from runs_with_faults import FIRST, check_results, fill, put_faults
 from sandbox import SMALL_FRAME, Sandbox, own_lines, products, snapshot
 from stand_ins import use_stand_ins
 
@@ -37,7 +37,7 @@ def sandbox(tmp_path):
 def test_faults_at_some_places(tmp_path, first, kind):
     results = put_faults(tmp_path, kind, first, 79)
     assert len(results) >= 2
-    hold(results)
+    check_results(results)
 
 
 def test_kill_9_and_the_same_command_again(tmp_path):
@@ -72,7 +72,7 @@ def test_two_runs_at_once(sandbox):
 
 
 def test_the_lock_goes_with_the_process(sandbox):
-    """Nobody unlocks by hand, whatever stands in the file."""
+    """A lock that no process holds needs no removal, whatever its file contains."""
     sandbox.run()
     lock = sandbox.results / ".ccdflow" / "lock"
     lock.write_text("process 1 on another machine since yesterday")

@@ -86,7 +86,7 @@ def fill(sandbox):
 
 
 def own_lines(run):
-    """The lines that say something other than what is made, and no line of anybody else."""
+    """Return the lines of ccdflow; assert that no other program wrote one."""
     own = [line for line in run.output.splitlines() if line.startswith("ccdflow: ")]
     after = run.output.partition("Building DAG of jobs...\n")[2].strip().splitlines()
     after = [line for line in after if not line.endswith("see the lines above")]

@@ -33,12 +33,15 @@ def sandbox(tmp_path, monkeypatch):
     return made
 
 
-# The reason of a file that goes on behind its frame: 48 x 24 pixels of 16 bits, and their header.
+# The reason for a file that goes on after its frame: 48 x 24 pixels of 16 bits, and their header.
 _TOO_LONG = "the file holds more than the 5760 bytes that its headers promise"
 
 
 def check_rest(sandbox, reasons, *, is_tried_again=False):
-    """All else is made, each odd file is a row with its reason, and then nothing is to do."""
+    """Assert that all else is made, and that each odd file has a row with its reason.
+
+    The next run has nothing to do, unless it tries the odd files again.
+    """
     outcome = sandbox.run()
     assert outcome.status == 0
     assert set(outcome.jobs) >= GOOD_PRODUCTS
@@ -149,7 +152,7 @@ def test_a_name_of_megabytes_in_a_gzip_header(sandbox):
     check_rest(sandbox, {"odd.fits.gz": _TOO_LONG})
 
 
-def test_bytes_behind_a_frame_are_bounded(sandbox):
+def test_bytes_after_a_frame_are_bounded(sandbox):
     """Empty members of gzip, gigabytes of zeros, and these with a forged end."""
     content = (sandbox.raw / "a0.fits.gz").read_bytes()
     sandbox.write("members.fits.gz", content + gzip.compress(b"") * 40000 + b"x")

@@ -99,12 +99,12 @@ def small(products):
     }
 
 
-def check(sandbox, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
-    """Run, and hold what ran and what was written to what was expected; then nothing is to do.
+def run_and_check(sandbox, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
+    """Run; assert that exactly the expected jobs ran and wrote, and that nothing is to do then.
 
-    The list of a night's small pictures is made where one of its frames is, or is lost; in other
-    cases ``lists`` are the nights for which it is made. Returns the outcome of the run, and what
-    `snakemake -n` would have said before it.
+    The list of a night's small pictures is expected if one of its frames is made or lost; in other
+    cases ``lists`` are the nights whose list is expected. Returns the outcome of the run, and the
+    lines of the plan that `snakemake -n` would have written before it.
     """
     before = snapshot(sandbox.results)
     drawn = small(set(expected) - set(unmade))
@@ -149,7 +149,7 @@ def test_nothing_changed(sandbox, monkeypatch):
     monkeypatch.setattr(raw_files, "open_raw", refuse)
     monkeypatch.setattr(checksum, "signature", refuse)
     before = snapshot(sandbox.results, state=True)
-    _, output = check(sandbox, [])
+    _, output = run_and_check(sandbox, [])
     after = snapshot(sandbox.results, state=True)
     changed = set(before.changed_names(after))
     assert changed == {".ccdflow/lock"}
@@ -159,7 +159,7 @@ def test_nothing_changed(sandbox, monkeypatch):
 def test_raw_touched(sandbox):
     for path in sandbox.raw.rglob("*.gz"):
         os.utime(path)
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 def test_raw_copied_elsewhere_and_back(sandbox):
@@ -167,7 +167,7 @@ def test_raw_copied_elsewhere_and_back(sandbox):
     shutil.copytree(sandbox.raw, elsewhere, copy_function=shutil.copy)
     shutil.rmtree(sandbox.raw)
     elsewhere.rename(sandbox.raw)
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])
@@ -180,7 +180,7 @@ def test_results_moved(sandbox, how):
             getattr(sandbox, name).rename(target)
         else:
             shutil.copytree(getattr(sandbox, name), target, copy_function=shutil.copy)
-    check(other, [])
+    run_and_check(other, [])
 
 
 # -- raw frames come and change --------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_new_night(sandbox):
     fill(sandbox, THIRD)
     frames = [(THIRD, camera, n) for camera in ("alpha", "beta") for n in range(4)]
     expected = reduced_frames(*frames) | products_of_night(THIRD, "alpha", "beta") | TABLES
-    _, output = check(sandbox, expected | page_products(THIRD, "before_after.png"))
+    _, output = run_and_check(sandbox, expected | page_products(THIRD, "before_after.png"))
     assert output.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
     check_from_scratch(sandbox)
 
@@ -199,7 +199,7 @@ def test_late_frame_in_an_old_night(sandbox):
     sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
     # The second night's page shows the level of the nights before it.
     later = page_products(SECOND, "report.html")
-    _, output = check(
+    _, output = run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 9)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
@@ -212,7 +212,7 @@ def test_late_frame_in_an_old_night(sandbox):
 
 def test_a_late_flat_makes_only_its_page_and_tables_again(sandbox):
     sandbox.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((SECOND, "beta", 9))
         | page_products(SECOND, "report.html")
@@ -227,7 +227,7 @@ def test_raw_content_changed(sandbox, times):
     sandbox.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
     if times == "kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    _, output = check(
+    _, output = run_and_check(
         sandbox,
         reduced_frames((SECOND, "alpha", 1)) | products_of_night(SECOND, "alpha") | TABLES,
     )
@@ -256,7 +256,7 @@ def products_of_camera(camera, size="200x100"):
 )
 def test_camera_recipe_edited(sandbox, change):
     sandbox.profile("alpha", reduction=change)
-    _, output = check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
+    _, output = run_and_check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
     assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in output
     check_from_scratch(sandbox)
 
@@ -266,7 +266,7 @@ def test_camera_region_edited(sandbox):
     sandbox.profile("alpha", amplifiers=[{"name": "A", **regions}])
     # The combined biases get another name, for they have another size.
     lost = {bias(night, "alpha") for night in (FIRST, SECOND)}
-    _, output = check(
+    _, output = run_and_check(
         sandbox,
         products_of_camera("alpha", "196x100") | PAGES | TABLES,
         moved={f"set_aside/{product}" for product in lost},
@@ -278,11 +278,11 @@ def test_camera_region_edited(sandbox):
 
 
 def test_default_recipe_edited(sandbox):
-    # The profile of beta says its own, so that the default is not its matter.
+    # The profile of beta has a statistic, so the default does not concern its frames.
     sandbox.profile("beta", reduction={"statistic": "median"})
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     sandbox.config["reduction"] = {"statistic": "mean"}
-    check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
+    run_and_check(sandbox, products_of_camera("alpha") | PAGES | TABLES)
 
 
 def test_settings_that_change_no_pixel(sandbox):
@@ -296,12 +296,12 @@ def test_settings_that_change_no_pixel(sandbox):
         {"reduction": {"order": 7}},
     ):
         sandbox.config = before | change
-        check(sandbox, [])
+        run_and_check(sandbox, [])
 
 
 def test_thread_count(sandbox):
-    check(sandbox, [], run=lambda: sandbox.run(cores=1))
-    check(sandbox, [], run=lambda: sandbox.run(cores=7))
+    run_and_check(sandbox, [], run=lambda: sandbox.run(cores=1))
+    run_and_check(sandbox, [], run=lambda: sandbox.run(cores=7))
 
 
 def test_camera_text_that_changes_no_pixel(sandbox):
@@ -311,7 +311,7 @@ def test_camera_text_that_changes_no_pixel(sandbox):
     with (sandbox.cameras / "beta.yaml").open("a") as file:
         file.write("# a comment\n")
     (sandbox.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 def test_an_epoch_that_changes_no_map_of_a_shutter_but_its_line(tmp_path, monkeypatch):
@@ -334,7 +334,7 @@ def test_an_epoch_that_changes_no_map_of_a_shutter_but_its_line(tmp_path, monkey
     sandbox.profile("beta", epochs=[FIRST])
     old, new = (f"detector/beta/bad_pixels_{name}_40x24.fits" for name in ("all", FIRST))
     pages = {"report.html", f"nights/{FIRST}/report.html"}
-    check(
+    run_and_check(
         sandbox, {new, "events.csv", *pages}, lost={old}, moved={f"set_aside/{old}"}, lists=()
     )  # fmt: skip
     assert "beta 40x24 from" in report.read_text()
@@ -344,7 +344,7 @@ def test_an_epoch_that_changes_no_map_of_a_shutter_but_its_line(tmp_path, monkey
 
 def test_colour_of_a_picture(sandbox, monkeypatch):
     monkeypatch.setattr(frame_pictures, "PICTURES_VERSION", frame_pictures.PICTURES_VERSION + 1)
-    check(sandbox, PAGES)
+    run_and_check(sandbox, PAGES)
 
 
 def test_number_of_pictures(sandbox):
@@ -354,7 +354,7 @@ def test_number_of_pictures(sandbox):
         for n in (FIRST, SECOND)
         for name in ("before_after.png", "report.html")
     }
-    check(sandbox, drawn)
+    run_and_check(sandbox, drawn)
 
 
 def test_settings_of_combining(sandbox):
@@ -365,7 +365,7 @@ def test_settings_of_combining(sandbox):
         for n in (FIRST, SECOND)
         for name in ("bias_quality.png", "report.html")
     }
-    _, output = check(sandbox, combined | shown_too | TABLES)
+    _, output = run_and_check(sandbox, combined | shown_too | TABLES)
     assert output.startswith("4 combined biases to make: 4 settings changed; nights")
 
 
@@ -376,10 +376,10 @@ def test_fewer_types(sandbox, original_archive):
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     nights = (FIRST, SECOND)
     biases = small(reduced_frames(*(name for name in ALL_FRAMES if name[2] != 3)))
-    check(sandbox, left | TABLES, lost=lost | biases, lists=nights)
+    run_and_check(sandbox, left | TABLES, lost=lost | biases, lists=nights)
     sandbox.config["types"] = "all"
     # No frame is reduced for its small picture.
-    check(sandbox, PAGES | TABLES, moved=biases, lists=nights)
+    run_and_check(sandbox, PAGES | TABLES, moved=biases, lists=nights)
     check_as_at_first(sandbox, original_archive)
 
 
@@ -387,26 +387,26 @@ def test_no_combining(sandbox, original_archive):
     sandbox.config["bias"] = {"enabled": False}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.REPORT_PAGE}
-    outcome, _ = check(sandbox, shown_now, lost=lost)
+    outcome, _ = run_and_check(sandbox, shown_now, lost=lost)
     assert "no combined bias" not in "".join(outcome.lines)
     sandbox.config["bias"] = CONFIG["bias"]
     pages = {name for name in PAGES if not name.endswith("after.png")}
-    check(sandbox, pages | {paths.REPORT_PAGE})
+    run_and_check(sandbox, pages | {paths.REPORT_PAGE})
     check_as_at_first(sandbox, original_archive)
 
 
 def test_release_with_new_arithmetic(sandbox, monkeypatch):
     monkeypatch.setattr(reduction, "PIXELS_VERSION", reduction.PIXELS_VERSION + 1)
-    _, output = check(
+    _, output = run_and_check(
         sandbox, products_of_camera("alpha") | products_of_camera("beta") | PAGES | TABLES
     )
     assert output.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
 
 
 def test_release_with_a_new_header(sandbox, monkeypatch):
-    """No pixel is made again; who asks for it gets the headers, and is offered the masters'."""
+    """No pixel is made again. `-R` writes the headers of frames; a line offers those of masters."""
     monkeypatch.setattr(reduction, "HEADER_VERSION", reduction.HEADER_VERSION + 1)
-    _, output = check(sandbox, [])
+    _, output = run_and_check(sandbox, [])
     assert "16 frames with a header of an older version: `-R reduce` writes it anew" in output
     frames = {paths.reduced_frame(file) for file in sandbox.plan().context.store.rows}
     outcome = sandbox.run(forced={"frame"})
@@ -419,7 +419,7 @@ def test_release_with_a_new_header(sandbox, monkeypatch):
 
 def test_release_without_new_arithmetic(sandbox, monkeypatch):
     monkeypatch.setattr("ccdflow.__version__", "99.0")
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 # -- raw frames go ---------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def test_release_without_new_arithmetic(sandbox, monkeypatch):
 def test_raw_deleted(sandbox):
     gone = frame(FIRST, "alpha", 0)
     (sandbox.raw / gone).unlink()
-    outcome, output = check(sandbox, [])
+    outcome, output = run_and_check(sandbox, [])
     assert (
         outcome.lines[0]
         == f"raw file missing: {gone}: it was deleted or moved; its product is kept"
@@ -443,7 +443,7 @@ def test_raw_deleted(sandbox):
     # The rest of its night goes on, and it is still a member of its group.
     sandbox.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
     later = page_products(SECOND, "report.html")
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 8)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
@@ -451,7 +451,7 @@ def test_raw_deleted(sandbox):
     assert f"'{gone}'".encode() in combined.read_bytes()
     # It was never away, as far as products are concerned.
     sandbox.put(gone, [1, 5, 0], camera="alpha", night=FIRST)
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     check_from_scratch(sandbox)
 
 
@@ -461,7 +461,7 @@ def test_raw_deleted_and_its_product_too(sandbox):
     (sandbox.results / product).unlink()
     lost = small([product])
     expected = products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES
-    check(sandbox, expected, lost=lost, lists={FIRST})
+    run_and_check(sandbox, expected, lost=lost, lists={FIRST})
     check_from_scratch(sandbox)
 
 
@@ -471,11 +471,11 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original_archive, how):
     gone = frame(FIRST, "alpha", 1)
     kept = (sandbox.raw / gone).read_bytes()
     (sandbox.raw / gone).unlink()
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     product = sandbox.results / paths.reduced_frame(gone)
     content = flip_bit(product.read_bytes())
     product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
-    _, output = check(
+    _, output = run_and_check(
         sandbox,
         products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES,
         lost={paths.reduced_frame(gone)},
@@ -485,9 +485,9 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original_archive, how):
     assert f"{moved}: raw file missing, and the product is damaged" in output
     assert (sandbox.results / paths.set_aside(paths.reduced_frame(gone))).is_file()
     assert f"'{gone}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     (sandbox.raw / gone).write_bytes(kept)
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 1))
         | products_of_night(FIRST, "alpha")
@@ -502,7 +502,7 @@ def test_raw_deleted_and_its_notes_lost(sandbox):
     """The product stays where it is: it may be all that is left."""
     gone = frame(FIRST, "alpha", 1)
     (sandbox.raw / gone).unlink()
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     (sandbox.results / paths.HEADERS).unlink()
     product = sandbox.results / paths.reduced_frame(gone)
     before = product.read_bytes()
@@ -516,7 +516,7 @@ def test_folder_of_products_behind_a_link(sandbox, tmp_path):
     (sandbox.results / "reduced" / FIRST).rename(elsewhere)
     (sandbox.results / "reduced" / FIRST).symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(sandbox.results / "reduced")
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 def test_raw_deleted_and_its_camera_edited(sandbox):
@@ -525,7 +525,7 @@ def test_raw_deleted_and_its_camera_edited(sandbox):
     (sandbox.raw / gone).unlink()
     sandbox.profile("alpha", reduction={"statistic": "mean"})
     kept = {paths.reduced_frame(gone)}
-    check(sandbox, (products_of_camera("alpha") - kept) | PAGES | TABLES)
+    run_and_check(sandbox, (products_of_camera("alpha") - kept) | PAGES | TABLES)
     assert f"'{gone}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert (sandbox.results / paths.reduced_frame(gone)).exists()
 
@@ -533,10 +533,10 @@ def test_raw_deleted_and_its_camera_edited(sandbox):
 def test_raw_of_a_whole_night_deleted(sandbox):
     """The night stays as it is, even when its camera is edited."""
     shutil.rmtree(sandbox.raw / FIRST)
-    check(sandbox, [])
+    run_and_check(sandbox, [])
     sandbox.profile("alpha", reduction={"statistic": "mean"})
     of_second = {name for name in products_of_camera("alpha") | PAGES if SECOND in name}
-    check(sandbox, of_second | TABLES)
+    run_and_check(sandbox, of_second | TABLES)
 
 
 def test_raw_folder_not_there(sandbox):
@@ -556,7 +556,7 @@ def test_raw_renamed(sandbox):
     old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
     (sandbox.raw / old).rename(sandbox.raw / new)
     later = page_products(SECOND, "report.html")
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
@@ -581,7 +581,7 @@ def test_product_deleted(sandbox):
     for product in PRODUCTS:
         content = (sandbox.results / product).read_bytes()
         (sandbox.results / product).unlink()
-        _, output = check(sandbox, [product], lists=())
+        _, output = run_and_check(sandbox, [product], lists=())
         assert (sandbox.results / product).read_bytes() == content
         assert "1 product missing" in output
 
@@ -596,7 +596,7 @@ def test_product_damaged(sandbox, how):
         path.write_bytes({"cut": bad[: len(bad) // 2], "empty": b""}.get(how, bad))
         if how == "times kept":
             os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-        _, output = check(sandbox, [product], lists=())
+        _, output = run_and_check(sandbox, [product], lists=())
         assert path.read_bytes() == content
         assert "1 product damaged" in output
 
@@ -628,7 +628,7 @@ def test_small_pictures_deleted_or_damaged(sandbox):
 def test_products_touched(sandbox):
     for product in PRODUCTS:
         os.utime(sandbox.results / product)
-    check(sandbox, [])
+    run_and_check(sandbox, [])
 
 
 def test_product_of_another_setting_put_back(sandbox):
@@ -644,7 +644,7 @@ def test_product_of_another_setting_put_back(sandbox):
     assert new[-4 * 200 * 100 :] == old[-4 * 200 * 100 :]
     assert new != old
     (sandbox.results / product).write_bytes(old)
-    check(sandbox, [product], lists=())
+    run_and_check(sandbox, [product], lists=())
     assert (sandbox.results / product).read_bytes() == new
 
 
@@ -667,7 +667,7 @@ def test_own_notes_lost(sandbox, name):
             path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
         lines = lines_on_plan(sandbox.plan().plan)
         named = [line for line in lines if f"{path}: " in line and "on finished products" in line]
-        # Without the line nobody knows why thousands of frames are new, and a copy would help.
+        # The line tells why thousands of frames are new, and that a copy of the notes would help.
         assert len(named) == (name == paths.LEDGER and how != "lost"), how
         jobs = set(sandbox.run().jobs)
         if name != paths.LEDGER:
@@ -696,7 +696,7 @@ def test_raw_gone_bad(sandbox):
     was = (sandbox.results / product).read_bytes()
     path = sandbox.raw / bad
     path.write_bytes(flip_bit(path.read_bytes()))
-    outcome, output = check(
+    outcome, output = run_and_check(
         sandbox,
         products_of_night(FIRST, "alpha") | page_products(SECOND, "report.html") | TABLES,
         moved={f"set_aside/{product}"},
@@ -720,7 +720,7 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original_archive):
         assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
     sandbox.write(bad, good)
     later = page_products(SECOND, "report.html")
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 1)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
@@ -735,7 +735,7 @@ def test_new_frame_found_bad_while_inflated(sandbox):
     sandbox.write(bad, flip_bit(content, 0.95))
     later = page_products(SECOND, "report.html")
     product = paths.reduced_frame(bad)
-    outcome, _ = check(
+    outcome, _ = run_and_check(
         sandbox,
         {product} | products_of_night(FIRST, "alpha") | later | TABLES,
         unmade={product},
@@ -756,12 +756,12 @@ def test_frame_still_being_written(sandbox):
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
     for size in (0, 10, len(content) // 2, len(content) - 1):
         sandbox.write(new, content[:size])
-        outcome, _ = check(sandbox, [])
+        outcome, _ = run_and_check(sandbox, [])
         assert outcome.lines[0].startswith(f"left for the next run: {new}: still being written: ")
         assert outcome.status == 0
     sandbox.write(new, content)
     later = page_products(SECOND, "report.html")
-    check(
+    run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,
     )
@@ -795,7 +795,7 @@ def test_strict(sandbox):
 
 
 def keep_compiled(checkout):
-    """Give compiled modules the times of their copied sources: two runs compile 5 s else."""
+    """Give compiled modules the times of their copied sources: else two runs compile for 5 s."""
     for source in checkout.rglob("*.py"):
         compiled = Path(cache_from_source(source))
         if compiled.is_file():
@@ -821,7 +821,7 @@ def test_the_rows_by_snakemake(tmp_path):
         return {product.replace("200x100", "1632x400") for product in products}
 
     everything = products_of_camera("alpha") | products_of_camera("beta") | PAGES | TABLES
-    check(sandbox, resize_products(everything), run=run_snakemake)
+    run_and_check(sandbox, resize_products(everything), run=run_snakemake)
 
     # Raw files touched, all moved to another path, and the code checked out anew, there.
     for path in sandbox.raw.rglob("*.gz"):
@@ -837,7 +837,7 @@ def test_the_rows_by_snakemake(tmp_path):
     dry = sandbox.snakemake("-n")
     assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
     assert snapshot(sandbox.results, state=True) == state, "-n wrote something"
-    outcome, _ = check(sandbox, [], run=run_snakemake)
+    outcome, _ = run_and_check(sandbox, [], run=run_snakemake)
     assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
     # From here on by the checkout of the tests: its modules are imported already.
     sandbox.project = ROOT
@@ -849,7 +849,7 @@ def test_the_rows_by_snakemake(tmp_path):
     os.utime(sandbox.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
     made = reduced_frames((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
     made |= products_of_night(FIRST, "alpha") | products_of_night(SECOND, "beta")
-    outcome, output = check(sandbox, resize_products(made), run=run_snakemake)
+    outcome, output = run_and_check(sandbox, resize_products(made), run=run_snakemake)
     assert output.startswith(
         f"2 of 17 frames to reduce: 1 new, night {FIRST}; 1 raw changed, night {SECOND}\n"
     )
@@ -857,7 +857,9 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # One camera edited.
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    check(sandbox, resize_products(products_of_camera("beta") | PAGES | TABLES), run=run_snakemake)
+    run_and_check(
+        sandbox, resize_products(products_of_camera("beta") | PAGES | TABLES), run=run_snakemake
+    )
 
     # A raw file deleted; products deleted and damaged.
     (sandbox.raw / frame(FIRST, "beta", 0)).unlink()
@@ -867,7 +869,7 @@ def test_the_rows_by_snakemake(tmp_path):
     content = bytearray((sandbox.results / damaged).read_bytes())
     content[10000] ^= 1
     (sandbox.results / damaged).write_bytes(content)
-    outcome, _ = check(sandbox, {lost, damaged}, run=run_snakemake, lists=())
+    outcome, _ = run_and_check(sandbox, {lost, damaged}, run=run_snakemake, lists=())
     assert (
         f"raw file missing: {frame(FIRST, 'beta', 0)}: it was deleted or moved; its product is kept"
         in (outcome.lines)
@@ -879,7 +881,7 @@ def test_the_rows_by_snakemake(tmp_path):
     sandbox.write(bad, flip_bit(good))
     product = paths.reduced_frame(bad)
     made = {product} | products_of_night(SECOND, "alpha") | TABLES
-    outcome, _ = check(sandbox, resize_products(made), unmade={product}, run=run_snakemake)
+    outcome, _ = run_and_check(sandbox, resize_products(made), unmade={product}, run=run_snakemake)
     assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in outcome.lines)
     strict = sandbox.snakemake(config=["strict=true"])
     assert strict.status == 1
@@ -888,4 +890,4 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # And is replaced by a good one.
     sandbox.write(bad, good)
-    check(sandbox, resize_products(made), run=run_snakemake)
+    run_and_check(sandbox, resize_products(made), run=run_snakemake)

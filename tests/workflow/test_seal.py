@@ -50,13 +50,13 @@ def sandbox(original_archive, tmp_path, monkeypatch):
 
 
 def seal_of_dry_run(sandbox, **more):
-    """Return the seal that a dry run goes by, or None."""
+    """Return the seal that a dry run accepts, or None."""
     return session.start(sandbox.values(**more), chain=kinds.CHAIN, request=SEALED_DRY_RUN).seal
 
 
 def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypatch):
     full = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN)
-    expected = full.describe(), session_end.finish(full)
+    expected = full.plan_lines(), session_end.finish(full)
 
     def refuse(*_, **__):
         raise AssertionError("it was opened")
@@ -66,7 +66,7 @@ def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypat
     monkeypatch.setattr(raw_files, "open_raw", refuse)
     quick = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_RUN)
     quick.lock.close()
-    assert (quick.describe(), session_end.finish(quick)) == expected
+    assert (quick.plan_lines(), session_end.finish(quick)) == expected
     assert expected[0] == ["nothing to do: 6 frames reduced and up to date"]
 
 
@@ -78,7 +78,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     quick = session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN)
     assert quick.seal is not None
     assert plan_description.other_products_in_words(quick.plan) == ""
-    assert (quick.describe(), session_end.finish(quick)[1]) == (quick.seal.plan_lines, False)
+    assert (quick.plan_lines(), session_end.finish(quick)[1]) == (quick.seal.plan_lines, False)
     assert not late.is_loaded
     # Other code or settings may have other kinds: these are asked.
     monkeypatch.setattr("ccdflow.__version__", "99.0")
@@ -89,7 +89,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
 
 @pytest.mark.parametrize("name", ["versions", "further_files"])
 def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
-    """The facts that a seal has noted serve a chain alone that nobody has imported."""
+    """The facts in a seal are used only for a chain that is not imported yet."""
     late = LateChain(lambda: kinds.CHAIN)
     assert len(late) == len(kinds.CHAIN)
     assert session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN).seal

@@ -123,7 +123,7 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
     ],
 )
 def test_a_name_that_is_none_is_one_line(raw, whole_results, run_workflow, arguments, line):
-    """Snakemake said 'if you use input functions make sure ...', and of -R nothing at all."""
+    """Snakemake's own line is 'if you use input functions ...', and for -R it has none."""
     places = {"raw": raw, "results": whole_results}
     arguments = [argument.format(**places) for argument in arguments]
     run = run_workflow(raw, whole_results, *arguments)

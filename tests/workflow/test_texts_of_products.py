@@ -85,7 +85,7 @@ def test_the_next_master_is_named_although_no_frame_waits(tmp_path, monkeypatch,
 
 
 def check_another_reason(sandbox, config, bad):
-    """Those who go without it are made as from scratch; nothing is left over, nothing differs."""
+    """Products made without the master are those of a run from scratch; none is left over."""
     sandbox.config |= config
     sandbox.run()
     before = reasons_of(sandbox)
@@ -95,7 +95,7 @@ def check_another_reason(sandbox, config, bad):
     assert list(sandbox.plan().plan.jobs) == []
     assert reasons_of(sandbox) != before
     check_as_from_scratch(sandbox)
-    # The frame comes back, and with it what was said before.
+    # The frame comes back, and so do the reasons of the first run.
     put(sandbox, NIGHTS[0], bad[:-1].upper(), int(bad[-1]))
     sandbox.run()
     assert reasons_of(sandbox) == before

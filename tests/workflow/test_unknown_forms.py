@@ -258,7 +258,7 @@ def test_a_batch_of_an_unknown_form_is_one_line(tmp_path, head):
     path.write_text(f"{head}\n{{}}\n")
     for read in (
         batch_files.size_of,
-        batch_files.earlier_batch_records,
+        batch_files.earlier_record_paths,
         batch_files.batches_awaited,
         lambda path: batch_files.read_batch(path, kinds.CHAIN),
     ):
@@ -284,7 +284,7 @@ def test_a_seal_of_an_unknown_form_is_no_seal(sandbox, change):
 
 
 def test_the_form_of_each_store_follows_the_names_of_its_fields(sandbox):
-    """Whoever adds a field to a row, record, geometry or recipe changes the form with it."""
+    """A new field of a row, record, geometry or recipe changes the form of its store."""
     head, _ = notes.read_headed(sandbox.results / paths.HEADERS)
     store = header_store.load_store(sandbox.results)
     assert head["fields"] == [each.name for each in fields(next(iter(store.rows.values())))][3:]

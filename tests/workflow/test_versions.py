@@ -23,8 +23,8 @@ NIGHT = "2024-03-01"
 RUNS = """
 import json, os, runpy, sys
 import snakemake.cli
-orders, folder = json.loads(sys.argv[1]), sys.argv[2]
-for number, arguments in enumerate(orders):
+argument_lists, folder = json.loads(sys.argv[1]), sys.argv[2]
+for number, arguments in enumerate(argument_lists):
     process = os.fork()
     if not process:
         output = os.open(os.path.join(folder, str(number)), os.O_WRONLY | os.O_CREAT)
@@ -75,9 +75,14 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest_snakemake, tmp_path):
     (other.root / "work").mkdir(exist_ok=True)
     printed = tmp_path / "printed"
     printed.mkdir()
-    orders = [["--version"], other.arguments(), other.arguments(), other.arguments("--rulegraph")]
+    argument_lists = [
+        ["--version"],
+        other.arguments(),
+        other.arguments(),
+        other.arguments("--rulegraph"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", RUNS, json.dumps(orders), printed],
+        [sys.executable, "-c", RUNS, json.dumps(argument_lists), printed],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -249,10 +249,10 @@ class _RecordedContext(Context):
     def _record_now(self, product):
         """Return the record of a product: that of its job in this run, or else that of the ledger.
 
-        None if there is no record: a job without a record has failed. Where the job did not make
-        its product, the record of the earlier version is returned if that version may stand.
-        Otherwise the record has an empty key, so that a page made without the product is made again
-        once the product is there.
+        None if there is no record: a job without a record has failed. If the job failed or waits,
+        or its raw file is gone, the record of the earlier version is returned if that version may
+        stand. Otherwise the record has an empty key, so that a page made without the product is
+        made again once the product is there.
         """
         if not self._is_of_enabled_type(product):
             return None

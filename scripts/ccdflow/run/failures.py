@@ -268,10 +268,11 @@ def with_words_after_remedy(record, after_remedy):
     ccdflow.run.job_records.Record
         The record itself if its reason has no such remedy.
     """
-    parts = record.data.get(job_records.FAILURE)
-    if parts is None:
+    problem_and_remedy = record.data.get(job_records.FAILURE)
+    if problem_and_remedy is None:
         return record
-    return replace(record, reason=JobFailure(*parts, needs_run=True).line(after_remedy))
+    failure = JobFailure(*problem_and_remedy, needs_run=True)
+    return replace(record, reason=failure.line(after_remedy))
 
 
 def write_log(results, job, error):
@@ -284,7 +285,7 @@ def write_log(results, job, error):
     results : pathlib.Path
         The results folder.
     job : ccdflow.run.job.Job
-    error : Exception
+    error : BaseException
         With its traceback.
     """
     path = results / paths.log(job.product, job.key)

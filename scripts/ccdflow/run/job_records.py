@@ -57,7 +57,8 @@ writes it within a minute or so."""
 _compact_json = json_text.compact_encoder()
 # The basis and the data of a record that is foreseen: one object for all of them.
 _EMPTY_MAPPING = MappingProxyType({})
-# Seconds between two looks for a record of another process. Chosen: a job takes longer than that.
+# Seconds between two looks for a record of another process. Chosen: a network file system shows a
+# record seconds late.
 _POLL_SECONDS = 0.5
 
 

@@ -1,7 +1,8 @@
 """The chain of kinds, imported when one of its kinds is first used.
 
 A run with a valid seal needs only names, versions and folders of the kinds, which are in the seal.
-The import of the kinds would take 0.4 s of the 3 s of such a run.
+The import of the kinds would take 0.2 s of the processor's time, and such a run of a small archive
+takes 1.1 s.
 """
 
 from __future__ import annotations

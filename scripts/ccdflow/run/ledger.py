@@ -186,7 +186,7 @@ def _read_ledger(results, file_lines):
     for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
     if late.records or not file_lines.is_whole:
-        # Products are gone through in the order in which they will be written.
+        # The order of the records must not depend on the late notes: lines of a run follow it.
         ledger.sort()
     was_written_by_another = reader.is_of_another_version or late_reader.is_of_another_version
     # Damaged notes count as not saved: they are written anew.
@@ -279,7 +279,7 @@ class RecordReader:
 
 
 def _seed_of_lines(fields, shared_text):
-    """Return the seed of the checksums of some lines: a line is of use only with these values.
+    """Return the seed of the checksums of some lines: a line is valid only with these values.
 
     Parameters
     ----------
@@ -529,7 +529,7 @@ def noted_fits_products(results):
 
     Returns
     -------
-    dict of str to (str, str, str, dict)
+    dict of str to (str, str, str, mapping)
     """
     # The records are read before the ledger, because a run that ends meanwhile takes them into the
     # ledger before it removes them.

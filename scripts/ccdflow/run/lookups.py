@@ -47,7 +47,7 @@ class Lookup(StrEnum):
     SMALL_PICTURES = "small pictures"
     VERDICTS = "verdicts"
     MATCHING_FILES = "files that are those of their records"
-    MISSING_SOURCES = "products that could not be made, behind others"
+    MISSING_SOURCES = "missing sources"
 
     @property
     def is_of_masters(self):

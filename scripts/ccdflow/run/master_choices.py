@@ -68,7 +68,8 @@ class Use:
     ----------
     product : str
     lag : int or None
-        Days from the master's night to the frame's; negative for a later night.
+        Days from the master's night to the frame's; negative for a later night. None between two
+        nights of which one has no date.
     scale : float
         The factor of a dark.
     variance : float

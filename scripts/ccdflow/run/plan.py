@@ -41,7 +41,7 @@ class Plan:
     requested : tuple of str
         The products that are asked for by name; ``jobs`` makes only these. () without such names.
     n_not_requested : int
-        Number of products that are not current, and are not made because nobody asked for them.
+        Number of products that are not current, but are not made because others are asked for.
     files_to_retire : tuple of str
         The products among ``products_to_retire`` whose files exist.
     older_headers : dict of str to list of str
@@ -268,7 +268,7 @@ class Planner:
             if records is None
             else {os.path.relpath(path, context.results) for path in records}
         )
-        # The key shows whether one of the records that are left is that of a new product.
+        # Where records are left, the key of a new product shows whether one of them is its own.
         self._makes_keys_later = is_dry and not self._records
 
     def keep(self, product):
@@ -336,7 +336,7 @@ class Planner:
             self._note_pending_sources(kind, wanted_product)
             return
         pending, spare = self._predecessors(kind, wanted_product)
-        attempt = self._attempt(product, key) if self._records else 0
+        attempt = self._next_attempt_number(product, key) if self._records else 0
         context.jobs[product] = Job(
             kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
             may_stand=may_stand,
@@ -402,17 +402,19 @@ class Planner:
         if kind.reach == OF_A_FRAME or not self.context.jobs:
             return
         sources = [*wanted_product.needs, *wanted_product.spare]
-        if pending := self._pending_sources_of(sources) | self._pending_behind(sources):
+        if pending := self._pending_among(sources) | self._pending_sources_of(sources):
             self._pending_sources[wanted_product.product] = tuple(pending)
 
-    def _pending_sources_of(self, sources):
-        """Return the products among some sources that are made, as the keys of a dict."""
-        return dict.fromkeys(filter(self.context.jobs.__contains__, sources))
+    def _pending_among(self, products):
+        """Return those of some products that the plan makes, as the keys of a dict."""
+        return dict.fromkeys(filter(self.context.jobs.__contains__, products))
 
-    def _pending_behind(self, sources):
-        """Return the products that are made again and are sources of current ones among these."""
-        noted = self._pending_sources
-        return dict.fromkeys(each for source in sources for each in noted.get(source, ()))
+    def _pending_sources_of(self, products):
+        """Return the noted sources of the current ones among some products, as keys of a dict."""
+        noted_sources = self._pending_sources
+        return dict.fromkeys(
+            source for product in products for source in noted_sources.get(product, ())
+        )
 
     def _predecessors(self, kind, wanted_product):
         """Return all `Predecessors` of a product: its own, and those that other products share.
@@ -422,7 +424,7 @@ class Planner:
         """
         pending, spare = self._own_predecessors(wanted_product)
         if self._pending_sources and kind.is_report:
-            sources = self._pending_behind((*wanted_product.needs, *wanted_product.spare))
+            sources = self._pending_sources_of((*wanted_product.needs, *wanted_product.spare))
             further_sources = tuple(filterfalse({*pending}.__contains__, sources))
             pending, spare = pending + further_sources, spare + further_sources
         return Predecessors(pending, spare)
@@ -437,7 +439,7 @@ class Planner:
         needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted_product.needs))
         return Predecessors((*needs, *pending), spare)
 
-    def _attempt(self, product, key):
+    def _next_attempt_number(self, product, key):
         """Return the lowest number of an attempt, from 0, of which no record is left."""
         attempt = 0
         while paths.done_record(product, key, attempt) in self._records:

@@ -62,5 +62,10 @@ def plan_only(values_given, *, chain):
     Returns
     -------
     ccdflow.run.session.Session
+
+    Raises
+    ------
+    UserError
+        If a setting is not allowed, or `ccdflow.run.session.start` cannot plan the run.
     """
     return session.start(settings_of(values_given), chain=chain, request=DRY_RUN)

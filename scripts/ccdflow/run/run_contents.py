@@ -64,6 +64,9 @@ class RunContents(FixedContents):
 
     While jobs run no part changes: each job leaves its result in a record of its own.
 
+    In a run that plans some nights, methods that look up rows, records or notes of closed nights
+    raise `ccdflow.run.nights.note_lines.NeedsWholePlan` if the notes cannot be read.
+
     ====================================  =======================================================
     grows or changes                      by whom, and when
     ====================================  =======================================================
@@ -75,7 +78,7 @@ class RunContents(FixedContents):
     ``store``                             the kind of raw frames, in its ``plan``; the session,
                                           before the plan and after the jobs
     ``jobs_elsewhere``                    nobody: given when the context is made
-    results of `lookup`                   whoever asks first; a plan made again begins without
+    results of `lookup`                   the first caller; a plan made again begins without them
     ====================================  =======================================================
 
     A watch makes all these changes between two rounds, in the state that it keeps

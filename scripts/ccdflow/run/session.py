@@ -127,7 +127,7 @@ class Session:
             if path not in self.awaited_batches and not records.keys().isdisjoint(products)
         ]
 
-    def describe(self):
+    def plan_lines(self):
         """Return the first lines of the run, on the products to be made and moved."""
         return self.seal.plan_lines if self.seal else lines_on_plan(self.plan)
 
@@ -168,7 +168,8 @@ def start(
     Raises
     ------
     UserError
-        If another run is at work, a folder is missing, or results cannot be written.
+        If another run is at work, a camera's profile is wrong, a folder is missing or cannot be
+        read, the raw folder holds no raw frame, or results cannot be written.
     """
     results = Path(settings["results"])
     with no_collection(), ExitStack() as stack:
@@ -335,7 +336,13 @@ def _session_of_some_nights(run_start, archive_state):
 
 
 def session_of_all_nights(run_start):
-    """Return the session of a plan of all nights."""
+    """Return the session of a plan of all nights.
+
+    Raises
+    ------
+    UserError
+        If the raw folder is missing or holds no raw frame, or results cannot be written.
+    """
     results, chain, request = run_start.results, run_start.chain, run_start.request
     forced = request.forced
     # None: all raw files that are set aside are read again.
@@ -364,16 +371,18 @@ def session_of_all_nights(run_start):
         signs=claims.SignsOfLife(results / batch for batch in busy_batches),
     )
     if (
-        spoiling_batches := _batches_replacing_kept(context, busy_batches, files)
+        replacing_batches := _batches_replacing_kept(context, busy_batches, files)
         - run_start.awaited_batches
     ):
-        run_start, _ = _wait_for_earlier(run_start, spoiling_batches)
+        run_start, _ = _wait_for_earlier(run_start, replacing_batches)
         return session_of_all_nights(run_start)
     if not request.is_dry:
         with _errors_of_writing(results):
             remove_logs(results)
             retiring.retire_planned(session)
-            saving.save_session(session, withdrawal.removable_records(files, busy_batches, results))
+            saving.save_session(
+                session, withdrawal.removable_record_files(files, busy_batches, results)
+            )
             remove_parts(results, chain.folders)
     return session
 

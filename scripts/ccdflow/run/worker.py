@@ -15,7 +15,7 @@ from ccdflow.run import failures, job_records
 SWITCH_SECONDS = 0.0003
 """Seconds for which a thread runs while others wait (`sys.setswitchinterval`).
 
-A thread stops at each system call, and then waits so long until it runs again. With Python's
+A thread stops at each system call, and then waits for this time before it runs again. With Python's
 default interval, which is longer, the cores are idle for a third of the time.
 """
 

@@ -155,9 +155,9 @@ def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(mak
     assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
     for batch in later:
         assert kinds(session, batch) == [BIAS, QUALITY]
-        assert batch.earlier_records == tuple(each.record_path for each in nights)
+        assert batch.earlier_record_paths == tuple(each.record_path for each in nights)
         path = session.context.results / batch.path
-        assert batch_files.earlier_batch_records(path) == [each.record_path for each in nights]
+        assert batch_files.earlier_record_paths(path) == [each.record_path for each in nights]
         # The records of both nights are there, and nothing else has to be read.
         rows = batch_files.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
@@ -173,7 +173,7 @@ def test_jobs_that_need_two_batches_are_a_process_here_if_they_are_many(make_ses
     parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes
-    assert {batch.earlier_records for batch in own} <= {
+    assert {batch.earlier_record_paths for batch in own} <= {
         tuple(b.record_path for b in parts if b not in own)
     }
     held = [kind for batch in own for kind in kinds(session, batch)]
@@ -213,7 +213,7 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
     assert bool(parts) == (most < 9)
-    assert not any(batch.earlier_records for batch in parts)
+    assert not any(batch.earlier_record_paths for batch in parts)
 
 
 def test_a_key_stands_for_the_jobs(make_session):
@@ -276,7 +276,7 @@ def test_jobs_that_have_left_a_record_are_not_done_again_but_known(make_session)
     assert list(again.plan.jobs) == list(batch.products[2:])
     assert again.context.outcome(first).data == {"y": 2}
     assert again.context.outcome(second).status == job_records.SET_ASIDE
-    assert batch_work.tally(again.context) == BatchCount(2, 1, 0)
+    assert batch_work.count_recorded_jobs(again.context) == BatchCount(2, 1, 0)
 
 
 def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
@@ -301,12 +301,12 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
 def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2})
     session.busy_batches = {
-        ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
-        ".ccdflow/orders/other.json": {"reduced/elsewhere.fits": ""},
+        ".ccdflow/batches/old.json": {"reduced/2024-03-01/001.fits": "", "reduced/gone.fits": ""},
+        ".ccdflow/batches/other.json": {"reduced/elsewhere.fits": ""},
     }
     parts = batch_splitting.split(session, is_split_by_night=True)
     waits = [batch_files.batches_awaited(session.context.results / batch.path) for batch in parts]
-    assert waits == [[session.context.results / ".ccdflow/orders/old.json"], []]
+    assert waits == [[session.context.results / ".ccdflow/batches/old.json"], []]
 
 
 def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
@@ -324,7 +324,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
 
     def end_earlier(line):
         assert line == claims.waiting_line(earlier)
-        # Who waits shows that it lives, for others may wait for it.
+        # A process that waits gives signs of life as well: others may wait for it.
         assert batch_progress.read_count(path) == BatchCount()
         assert batch_progress.count_path(path).exists()
         for product in made:
@@ -355,8 +355,10 @@ def test_a_queued_job_makes_nothing_before_the_batches_that_its_batch_needs(
     session = make_session({"2024-03-01": 2})
     context, lines, worked = session.context, [], []
     (batch,) = batch_splitting.split(session, is_split_by_night=True)
-    earlier_records = tuple(paths.done_record("batches/before", key) for key in ("k1", "k2"))
-    path = batch_files.write_batch(session, replace(batch, earlier_records=earlier_records))
+    earlier_record_paths = tuple(paths.done_record("batches/before", key) for key in ("k1", "k2"))
+    path = batch_files.write_batch(
+        session, replace(batch, earlier_record_paths=earlier_record_paths)
+    )
 
     def work_plan(context, jobs, **options):
         worked.extend(job.product for job in jobs)
@@ -372,7 +374,9 @@ def test_a_queued_job_makes_nothing_before_the_batches_that_its_batch_needs(
     monkeypatch.setattr(
         job_records, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
     )
-    for record, next_record in zip((None, *earlier_records), (*earlier_records, None), strict=True):
+    for record, next_record in zip(
+        (None, *earlier_record_paths), (*earlier_record_paths, None), strict=True
+    ):
         if record is not None:
             (context.results / record).parent.mkdir(parents=True, exist_ok=True)
             (context.results / record).touch()
@@ -408,7 +412,7 @@ def test_a_dry_run_writes_no_batch(make_session):
 def test_a_batch_that_is_gone_has_no_size_and_waits_for_none(tmp_path):
     """As a withdrawn one: it may be removed between two readings of its file."""
     assert batch_files.size_of(tmp_path / "gone.json") == Size()
-    assert batch_files.earlier_batch_records(tmp_path / "gone.json") == []
+    assert batch_files.earlier_record_paths(tmp_path / "gone.json") == []
 
 
 @pytest.mark.parametrize(
@@ -434,7 +438,7 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
     for read in (
         batch_files.size_of,
-        batch_files.earlier_batch_records,
+        batch_files.earlier_record_paths,
         batch_files.batches_awaited,
     ):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
@@ -500,7 +504,7 @@ def test_the_estimate_is_generous_beside_the_measurement():
 
 
 def test_time_is_shared_among_the_threads():
-    """Twice the threads, half the work's time: what is left is the start of the programs."""
+    """Twice the threads take half the time for the work; the time of the start stays."""
     large = lfc_night(4000)
     one, two, eight = (batch_resources.runtime(large, threads=n) for n in (1, 2, 8))
     start = batch_resources.runtime(Size(0, 0, 0, 0, 0), threads=1)
@@ -523,7 +527,7 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     )
     assert again.context.outcome(first).key == job.key
     # They are not its own to count or to close.
-    assert batch_work.tally(again.context) == BatchCount(0, 0, 0)
+    assert batch_work.count_recorded_jobs(again.context) == BatchCount(0, 0, 0)
 
 
 def test_a_batch_stands_for_the_batches_that_it_waits_for():
@@ -535,11 +539,11 @@ def test_a_batch_stands_for_the_batches_that_it_waits_for():
     job = Job("page", "page", "key", "new", "", (), 0, ())
     session = SimpleNamespace(context=None, plan=SimpleNamespace(jobs={"page": job}))
     jobs = JobList("results", session, (first, second, third, other))
-    assert jobs.records_of(("a1", "c1", "a2", "d1", "page", "current")) == [
+    assert jobs.record_paths_of(("a1", "c1", "a2", "d1", "page", "current")) == [
         f"results/{third.record_path}", f"results/{other.record_path}",
         f"results/{job.record_path}",
     ]  # fmt: skip
-    assert jobs.records_of(("a1", "b1")) == [f"results/{second.record_path}"]
-    assert jobs.records_of(("a1", "a2", "d1")) == [
+    assert jobs.record_paths_of(("a1", "b1")) == [f"results/{second.record_path}"]
+    assert jobs.record_paths_of(("a1", "a2", "d1")) == [
         f"results/{first.record_path}", f"results/{other.record_path}",
     ]  # fmt: skip

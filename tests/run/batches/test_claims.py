@@ -111,7 +111,7 @@ def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holde
         claims.wait_for(
             batch, say=lines.append, most_silent_seconds=600, poll_seconds=1, signs=signs
         )
-    # From the plan of the run on, and not from the begin of each wait.
+    # The silence counts from the plan of the run, not from the beginning of each wait.
     assert clock.now == 601
     waiting = [claims.waiting_line(batch) for batch in batches]
     assert lines[::2] == waiting
@@ -252,7 +252,7 @@ def note_removals(monkeypatch, batch):
 
 
 def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
-    """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
+    """A process that finds no lock may make a new one, and work on a batch that is still there."""
     batch = put_batch(tmp_path)
     removals = note_removals(monkeypatch, batch)
     withdrawal.withdraw(tmp_path)
@@ -312,8 +312,8 @@ def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
         tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
     ]
     busy = {"batches/x.json": {"reduced/b.fits": "its record"}}
-    assert withdrawal.removable_records(done, busy, tmp_path) == [done[0], done[2]]
-    assert withdrawal.removable_records(done, {}, tmp_path) == done
+    assert withdrawal.removable_record_files(done, busy, tmp_path) == [done[0], done[2]]
+    assert withdrawal.removable_record_files(done, {}, tmp_path) == done
 
 
 def test_a_count_is_read_as_it_was_written(tmp_path):

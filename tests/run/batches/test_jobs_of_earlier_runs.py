@@ -46,7 +46,7 @@ class KilledRun:
         return list(made.records)
 
     def end(self, line):
-        """Make all that is left, and end; called with the line of who waits for it."""
+        """Make all products that are left, and end; called with the line of the waiting run."""
         assert line == claims.waiting_line(self.path)
         self.make()
         self.claim.close()

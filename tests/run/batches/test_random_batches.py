@@ -1,4 +1,4 @@
-"""Batches of plans drawn at random: who makes which job, in which order, and after a failure."""
+"""Batches of plans drawn at random: their jobs, their order, and the jobs left after a failure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def draw_session(seed, results):
             product = f"{each.name}/{night}/{number}"
             jobs[product] = Job(each.name, product, "0123456789abcdef", "new", night, needs)
     context = SimpleNamespace(chain=KINDS, settings={"frames_per_batch": most}, results=results)
-    return SimpleNamespace(plan=Plan(context, jobs, []), context=context, busy={}), most
+    return SimpleNamespace(plan=Plan(context, jobs, []), context=context), most
 
 
 @pytest.mark.parametrize("each_night", [False, True])
@@ -76,9 +76,9 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
             needed = {home[need].record_path for job in own for need in job.needs} - {
                 batch.record_path
             }
-            assert set(batch.earlier_records) == needed <= set(earlier), seed
+            assert set(batch.earlier_record_paths) == needed <= set(earlier), seed
             assert sum(job.kind == "frame" for job in own) <= most
-            if batch.earlier_records:
+            if batch.earlier_record_paths:
                 kinds = {job.kind for job in own if {home[need] for need in job.needs} - {batch}}
                 assert len(kinds) == 1
                 assert sum(job.kind in kinds for job in own) <= most, seed
@@ -88,7 +88,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
         hindered = [job for job in alone if any(need not in home for need in job.needs)]
         if each_night or len(alone) > most:
             assert alone == hindered
-        gathered += any(batch.earlier_records for batch in parts)
+        gathered += any(batch.earlier_record_paths for batch in parts)
         left_here += len(alone) > len(hindered)
     # The cases above were there.
     assert gathered > 20
@@ -101,7 +101,7 @@ def records_without(dead, made, parts, listed, jobs):
     records = {jobs[product].record_path for product in dead.products[:made]}
     stopped = {dead.record_path}
     for batch in parts:
-        if batch is dead or stopped & set(batch.earlier_records):
+        if batch is dead or stopped & set(batch.earlier_record_paths):
             stopped.add(batch.record_path)
         else:
             records |= {
@@ -110,7 +110,9 @@ def records_without(dead, made, parts, listed, jobs):
             }
     elsewhere = {product for batch in parts for product in batch.products}
     for product in (each for each in jobs if each not in elsewhere):
-        if set(listed.records_of(jobs[product].needs)) <= {f"results/{each}" for each in records}:
+        if set(listed.record_paths_of(jobs[product].needs)) <= {
+            f"results/{each}" for each in records
+        }:
             records.add(jobs[product].record_path)
     return records
 

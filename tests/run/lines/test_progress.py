@@ -1,4 +1,4 @@
-"""The line that says how far a run is."""
+"""The progress line of a run: its counts, its speed, and when it is renewed."""
 
 from __future__ import annotations
 

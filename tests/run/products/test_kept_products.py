@@ -61,9 +61,14 @@ class LateNight:
         return copied
 
     def run_all_jobs(self, errors=None, before=None):
-        """Run all jobs; those of the products in ``errors`` raise, ``before`` others something is.
+        """Run all jobs, some with an error or with an action before them.
 
-        Both are by product.
+        Parameters
+        ----------
+        errors : dict of str to Exception, optional
+            By product, the error that its job raises.
+        before : dict of str to callable, optional
+            By product, a function that is called before its job, with the context and the job.
         """
         errors, before = errors or {}, before or {}
 
@@ -115,11 +120,11 @@ def test_products_wait_for_one_that_the_system_did_not_let_be_made(night, failed
     made = products(night.results)
     assert all(made[name] == night.before[name] for name in waiting)
     assert made.get(failed) == night.before.get(failed)
-    # Pages and tables are made: they say how it is now.
+    # Pages and tables are made: they show the present products.
     reports = {n for n, job in jobs.items() if kinds_module.CHAIN.by_name(job.kind).is_report}
     assert reports
     assert {records[name].status for name in reports} == {job_records.MADE}
-    # The frame that came late has no earlier version: it is calibrated all the same.
+    # The frame that came late has no earlier version, so it is calibrated in any case.
     assert records[NEW_FRAME].status == job_records.MADE
     kept = [line for line in lines if line.startswith("kept in the earlier version: ")]
     assert len(kept) == 1

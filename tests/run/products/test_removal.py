@@ -66,7 +66,7 @@ def test_the_longest_name_is_kept_twice(tmp_path):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_link_to_another_disk_loses_no_product(fails, tmp_path, monkeypatch):
-    """A link to another disk is no reason to lose the product, and a full one there neither."""
+    """A product stays in its place if the disk to which the link leads is full."""
     product = "reduced/a.fits"
     path, replace = put(tmp_path, product), Path.replace
 

@@ -65,7 +65,7 @@ def test_no_more_jobs_than_cores_and_none_beside_one_that_takes_all(jobs):
     assert sorted(jobs.running) == ["a", "b"]
     jobs.end("a")
     jobs.wait(lambda: jobs.running == ["b"])
-    # A core gets free; the job that asked first needs two, and the job behind it waits as well.
+    # One core is free. The job that asked first needs two, and the job after it waits as well.
     jobs.wait(lambda: len(jobs.slots._free_slots) == 1)
     assert jobs.running == ["b"]
     jobs.end("b")
@@ -105,8 +105,8 @@ def test_jobs_of_many_threads_use_the_buffers_of_their_core():
 def test_snakemake_may_start_one_job_more_than_there_are_cores():
     resources = {"_cores": 2, "_job_count": 5}
     workflow = SimpleNamespace(scheduler=SimpleNamespace(resources=resources))
-    host.start_one_more(workflow, is_within_other_workflow=False)
+    host.start_one_more(workflow, is_module=False)
     assert resources == {"_cores": 3, "_job_count": 5}
     # Jobs of another workflow's own rules do not wait for a core.
-    host.start_one_more(workflow, is_within_other_workflow=True)
+    host.start_one_more(workflow, is_module=True)
     assert resources == {"_cores": 3, "_job_count": 5}

@@ -61,7 +61,7 @@ def test_streams_are_replaced_once_and_their_handlers_follow(monkeypatch):
     lasting = sys.stderr
     assert ours.stream is lasting
     assert other.stream is sys.__stdin__
-    # Whoever started the process has closed its standard output.
+    # The program that started this process had closed its standard output.
     print("a line", flush=True)
     assert device_of(sys.stdout) == null_device()
     lasting_streams.outlast([ours])

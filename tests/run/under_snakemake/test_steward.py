@@ -1,4 +1,4 @@
-"""The steward of a run without Snakemake: a fake host tells it what Snakemake was told."""
+"""The steward of a run without Snakemake: a `Host` of the test has Snakemake's options."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_record_of_another_node_that_does_not_appear_is_named_with_the_remedy(
     (overview,) = [job for job in run.session.plan.jobs.values() if job.kind == "index"]
     made_elsewhere = {product for batch in run.batches for product in batch.products}
     first = next(need for need in overview.needs if need in made_elsewhere)
-    missing = run.jobs.record_of(run.session.plan.jobs[first])
+    missing = run.jobs.record_path_of(run.session.plan.jobs[first])
     with pytest.raises(steward.JobFailed) as raised:
         run.make(overview.product, "index")
     assert str(raised.value) == (
@@ -122,8 +122,10 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert run.jobs.sources_in_words(frame) == "2020-02-29/3.fits"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
     assert run.jobs.sources_in_words(bias) == "6 frames"
-    records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
-    assert set(run.jobs.records_needed(bias)) == records
+    records = {
+        run.jobs.record_path_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)
+    }
+    assert set(run.jobs.record_paths_needed(bias)) == records
     make_all(run)
     assert run.end() == ""
     assert run.end() == "", "said twice"
@@ -246,17 +248,17 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
     own = set(run.targets) - {f"{run.results}/{batch.record_path}" for batch in run.batches}
     assert own == {
-        run.jobs.record_of(job)
+        run.jobs.record_path_of(job)
         for job in run.session.plan.jobs.values()
         if job.kind in ("page", "bias table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
-    assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.records_needed(page)
-    assert list(run.interruptions()) == [
+    assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.record_paths_needed(page)
+    assert list(run.lines_on_interruption()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
     run.messages.note_failed_batch("... died with <Signals.SIGKILL: 9>.")
-    assert "SIGKILL" in list(run.interruptions())[1]
+    assert "SIGKILL" in list(run.lines_on_interruption())[1]
 
 
 def test_after_a_failure_pages_are_made_of_finished_products(begin):
@@ -353,15 +355,15 @@ def test_a_batch_that_cannot_be_written_ends_the_run(begin, run_settings, monkey
 
 def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
     # Batches are processes of their own, and a cluster's login node does small jobs only.
-    assert not begin(cores=2, frames_per_batch=7).has_slots
-    assert not begin(is_local=False).has_slots
-    run, running, most = begin(cores=2), [], []
-    assert run.has_slots
+    assert not begin(cores=2, frames_per_batch=7).may_start_one_more
+    assert not begin(is_local=False).may_start_one_more
+    run, running, running_counts = begin(cores=2), [], []
+    assert run.may_start_one_more
     make = run.chain.make
 
     def count(context, job, *, threads):
         running.append(job.product)
-        most.append(len(running))
+        running_counts.append(len(running))
         record = make(context, job, threads=threads)
         running.remove(job.product)
         return record
@@ -370,7 +372,7 @@ def test_jobs_that_snakemake_starts_early_wait_for_a_core(begin):
     frames = [job.product for job in run.session.plan.jobs.values() if job.kind == "frame"]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda product: run.make(product, "frame"), frames))
-    assert (len(most), max(most)) == (12, 2)
+    assert (len(running_counts), max(running_counts)) == (12, 2)
 
 
 def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_settings):
@@ -442,10 +444,13 @@ def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
     assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
     assert (call.names_all_jobs, call.makes_products, call.forces_all) == (True, True, False)
     assert call.is_verbose
+    on_cluster = workflow()
+    on_cluster.local_exec = False
+    assert host.read_host(on_cluster).cores == 2
 
 
 def test_any_number_of_jobs_are_as_many_as_the_machine_has_cores():
-    """`-j unlimited`: the slots of the cores took all of the memory."""
+    """With `-j unlimited` Snakemake's number of cores is `sys.maxsize`, too many for slots."""
     unlimited = workflow()
     unlimited.cores = sys.maxsize
     assert host.read_host(unlimited).cores == len(os.sched_getaffinity(0))

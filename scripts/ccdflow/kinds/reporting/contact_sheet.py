@@ -72,7 +72,7 @@ class Sheet(PictureOfFrames):
             data = {**record.data, "pictures": stamps}
             context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
         else:
-            planner.stamps.forget(product)
+            planner.stamps.count_as_missing(product)
         return False
 
     def _has_listed_pictures(self, context, product):

@@ -58,7 +58,7 @@ def write_batch(session, batch, *, is_queued=False):
     path = session.context.results / batch.path
     head = {
         **asdict(batch.size),
-        "before": batch.earlier_records,
+        "before": batch.earlier_record_paths,
         "queued": is_queued,
         "form": _hash_of_fields(),
     }
@@ -71,7 +71,7 @@ def write_batch(session, batch, *, is_queued=False):
 
 
 def _contents_of_batch(session, batch):
-    """Return the jobs of a batch and the rows, groups and records that they read, for JSON."""
+    """Return the settings and jobs of a batch, and all that these jobs read, for JSON."""
     context = session.context
     jobs = [session.plan.jobs[product] for product in batch.products]
     rows, groups = _rows_and_groups(context, jobs)
@@ -79,7 +79,7 @@ def _contents_of_batch(session, batch):
     products_read.update(group.product for group in groups)
     # The records of the products themselves: if a job waits for a source, its product stays.
     products_read.update(batch.products)
-    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
+    names_of_shared = {name for row in rows for name in (row.geometry, row.recipe) if name}
     other_jobs = _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
     records = filter(None, map(context.earlier_record, sorted(products_read)))
     awaited_paths = session.batches_to_await(batch.products)
@@ -90,7 +90,7 @@ def _contents_of_batch(session, batch):
         "elsewhere": list(map(asdict, other_jobs)),
         "groups": [group.as_dict() for group in groups],
         "rows": [row.as_dict() for row in rows],
-        "shared": {name: context.store.shared[name] for name in sorted(names)},
+        "shared": {name: context.store.shared[name] for name in sorted(names_of_shared)},
         "records": [record.as_dict() for record in records],
     }
 
@@ -128,8 +128,8 @@ def _rows_and_groups(context, jobs):
 def _hash_of_fields():
     """Return the hash of ccdflow's version and of the names of fields in a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
-    names = [[each.name for each in fields(stored_class)] for stored_class in classes]
-    return digest([__version__, FACTS, names])
+    field_names = [[each.name for each in fields(stored_class)] for stored_class in classes]
+    return digest([__version__, FACTS, field_names])
 
 
 def _head_of(path):
@@ -177,12 +177,12 @@ def _checked_head(path, line):
 
 
 def _batch_contents(path):
-    """Return the jobs, rows, groups and records of a batch, as JSON has them.
+    """Return the values of the second line of a batch's file: `_contents_of_batch`, after JSON.
 
     Raises
     ------
     ccdflow.run.batches.claims.Withdrawn
-        If the batch is gone.
+        If the batch is withdrawn or gone.
     UserError
         If another version of ccdflow wrote it.
     """
@@ -210,7 +210,7 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def earlier_batch_records(path):
+def earlier_record_paths(path):
     """Return the paths of the records of the batches for which a batch waits.
 
     Only the first line of its file is read. The list is empty if the batch is withdrawn or gone.
@@ -240,7 +240,7 @@ def read_batch(path, chain):
     Raises
     ------
     ccdflow.run.batches.claims.Withdrawn
-        If the batch is gone.
+        If the batch is withdrawn or gone.
     UserError
         If another version of ccdflow wrote it.
     """
@@ -286,7 +286,7 @@ def batches_awaited(path):
     Raises
     ------
     ccdflow.run.batches.claims.Withdrawn
-        If the batch is gone.
+        If the batch is withdrawn or gone.
     UserError
         If another version of ccdflow wrote it.
     """

@@ -10,7 +10,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run.lines.progress import BatchCount
 
 BEAT_SECONDS = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two signs of life. Chosen: the progress line of a terminal reads the counts once
+a second."""
 
 
 def count_path(batch):
@@ -51,14 +52,14 @@ class Reporter:
             return
 
     def end(self):
-        """Write the last count, and stop."""
+        """Stop the writing at intervals, then write the last count."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
         self.report()
 
     def _run(self):
-        """Write the count every few seconds until the end."""
+        """Write the count at intervals until the end."""
         while not self._ended.wait(self._beat):
             self.report()
 

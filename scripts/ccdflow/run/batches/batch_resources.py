@@ -2,8 +2,8 @@
 
 import math
 
-# Seconds for a frame beside its pixels, with Snakemake's own work: measured on one core of 2.5 GHz
-# with local disks.
+# Seconds for a frame without the time for its pixels, but with Snakemake's own work: measured on
+# one core of 2.5 GHz with local disks.
 _FRAME_SECONDS = 0.03
 # Seconds for a million pixels: measured on one core of 2.5 GHz with local disks.
 _MEGAPIXEL_SECONDS = 0.03
@@ -20,7 +20,8 @@ _TIME_MARGIN = 5.0
 _MOST_THREADS = 8
 # Memory of a job's Python processes with their libraries, MB: two of Snakemake, one of the batch.
 _PROCESS_MEMORY = 1000
-# Bytes for each pixel of a frame that is reduced: inflated, as numbers, reduced, and its mask.
+# Bytes for each pixel of a frame that is reduced as a whole into float64, measured; into float32 it
+# takes 12. A frame that is reduced by blocks of rows takes 1.
 _BYTES_OF_FRAME_PIXEL = 16
 # A frame that is combined takes at most this many bytes for each pixel.
 _BYTES_OF_STACK_PIXEL = 8

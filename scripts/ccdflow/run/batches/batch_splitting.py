@@ -19,13 +19,13 @@ class Batch:
     Attributes
     ----------
     name : str
-        The night or nights of the batch.
+        The night or nights of the batch, with its part of a night or its kind if it has one.
     key : str
-        Hash of its jobs.
+        Hash of its jobs: of their products, keys and attempts.
     products : tuple of str
         The products that its jobs make.
     size : Size
-    earlier_records : tuple of str
+    earlier_record_paths : tuple of str
         Paths of the records of the batches for which it waits.
     """
 
@@ -33,7 +33,7 @@ class Batch:
     key: str
     products: tuple[str, ...]
     size: Size
-    earlier_records: tuple[str, ...] = ()
+    earlier_record_paths: tuple[str, ...] = ()
 
     @property
     def path(self):
@@ -50,17 +50,19 @@ def split(session, *, is_split_by_night, writes_files=True):
     """Split the jobs of a run into batches, and write their files.
 
     A job that needs products of only one batch joins that batch. A job that needs products of
-    several batches joins a batch of its own kind, which waits for them. Such a batch is of one
-    night on a cluster, and of several nights elsewhere. The main process makes the products of
-    kinds that are in no batch. Without a cluster it also makes the products that need several
-    batches, and those that depend on these, unless they are more than a batch holds.
+    several batches joins a batch of its own kind, which waits for them. A job that needs no product
+    of this plan joins a batch of its night. Such batches are of one night on a cluster, and of
+    several nights elsewhere. The main process makes the products of kinds that are in no batch.
+    Without a cluster it also makes the products that need several batches or none, and those that
+    depend on these, unless they are more than a batch holds.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     is_split_by_night : bool
-        Whether each night gets a batch of its own (for a cluster). Otherwise a batch has as many
-        nights as hold ``frames_per_batch`` frames. A night with more frames is split into parts.
+        Whether each night gets a batch of its own (for a cluster). Otherwise a batch has several
+        nights, with at most ``frames_per_batch`` frames together. A night with more frames is split
+        into parts in both cases.
     writes_files : bool, optional
         Whether the batches' files are written.
 
@@ -75,7 +77,7 @@ def split(session, *, is_split_by_night, writes_files=True):
     split_jobs = partial(
         _jobs_of_batches,
         session.plan,
-        frames=_split_nights(_jobs_by_night(frame_jobs), most_jobs, is_split_by_night),
+        frame_jobs_by_batch=_split_nights(_jobs_by_night(frame_jobs), most_jobs, is_split_by_night),
         jobs_by_kind=jobs_by_kind,
         most_jobs=most_jobs,
         is_split_by_night=is_split_by_night,
@@ -115,10 +117,10 @@ def _batches_of_parts(session, jobs_by_batch, batch_by_product):
 
 def _needs_of(jobs):
     """Return the set of products that some jobs need."""
-    # Each calibrated frame needs its own reduced frame first, and then the masters that thousands
-    # of frames share.
-    reduced_frames = {job.needs[0] for job in jobs if job.needs}
-    return reduced_frames.union(*{job.needs[1:] for job in jobs})
+    # The first need of a calibrated frame is its own reduced frame. The other needs are masters
+    # that thousands of frames share, so equal tuples of them are gone through once.
+    first_needs = {job.needs[0] for job in jobs if job.needs}
+    return first_needs.union(*{job.needs[1:] for job in jobs})
 
 
 def needs_batches(plan):
@@ -135,8 +137,8 @@ def needs_batches(plan):
     -------
     bool
     """
-    frames, *other_kinds = map(len, _jobs_by_kind(plan).values())
-    return max(frames, sum(other_kinds)) > plan.context.settings["frames_per_batch"]
+    n_frames, *n_others_by_kind = map(len, _jobs_by_kind(plan).values())
+    return max(n_frames, sum(n_others_by_kind)) > plan.context.settings["frames_per_batch"]
 
 
 def _jobs_by_kind(plan):
@@ -149,30 +151,33 @@ def _jobs_by_kind(plan):
     return jobs
 
 
-def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights):
+def _jobs_of_batches(
+    plan, *, frame_jobs_by_batch, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights
+):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
-    frames : dict of str to list of ccdflow.run.job.Job
+    frame_jobs_by_batch : dict of str to list of ccdflow.run.job.Job
         The jobs of frames in each batch; other jobs join these.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
         The jobs of the kinds after frames.
     most_jobs : int
-        Largest number of jobs in a batch of several nights.
+        Largest number of jobs of one kind in a batch, but for jobs that join a batch of frames.
     is_split_by_night : bool
         Whether each night gets a batch of its own.
     gathers_nights : bool
         Whether jobs that need several batches get batches of their own.
     """
-    jobs_by_batch = {name: list(jobs) for name, jobs in frames.items()}
+    jobs_by_batch = {name: list(jobs) for name, jobs in frame_jobs_by_batch.items()}
     batch_by_product = {job.product: name for name, jobs in jobs_by_batch.items() for job in jobs}
     for kind, jobs_of_kind in jobs_by_kind.items():
         unjoined_jobs = _join_batch(jobs_of_kind, plan.jobs, jobs_by_batch, batch_by_product)
         if not gathers_nights:
             continue
-        # A job of a night without new frames waits for no other job.
+        # In a night without new frames a job may need only current products, so it waits for no
+        # other job. It joins the batch with the name of its night.
         ready_jobs, waiting_jobs = [], []
         for job in unjoined_jobs:
             is_waiting = any(need in plan.jobs for need in job.needs)
@@ -209,15 +214,15 @@ def _join_batch(jobs, jobs_by_product, jobs_by_batch, batch_by_product):
     """
     unjoined_jobs, names_by_needs = [], {}
     for job in jobs:
-        # Each calibrated frame needs its own reduced frame first, and then the masters that
-        # thousands of frames share.
-        reduced_frame, masters = job.needs[:1], job.needs[1:]
-        names = names_by_needs.get(masters)
+        # Thousands of calibrated frames have the same further needs, their masters: the batches of
+        # these are searched once.
+        first_need, further_needs = job.needs[:1], job.needs[1:]
+        names = names_by_needs.get(further_needs)
         if names is None:
-            names = names_by_needs[masters] = _batch_names_of(
-                masters, jobs_by_product, batch_by_product
+            names = names_by_needs[further_needs] = _batch_names_of(
+                further_needs, jobs_by_product, batch_by_product
             )
-        names = names | _batch_names_of(reduced_frame, jobs_by_product, batch_by_product)
+        names = names | _batch_names_of(first_need, jobs_by_product, batch_by_product)
         if None in names:
             continue
         if len(names) == 1:

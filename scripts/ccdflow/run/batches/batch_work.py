@@ -9,7 +9,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import job_records, worker
 from ccdflow.run.batches import batch_progress, claims
-from ccdflow.run.batches.batch_files import batches_awaited, earlier_batch_records, read_batch
+from ccdflow.run.batches.batch_files import batches_awaited, earlier_record_paths, read_batch
 from ccdflow.run.lines.progress import BatchCount, Progress
 from ccdflow.run.processes import parent_process
 
@@ -92,11 +92,11 @@ def _make_claimed(path, chain, threads, parent, say):
         context = session.context
         # Snakemake starts a batch after the batches that it needs. But a killed run may have left a
         # job in the queue of a cluster, which starts earlier if a batch of this run has its name.
-        earlier_records = [context.results / record for record in earlier_batch_records(path)]
-        missing_record = job_records.await_records(earlier_records, _MOST_LATE_SECONDS)
-        if missing_record is not None:
+        paths_awaited = [context.results / record for record in earlier_record_paths(path)]
+        missing_path = job_records.await_records(paths_awaited, _MOST_LATE_SECONDS)
+        if missing_path is not None:
             say(
-                f"{missing_record.relative_to(context.results)}: the record of an earlier batch is"
+                f"{missing_path.relative_to(context.results)}: the record of an earlier batch is"
                 " missing, whose products this batch needs: nothing is made; the run that wrote the"
                 " batch starts it again"
             )
@@ -104,7 +104,7 @@ def _make_claimed(path, chain, threads, parent, say):
         # A main process on this machine shows the progress of all its batches itself.
         meter = _Meter(context, mode="plain" if parent is None else "none")
         result = worker.work_plan(
-            context, session.plan.jobs.values(), threads=threads, on_done=meter.tick
+            context, session.plan.jobs.values(), threads=threads, on_done=meter.count_job
         )
         meter.progress.end()
         for product, reason in result.unrecorded.items():
@@ -130,19 +130,19 @@ class _Meter:
     """
 
     def __init__(self, context, *, mode):
-        count_of_earlier_jobs = tally(context)
+        count_of_earlier_jobs = count_recorded_jobs(context)
         self._first = context.chain.first.name
         n_frames = sum(job.kind == self._first for job in context.jobs.values())
         self.progress = Progress(n_frames, n_other_products=len(context.jobs) - n_frames, mode=mode)
         self.progress.take_over(count_of_earlier_jobs)
 
-    def tick(self, record):
+    def count_job(self, record):
         """Count a finished job by its record."""
         self.progress.add(BatchCount.of_record(record, is_frame=record.kind == self._first))
 
 
-def tally(context):
-    """Return the `BatchCount` of a batch's jobs that have left a record."""
+def count_recorded_jobs(context):
+    """Return the `BatchCount` of those jobs of a batch that have left a record."""
     counts = [BatchCount()]
     for job in context.jobs.values():
         record = job_records.readable_record(context.results / job.record_path)
@@ -166,7 +166,7 @@ def record_batch(context, path):
     -------
     bool
     """
-    count = tally(context)
+    count = count_recorded_jobs(context)
     if count.frames + count.other_products < len(context.jobs):
         return False
     name, _, key = Path(path).stem.rpartition(".")

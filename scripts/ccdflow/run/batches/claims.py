@@ -21,7 +21,8 @@ MOST_SILENT_SECONDS = 600.0
 """A process counts as dead after this many seconds without a sign of life: a network file system
 may hold one for minutes."""
 
-# Seconds between two tries to take a lock that another process holds.
+# Seconds between two tries to take a lock that another process holds. Chosen: a wait ends at most
+# this much later than the work of that process.
 _POLL_SECONDS = 1.0
 
 WITHDRAWN_LINE = '"withdrawn"\n'

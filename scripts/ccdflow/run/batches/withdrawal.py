@@ -12,7 +12,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run.batches.batch_progress import count_path
 from ccdflow.run.batches.claims import WITHDRAWN_LINE, lock_path, try_lock
 
-# Seconds for which the file of a withdrawn batch is kept: longer than a job stays in a queue.
+# The file of a withdrawn batch is removed once it is older than this, in seconds. Chosen: no job
+# stays in a queue for a month.
 _LONGEST_AGE = 30 * 86400.0
 
 
@@ -35,14 +36,14 @@ def withdraw(results, *, is_run_over=False):
         The batches that are still at work, by path relative to the results folder. The values have
         the path of the record of each product.
     """
-    records_of_busy_batches = {}
+    record_paths_by_batch = {}
     folder = Path(results) / paths.BATCHES
-    # A process that was killed between two removals has left a lock or count without its batch.
+    # A process that was killed between two removals may have left a lock or count without a batch.
     batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(batches):
         file = try_lock(lock_path(batch))
         if file is None:
-            records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
+            record_paths_by_batch[str(batch.relative_to(results))] = record_paths_of(batch)
             continue
         # The lock is removed last: a process that finds no lock makes a new one, and works on the
         # batch if its file exists.
@@ -50,7 +51,7 @@ def withdraw(results, *, is_run_over=False):
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
         file.close()
-    return records_of_busy_batches
+    return record_paths_by_batch
 
 
 def _withdraw_batch(batch, *, is_run_over):
@@ -69,7 +70,7 @@ def _withdraw_batch(batch, *, is_run_over):
         batch.unlink(missing_ok=True)
 
 
-def records_of(batch):
+def record_paths_of(batch):
     """Return {product: path of its record, relative to the results folder} of a batch."""
     try:
         _, body = Path(batch).read_text("utf-8").splitlines()
@@ -83,14 +84,14 @@ def records_of(batch):
         return {}
 
 
-def removable_records(files, records_of_busy_batches, results):
-    """Return the files of records that no batch at work needs.
+def removable_record_files(files, record_paths_by_batch, results):
+    """Return the files of records that no batch at work may need.
 
     Parameters
     ----------
     files : list of str
         Files of records that are in the ledger now.
-    records_of_busy_batches : dict of str to dict of str to str
+    record_paths_by_batch : dict of str to dict of str to str
         As `withdraw` returns it.
     results : path-like
 
@@ -98,9 +99,9 @@ def removable_records(files, records_of_busy_batches, results):
     -------
     list of str
     """
-    if not records_of_busy_batches:
+    if not record_paths_by_batch:
         return files
-    products_of_busy_batches = set().union(*records_of_busy_batches.values())
+    products_of_busy_batches = set().union(*record_paths_by_batch.values())
     return [
         path
         for path in files

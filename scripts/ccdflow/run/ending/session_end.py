@@ -31,7 +31,8 @@ def finish(session):
     lines : list of str
         The last lines of the run.
     has_failed : bool
-        Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
+        Whether a job failed, the raw folder went away, a product could not be moved, or a frame is
+        set aside and ``strict`` counts that as a failure.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def _finish_planned(session):
 def _close_session(session, moved_line):
     """Fold the records, and leave a seal if nothing was to be done; return as `finish` does."""
     context = session.context
-    plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
+    plan_lines = session.plan_lines() if session.state_to_seal and session.is_idle else []
     if not session.is_dry:
         _fold_records(session)
     # The state for the seal already lists the files of the raw folder that are not read.
@@ -210,6 +211,8 @@ def _fold_records(session):
     for product in retiring.refused_of_frames_set_aside(session.plan, unmade_records):
         context.ledger.pop(product, None)
     busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
-    saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))
+    saving.save_session(
+        session, withdrawal.removable_record_files(files, busy_batches, context.results)
+    )
     if session.plan.jobs:
         last_run.write_last_run(session)

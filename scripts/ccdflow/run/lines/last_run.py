@@ -42,13 +42,13 @@ def values_of_run(session):
         Values that JSON can hold.
     """
     context = session.context
-    jobs_by_reason = Counter((job.kind, job.reason) for job in session.plan.jobs.values())
-    words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
+    job_counts = Counter((job.kind, job.reason) for job in session.plan.jobs.values())
+    nouns = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [
-            [words[kind][0 if number == 1 else 1], number, reason]
-            for (kind, reason), number in jobs_by_reason.items()
+            [nouns[kind][0 if number == 1 else 1], number, reason]
+            for (kind, reason), number in job_counts.items()
         ],
         "failed": [[record.product, record.reason] for record in session.failed_records],
         "disk": archive_counts.disk_used(context),

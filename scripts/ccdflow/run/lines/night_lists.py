@@ -6,8 +6,9 @@ from ccdflow.run.job import NIGHT_OF_SEVERAL
 from ccdflow.run.raw_frames.rows import UNDATED_NIGHT, is_dated
 from ccdflow.wording import first_named
 
-# A list gives at most this many dates. Chosen: they fit one line of a terminal.
-_MOST_NAMED = 4
+# A list gives at most this many dates; of more it gives the first and the last. Chosen: they fit
+# one line of a terminal.
+_MOST_DATES = 4
 # A list names at most this many folders of undated frames. Chosen: they fit the line beside dates.
 _MOST_FOLDERS = 2
 
@@ -24,7 +25,7 @@ def undated_first(nights):
 
 
 def nights_in_words(nights):
-    """Return nights in words: all of a few dates, else the first and last; folders after them.
+    """Return nights in words: all dates if they are few, or the first and last; then folders.
 
     Parameters
     ----------
@@ -52,12 +53,12 @@ def nights_in_words(nights):
     nights_in_order = undated_first(set(nights) - {"", NIGHT_OF_SEVERAL})
     dates = [night for night in nights_in_order if is_dated(night)]
     folders = nights_in_order[: len(nights_in_order) - len(dates)]
-    words = []
-    if len(dates) > _MOST_NAMED:
-        words.append(f"{len(dates)} nights from {dates[0]} to {dates[-1]}")
+    phrases = []
+    if len(dates) > _MOST_DATES:
+        phrases.append(f"{len(dates)} nights from {dates[0]} to {dates[-1]}")
     elif dates:
-        words.append(f"{'night' if len(dates) == 1 else 'nights'} {', '.join(dates)}")
+        phrases.append(f"{'night' if len(dates) == 1 else 'nights'} {', '.join(dates)}")
     if folders:
         place = f" in {first_named(folders, _MOST_FOLDERS)}" if folders != [UNDATED_NIGHT] else ""
-        words.append(f"frames without a date{place}")
-    return ", and ".join(words)
+        phrases.append(f"frames without a date{place}")
+    return ", and ".join(phrases)

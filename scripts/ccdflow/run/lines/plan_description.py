@@ -14,14 +14,16 @@ from ccdflow.run.raw_frames.raw_names import shown_name
 from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, listing, more_line
 
-# At most this many products that leave the archive are named. Chosen: enough to show a pattern.
-_MOST_LINES = 5
+# At most this many products that are to be moved are named. Chosen: enough to show a pattern.
+_MOST_MOVED = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
 # At most this many frames without a row are named. Chosen: they fit one line.
 _MOST_UNKNOWN = 3
-# At most this many frames of a folder with one reason have a line each. Chosen, as `_MOST_LINES`.
+# At most this many frames of a folder with one reason have a line each; more have one line
+# together. Chosen, as `_MOST_MOVED`.
 _MOST_ALIKE = 5
-# The progress line names at most this many kinds of products. Chosen: more do not fit a terminal.
+# The progress line has at most this many nouns of products, and otherwise "other products". Chosen:
+# more do not fit a terminal.
 _MOST_KINDS = 5
 
 
@@ -189,7 +191,7 @@ def _lines_on_moves(plan):
     products_moved = [
         product for product in plan.files_to_retire if not paths.is_shown_only(product)
     ]
-    products_named = set(products_moved[:_MOST_LINES])
+    products_named = set(products_moved[:_MOST_MOVED])
     reasons_by_product = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
@@ -201,9 +203,9 @@ def _lines_on_moves(plan):
             reasons_by_product.get(product)
             or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE)
         )
-        for product in products_moved[:_MOST_LINES]
+        for product in products_moved[:_MOST_MOVED]
     ]
-    lines += more_line(len(products_moved) - _MOST_LINES)
+    lines += more_line(len(products_moved) - _MOST_MOVED)
     if n_deleted := len(plan.files_to_retire) - len(products_moved):
         number_in_words = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number_in_words} to be removed: nothing is left to be shown there")
@@ -225,7 +227,7 @@ def _lines_on_unreduced_frames(plan):
 
 
 def _reasons_in_words(jobs):
-    """Return the reasons of jobs in words, the most frequent one first."""
+    """Return the reasons of jobs, each with its number of jobs and their nights, by frequency."""
     nights_by_reason = {}
     for job in jobs:
         nights_by_reason.setdefault(job.reason, []).append(job.night)
@@ -271,7 +273,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     if most_lines is None:
         return _lines_of_groups([name for _, name, _ in entries], entries)
     folders = Counter((key, posixpath.dirname(name)) for key, name, _ in entries)
-    # Frames that have a line of their own are a group each, with their names.
+    # A frame that has a line of its own is a group, whose name is that of the frame.
     groups = [
         (key, folder if folders[key, folder] > _MOST_ALIKE else name)
         for key, name, _ in entries
@@ -385,6 +387,6 @@ def lines_of_jobs(plan, most_lines=None):
         lines += [
             f"  {sources_in_words(plan, job)} -> {job.product} ({job.reason})" for job in jobs_shown
         ]
-        rest = more_line(len(jobs) - len(jobs_shown), "more; -np names all")
-        lines += [f"  {line}" for line in rest]
+        count_of_others = more_line(len(jobs) - len(jobs_shown), "more; -np names all")
+        lines += [f"  {line}" for line in count_of_others]
     return lines

@@ -14,6 +14,9 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, SET_ASIDE
 
 # Seconds between two lines. Chosen: a terminal shows one changing line, a log keeps every line.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
+# Seconds between two readings of the counts of other processes. Chosen: each process writes its
+# count once a second.
+_READING_SECONDS = {"terminal": 1.0, "plain": 15.0}
 # Width in columns of a terminal whose width is unknown.
 _USUAL_WIDTH = 80
 # The rate is the mean over this many last seconds. Chosen: then a slow start is soon forgotten.
@@ -149,12 +152,11 @@ class Progress:
         count : callable
             Returns a `BatchCount`.
         pause : float, optional
-            Seconds between two counts; the default depends on the stream.
+            Seconds between two calls of ``count``; the default is `_READING_SECONDS` of the style.
         """
         if self.style == "none":
             return
-        seconds = pause or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
-        arguments = (count, seconds)
+        arguments = (count, pause or _READING_SECONDS[self.style])
         threading.Thread(target=self._take_over_until_end, args=arguments, daemon=True).start()
 
     def _take_over_until_end(self, count, seconds):

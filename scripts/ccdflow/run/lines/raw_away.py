@@ -20,8 +20,8 @@ def line_on_raw_away(session, after_remedy=RUN_AGAIN):
     session : ccdflow.run.session.Session
         A session that has ended, with `unread_records`.
     after_remedy : str, optional
-        The words behind the remedy, which end the line: another run, or the same watch, makes what
-        is missing.
+        The words after the remedy, which end the line: another run, or the same watch, makes the
+        missing products.
 
     Returns
     -------

@@ -62,7 +62,7 @@ def line_on_number(context, plan, failed_records, postponed_records):
     if n_others:
         verb = "is" if n_others == 1 else "are"
         words_on_others = f"; {count(n_others, 'other product')} {verb} not up to date"
-    return f"{_number_words(n_made, len(products))}{words_on_others}"
+    return f"{_number_in_words(n_made, len(products))}{words_on_others}"
 
 
 def _is_refused(record):
@@ -70,12 +70,12 @@ def _is_refused(record):
     return record is not None and record.status == job_records.REFUSED
 
 
-def _number_words(n_made, n_requested):
+def _number_in_words(n_made, n_requested):
     """Return the number of made products, among those that were asked for, in words.
 
     Examples
     --------
-    >>> _number_words(1, 1), _number_words(0, 1), _number_words(2, 3)
+    >>> _number_in_words(1, 1), _number_in_words(0, 1), _number_in_words(2, 3)
     ('the product is made', 'the product is not made', '2 of 3 products are made')
     """
     if n_requested == 1:

@@ -2,7 +2,8 @@
 
 Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store: their numbers
 were noted when the night was closed. Functions named `..._of_closed_nights` return these alone, and
-their callers add the open nights. All other functions count the whole archive.
+their callers add the open nights. All other functions count the whole archive. Functions that read
+the notes raise `ccdflow.run.nights.note_lines.NeedsWholePlan` if these cannot be read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ COUNTS_NOTE = "counts"
 
 
 EXPOSURE_LIMIT = 2.0**31
-"""Exposure times are below this, in seconds: a larger number is no exposure."""
+"""Seconds, 68 years: an exposure time that is not below this is no exposure time. Chosen, not
+measured."""
 
 
 def counts_of_night(context, night, records, older_headers):
@@ -32,7 +34,7 @@ def counts_of_night(context, night, records, older_headers):
     records : list of ccdflow.run.job_records.Record
         Records that are about this night alone.
     older_headers : dict of str to int
-        By kind, how many of its products have a header of an older version.
+        By kind, the number of its products that have a header of an older version.
 
     Returns
     -------
@@ -54,9 +56,9 @@ def counts_of_night(context, night, records, older_headers):
 
 def _may_have_line(row):
     """Return whether a line of the run may be about a frame."""
-    has_no_remark = row.status == OK and not (row.gone or row.warnings or row.reason)
+    has_verdict = bool(row.status != OK or row.gone or row.warnings or row.reason)
     lacks_exposure = row.facts["type"] == "dark" and not has_exposure(row)
-    return not has_no_remark or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
+    return has_verdict or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
 
 
 def has_exposure(row):
@@ -127,7 +129,7 @@ def _disk_use_by_folder(records):
 
 
 def disk_used(context):
-    """Return [[folder, number of files, bytes]] of the products, as their records have it."""
+    """Return [[folder, number of files, bytes]] of the products by their records, largest first."""
     disk_use = _disk_use_by_folder(context.ledger.values())
     for night in context.summaries(COUNTS_NOTE).values():
         for folder, (n_files, n_bytes) in night["disk"].items():

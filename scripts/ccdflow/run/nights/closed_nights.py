@@ -37,7 +37,8 @@ FORM_VERSION = 4
 
 # The beginning of the names of columns with summaries of nights.
 _SUMMARY_PREFIX = "summary: "
-# The fields of a group in the note. Its steps, as long again and seldom used, have a column.
+# The fields of a group in the note. Its steps are as long as all other fields and seldom used, so
+# they have a column of their own.
 _GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 # The files of rows and records, to which the note refers.
 _FILES = (paths.HEADERS, paths.LEDGER)
@@ -45,6 +46,8 @@ _FILES = (paths.HEADERS, paths.LEDGER)
 
 class ClosedNights:
     """The closed nights, and the nights among them that this run opened again.
+
+    Methods that read a column raise `NeedsWholePlan` if the note was written anew since.
 
     Parameters
     ----------
@@ -207,15 +210,16 @@ class ClosedNights:
     def groups_of(self, night):
         """Return the groups of the masters, and of the measurements of detectors, of a night."""
         if night not in self._groups_by_night:
-            numbered_values = enumerate(self.pop_value("groups", night) or ())
+            values_of_groups = self.pop_value("groups", night) or ()
             self._groups_by_night[night] = [
-                self._make_group(night, number, values) for number, values in numbered_values
+                self._make_group(night, index, values)
+                for index, values in enumerate(values_of_groups)
             ]
         return self._groups_by_night[night]
 
-    def _make_group(self, night, number, values):
+    def _make_group(self, night, index, values):
         """Return a group of a night; its steps, the longest part, are parsed when asked for."""
-        steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
+        steps = lambda: _steps_of(self.value("steps", night)[index])  # noqa: E731
         return _group_of(values, steps, self._shared_values)
 
     @property
@@ -246,7 +250,8 @@ def read_closed_nights(results):
     NothingClosed
         If there are none.
     NeedsWholePlan
-        If their note is damaged, of another version, or refers to other rows and records.
+        If their note is damaged, of another version, or refers to other rows and records; and if
+        the late notes that it needs are lost.
     """
     path = Path(results) / paths.CLOSED_NIGHTS
     columns = note_columns.read_columns(path)
@@ -292,7 +297,7 @@ def remove_closed_nights(results):
 def note_all_nights(context, state, older_headers):
     """Note all nights of an archive in which nothing is to be done.
 
-    The note is removed if nights depend on each other.
+    The note is removed if a night cannot be planned without the others.
 
     Parameters
     ----------
@@ -304,7 +309,7 @@ def note_all_nights(context, state, older_headers):
         As `ccdflow.run.plan.Plan` has them.
     """
     try:
-        # A `PlanContext` remembers its answers, which frames of a night share.
+        # A `PlanContext` keeps values on outcomes, which the frames of a night share.
         context = PlanContext.of(context)
         homes = _Homes(context)
         _check_independence(context, homes)
@@ -489,7 +494,7 @@ def _check_independence(context, homes):
 def _archive_values(context, state, homes):
     """Return the values on which the notes of all nights depend."""
     closed_nights = context.closed_nights
-    always = (
+    ranges_of_no_night = (
         homes.ranges["records"].get("", [])
         if closed_nights is None
         else closed_nights.head["always"]
@@ -501,7 +506,7 @@ def _archive_values(context, state, homes):
         "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
         "folders": state.folders,
-        "always": always,
+        "always": ranges_of_no_night,
         "kept": {kind.name: kind.facts_to_note(context) for kind in context.chain},
     }
 
@@ -528,7 +533,7 @@ def _note_of_night(context, night, homes, older_headers):
     night : str
     homes : _Homes
     older_headers : dict of str to int
-        By kind, how many of its products have a header of an older version.
+        By kind, the number of its products that have a header of an older version.
     """
     rows, records = context.rows_of(night), homes.records[night]
     reach_by_kind = {kind.name: kind.reach for kind in context.chain}

@@ -126,8 +126,10 @@ def _merge_records(results, late, homes):
 
     new_lines = {}
     for line in late.records:
-        name, *fields = ledger.line_of_late_line(line, index_of_common, has_checksums=has_checksums)
-        new_lines[name] = tuple(fields)
+        product, new_line, night = ledger.line_of_late_line(
+            line, index_of_common, has_checksums=has_checksums
+        )
+        new_lines[product] = new_line, night
     removed_lines = dict.fromkeys(late.heads["records"]["removed"], (None, ""))
     return _merge_lines(results, paths.LEDGER, head, removed_lines | new_lines, homes)
 
@@ -198,7 +200,7 @@ def _merge_lines(results, name, head, late_lines, homes):
     Raises
     ------
     NeedsWholePlan
-        If a line belongs nowhere.
+        If a line of the file belongs to no night.
     OSError
         If the file cannot be read or written.
     """
@@ -229,11 +231,11 @@ def _named_lines(path, homes):
     with Path(path).open("rb") as file:
         start = len(file.readline())
         start += len(file.readline())
-        for text in file:
+        for line_bytes in file:
             while start >= end:
                 _, end, home = next(ranges, (0, 0, None))
                 if home is None:
                     raise NeedsWholePlan(f"{path} has lines that belong to no night")
-            line = text[:-1].decode()
+            line = line_bytes[:-1].decode()
             yield _name_of(line), line, home
-            start += len(text)
+            start += len(line_bytes)

@@ -46,8 +46,8 @@ class NightNotes:
     Raises
     ------
     NeedsWholePlan
-        If there are many late notes, another version of ccdflow wrote some of the notes, or they
-        cannot be read.
+        If there are many late notes, some of them are damaged, another version of ccdflow wrote
+        some of the notes, or the first line of a file of notes cannot be read.
     """
 
     def __init__(self, results, closed_nights):
@@ -99,8 +99,8 @@ class NightNotes:
         Raises
         ------
         NeedsWholePlan
-            If the lines at the places of its rows are those of another night, or the file was
-            written since the places were noted.
+            If the lines at the places of its rows are damaged or those of another night, or the
+            file was written since the places were noted.
         """
         if night not in self._rows:
             ranges = self.closed_nights.value("rows", night) or []
@@ -121,13 +121,13 @@ class NightNotes:
         Raises
         ------
         NeedsWholePlan
-            If the file was written since the places of its lines were noted.
+            If the lines are damaged, or the file was written since their places were noted.
         """
         if night not in self._records:
-            always = self.closed_nights.head["always"]
-            ranges = always if not night else self.closed_nights.value("records", night) or []
+            ranges_of_no_night = self.closed_nights.head["always"]
+            ranges = self.closed_nights.value("records", night) if night else ranges_of_no_night
             reader = self._record_reader
-            records = self._lines[paths.LEDGER].read_values(ranges, reader, reader.record)
+            records = self._lines[paths.LEDGER].read_values(ranges or [], reader, reader.record)
             records_by_product = {
                 record.product: record
                 for record in records

@@ -59,8 +59,9 @@ def map_forked(work, paths, cores):
     Parameters
     ----------
     work : callable
-        Called with the path of a frame.
+        Called with the path of a frame; its result is not None.
     paths : sequence of pathlib.Path
+        One or more.
     cores : int
 
     Returns
@@ -99,7 +100,7 @@ def map_forked(work, paths, cores):
     for result in results:
         if isinstance(result, _Failure):
             raise result.error
-    if None in results:
+    if any(result is None for result in results):
         raise UserError(
             "a process that worked on frames was killed, perhaps for lack of memory",
             keyword="--cores",

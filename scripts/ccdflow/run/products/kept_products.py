@@ -71,21 +71,21 @@ def missing_source(context, job):
     """
     spare = set(job.spare)
     for need in job.needs:
-        if need not in spare and (source := _missing_behind(context, need)):
+        if need not in spare and (source := _missing_for_need(context, need)):
             return source
     # A spare product matters only if a first choice was not made.
     if spare and any(need not in spare and context.made_record(need) is None for need in job.needs):
-        return next(filter(None, (_missing_behind(context, need) for need in job.spare)), "")
+        return next(filter(None, (_missing_for_need(context, need) for need in job.spare)), "")
     return ""
 
 
-def _missing_behind(context, product):
-    """Return the missing product because of which another one waits; '' for none."""
+def _missing_for_need(context, need):
+    """Return a product that a job needs if it is missing, or the missing source of it, or ''."""
     sources = context.lookup((Lookup.MISSING_SOURCES,), dict)
-    source = sources.get(product)
+    source = sources.get(need)
     if source is None:
-        job = context.jobs.get(product) or context.jobs_elsewhere.get(product)
-        source = sources[product] = "" if job is None else _missing_source_of_job(context, job)
+        job = context.jobs.get(need) or context.jobs_elsewhere.get(need)
+        source = sources[need] = "" if job is None else _missing_source_of_job(context, job)
     return source
 
 

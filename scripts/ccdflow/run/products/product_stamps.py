@@ -59,8 +59,8 @@ class ProductStamps:
             stamp = self._stamps[product] = atomic_write.stamp_of(self._results / product)
         return stamp
 
-    def forget(self, product):
-        """Note that a product is missing."""
+    def count_as_missing(self, product):
+        """Let a product count as missing, even if its file is there."""
         self._stamps[product] = ()
 
 

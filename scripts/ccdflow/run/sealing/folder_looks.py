@@ -2,7 +2,7 @@
 
 A million frames have three million files in sixty thousand folders; half of the time goes into
 system calls, half into Python. Each folder is examined by itself, in any process. The main process
-counts links.
+counts the folders below each link.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FolderLook:
     Attributes
     ----------
     raw : str
-        The raw folder. A link from a folder of products into it raises `NotPlain`.
+        The raw folder. Only a plan can report on a folder of products with a link into it.
     kernel_mounts : dict of int to str
         The trees of the kernel, such as /proc, by device (`raw_folders.kernel_trees`).
     """

@@ -26,7 +26,7 @@ NEEDED_ATTRIBUTES = {
     "is_main_process": "False on a cluster's node, where a batch has the cores it was given",
     "is_rule": "tells a target that is a rule from one that is a file",
     "dag_settings.targets": "a product that is asked for by name cuts the plan down",
-    "dag_settings.forcerun": "-R: what is made again enters the plan",
+    "dag_settings.forcerun": "-R: the plan needs the names of the products to be made again",
     "dag_settings.forceall": "-F",
     "dag_settings.forcetargets": "-f",
     "config_settings.config": "a wrong setting is the command line's fault, not the file's",
@@ -50,6 +50,9 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
+# On a cluster --cores need not be given: the main process then has this many cores. Chosen, not
+# measured.
+_CORES_OF_LOGIN_NODE = 2
 # The options of Snakemake that ask for a drawing or a list of products.
 _VIEW_OPTIONS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
@@ -223,8 +226,7 @@ def read_host(workflow, arguments=(), *, is_module=False):
         set(options.targets) if options.forcetargets else set()
     )
     return Host(
-        # On a cluster --cores need not be given.
-        cores=cores_of_run(workflow) if workflow.local_exec else 2,
+        cores=cores_of_run(workflow) if workflow.local_exec else _CORES_OF_LOGIN_NODE,
         is_dry=workflow.dryrun,
         is_local=workflow.local_exec,
         names_all_jobs=wants_all_lines(arguments),
@@ -278,18 +280,18 @@ def make_jobs_threads(workflow):
         workflow.execution_settings.use_threads = True
 
 
-def start_one_more(workflow, *, is_within_other_workflow):
+def start_one_more(workflow, *, is_module):
     """Let Snakemake start one job more than there are cores; this job waits in `Steward.make`.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
         Its scheduler exists from `onstart` on.
-    is_within_other_workflow : bool
+    is_module : bool
         Whether another workflow uses this one. Then nothing is changed: jobs of the other
         workflow's rules would not wait.
     """
-    if not is_within_other_workflow:
+    if not is_module:
         workflow.scheduler.resources["_cores"] += 1
 
 
@@ -365,16 +367,16 @@ def is_used_as_module(workflow, snakefile):
     return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
 
 
-def stop(error, *, status=1):
+def stop(text, *, status=1):
     """End the process with one line, without Snakemake's line on the place in the Snakefile.
 
     Parameters
     ----------
-    error : str
-        The text of the line.
+    text : str
+        The line, without the name of ccdflow.
     status : int, optional
         Exit status.
     """
-    print(f"ccdflow: {error}", file=sys.stderr, flush=True)
+    print(f"ccdflow: {text}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(status)

@@ -39,35 +39,31 @@ class JobList:
         )
         # By product, the path of the record of its batch. A page needs hundreds of products, which
         # few batches make.
-        self._batch_record_by_product = {}
-        # By the path of a batch's record, the paths of the records of all batches before it.
-        self._earlier_records_by_record = {}
+        self._batch_record_path_by_product = {}
+        # By the path of a batch's record, those of the records of all batches for which it waits.
+        self._earlier_paths_by_path = {}
         for batch in batches:
-            record = self.record_of_batch(batch)
-            self._batch_record_by_product.update(dict.fromkeys(batch.products, record))
-            earlier_records = [f"{results}/{each}" for each in batch.earlier_records]
-            records_before_these = (
-                self._earlier_records_by_record[each] for each in earlier_records
-            )
-            self._earlier_records_by_record[record] = set(earlier_records).union(
-                *records_before_these
-            )
+            path = self.batch_record_path_of(batch)
+            self._batch_record_path_by_product.update(dict.fromkeys(batch.products, path))
+            earlier_paths = [f"{results}/{each}" for each in batch.earlier_record_paths]
+            paths_before_these = (self._earlier_paths_by_path[each] for each in earlier_paths)
+            self._earlier_paths_by_path[path] = set(earlier_paths).union(*paths_before_these)
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
         return os.path.relpath(path, self._results)
 
-    def record_of(self, job):
+    def record_path_of(self, job):
         """Return the path of a job's record, in the form of Snakemake's paths."""
         return f"{self._results}/{job.record_path}"
 
-    def record_of_batch(self, batch):
+    def batch_record_path_of(self, batch):
         """Return the path of a batch's record, in the form of Snakemake's paths."""
         return f"{self._results}/{batch.record_path}"
 
     def is_done(self, job):
         """Return whether a job has left its record."""
-        return os.path.exists(self.record_of(job))  # noqa: PTH110
+        return os.path.exists(self.record_path_of(job))  # noqa: PTH110
 
     def job(self, product):
         """Return the job of a product, which may be quoted as in the name of its record."""
@@ -77,36 +73,39 @@ class JobList:
         """Return the path of the raw file of a reduced frame, which may be quoted likewise."""
         return str(self._context.raw / self._context.row_of_product(unquote(product)).file)
 
-    def records_needed(self, product):
+    def record_paths_needed(self, product):
         """Return the paths of the records that a job needs and this run makes, also in batches."""
-        return self.records_of(self.job(product).needs)
+        return self.record_paths_of(self.job(product).needs)
 
-    def records_of(self, products):
+    def record_paths_of(self, products):
         """Return the paths of the records of those products that this run makes.
 
         A product of a batch has the record of the batch. If a batch waits for others, only its own
         record is returned: Snakemake takes half a millisecond for each record that a job needs.
         """
-        jobs, batch_records, records = self._plan.jobs, self._batch_record_by_product, {}
+        jobs, batch_paths, record_paths = self._plan.jobs, self._batch_record_path_by_product, {}
         for product in products:
-            record = batch_records.get(product)
-            if record is not None:
-                records[record] = None
+            path = batch_paths.get(product)
+            if path is not None:
+                record_paths[path] = None
             elif product in jobs:
-                records[self.record_of(jobs[product])] = None
-        earlier = set().union(
-            *(self._earlier_records_by_record.get(record, ()) for record in records)
+                record_paths[self.record_path_of(jobs[product])] = None
+        earlier_paths = set().union(
+            *(self._earlier_paths_by_path.get(path, ()) for path in record_paths)
         )
-        return [record for record in records if record not in earlier]
+        return [path for path in record_paths if path not in earlier_paths]
 
     def targets(self):
         """Return the paths of the records of all batches, and of all jobs outside batches."""
         jobs_alone = [
             job
             for job in self._plan.jobs.values()
-            if job.product not in self._batch_record_by_product
+            if job.product not in self._batch_record_path_by_product
         ]
-        return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
+        return [
+            *map(self.record_path_of, jobs_alone),
+            *map(self.batch_record_path_of, self._batches),
+        ]
 
     def await_records_needed(self, job, seconds):
         """Wait for the records that a job needs and that batches make; return one that is missing.
@@ -123,12 +122,12 @@ class JobList:
             The path of a record that has not appeared; None if all are there.
         """
         jobs = self._plan.jobs
-        records = [
-            self.record_of(jobs[need])
+        paths_awaited = [
+            self.record_path_of(jobs[need])
             for need in job.needs
-            if need in self._batch_record_by_product
+            if need in self._batch_record_path_by_product
         ]
-        return job_records.await_records(records, seconds)
+        return job_records.await_records(paths_awaited, seconds)
 
     def batch(self, name, key):
         """Return a batch of this run by name and key; None if another process has planned it.
@@ -192,7 +191,7 @@ class JobList:
 
         def is_left_out_and_ready(job):
             """Return whether Snakemake has left out a job whose needs are all made."""
-            if job.product in self._batch_record_by_product:
+            if job.product in self._batch_record_path_by_product:
                 is_left_out = job.product in waiting_products
             else:
                 is_left_out = any(
@@ -217,12 +216,12 @@ class JobList:
 
     def _products_of_unfinished_batches(self):
         """Return the products of unfinished batches, and of batches that wait for one of these."""
-        ended_records = {batch.record_path for batch in self._batches if self._has_ended(batch)}
+        ended_paths = {batch.record_path for batch in self._batches if self._has_ended(batch)}
         unfinished_products, waiting_products = set(), set()
         for batch in self._batches:
-            if batch.record_path not in ended_records:
+            if batch.record_path not in ended_paths:
                 unfinished_products.update(batch.products)
-            if not ended_records.issuperset(batch.earlier_records):
+            if not ended_paths.issuperset(batch.earlier_record_paths):
                 waiting_products.update(batch.products)
         return unfinished_products, waiting_products
 
@@ -239,7 +238,7 @@ class JobList:
 
     def _has_ended(self, batch):
         """Return whether a batch has left its record."""
-        return os.path.exists(self.record_of_batch(batch))  # noqa: PTH110
+        return os.path.exists(self.batch_record_path_of(batch))  # noqa: PTH110
 
 
 def check_product(context, product, results):

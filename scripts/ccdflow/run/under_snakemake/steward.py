@@ -36,7 +36,7 @@ from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 from ccdflow.wording import first_named
 
-# A dry run names this many jobs of each kind. Chosen: -np names all.
+# A dry run names this many jobs of each kind, and counts the others. Chosen: -np names all.
 _MOST_NAMED = 8
 # Python looks for garbage whenever the number of objects has grown by this much. With Python's
 # default of 700 the overview of 10,000 nights causes a dozen searches through all objects, which
@@ -139,7 +139,7 @@ class Steward:
         try:
             self._begin()
         except UserError as error:
-            self._sum_up(error=self.line_of(error), busy=isinstance(error, lock.Busy))
+            self._write_summary(error=self.line_of(error), busy=isinstance(error, lock.Busy))
             raise
         finally:
             gc.enable()
@@ -153,7 +153,7 @@ class Steward:
         for line in [
             *self.notices,
             *planned_session.lines_on_nights(),
-            *planned_session.describe(),
+            *planned_session.plan_lines(),
         ]:
             self.say(line)
         self.session = planned_session
@@ -171,8 +171,8 @@ class Steward:
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
-            self.progress.watch(self._done_elsewhere, pause=seconds)
-        # No search for garbage goes through the present objects any more.
+            self.progress.watch(self._count_of_batches, pause=seconds)
+        # From now on no search for garbage goes through the present objects.
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
@@ -195,7 +195,7 @@ class Steward:
                 earlier_jobs=EarlierJobs(self.say, may_go_on=not self.host.is_local),
             ),
             cores=self.host.cores,
-            progress=self._headers_read,
+            progress=self._say_headers_read,
         )
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
@@ -270,8 +270,8 @@ class Steward:
         Raises
         ------
         JobFailed
-            If the disk is full, a record that this job waits for is missing, or the product is of
-            another kind than the rule's.
+            If the disk is full, the record cannot be written, a record that this job waits for is
+            missing, or the product is of another kind than the rule's.
         """
         job = self.jobs.job(product)
         if job.kind != kind:
@@ -279,13 +279,11 @@ class Steward:
                 f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
                 " correct kind= or the pattern of product= in rules/"
             )
-        if missing_record := self.jobs.await_records_needed(job, self.host.latency):
-            raise JobFailed(
-                f"{job.product}: {missing_record} has not appeared; raise --latency-wait"
-            )
+        if missing_path := self.jobs.await_records_needed(job, self.host.latency):
+            raise JobFailed(f"{job.product}: {missing_path} has not appeared; raise --latency-wait")
         with self._slots.hold(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
-        self._tick(record)
+        self._count_job(record)
         self._free_memory(job)
 
     def _attempt(self, job, threads):
@@ -313,8 +311,11 @@ class Steward:
             ) from None
 
     @property
-    def has_slots(self):
-        """Whether a job may be started that waits in `make` for a core: there are no batches."""
+    def may_start_one_more(self):
+        """Whether Snakemake may start a job that waits in `make` for a core.
+
+        Not on a cluster, and not beside batches: their processes do not wait for a core.
+        """
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
@@ -328,8 +329,8 @@ class Steward:
         if is_last or kind.takes_all_cores:
             freed_pages.give_back_pages()
 
-    def _tick(self, record):
-        """Count a job that is done."""
+    def _count_job(self, record):
+        """Count a job that is done, by its record, and renew the progress line."""
         is_frame = record.kind == self.chain.first.name
         self.progress.add(BatchCount.of_record(record, is_frame=is_frame))
 
@@ -399,7 +400,7 @@ class Steward:
             threads=self.host.cores,
             make=partial(make_after_others, self),
             is_wide=self.chain.is_wide,
-            on_done=self._tick,
+            on_done=self._count_job,
         )
         for product, reason in result.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
@@ -421,9 +422,9 @@ class Steward:
         if self._debug_lines is not None:
             self._debug_lines.end()
         if self.batches:
-            self.progress.take_over(self._done_elsewhere())
+            self.progress.take_over(self._count_of_batches())
         self.progress.end()
-        for line in self.interruptions():
+        for line in self.lines_on_interruption():
             self.say(line)
         try:
             lines, has_failed = session_end.finish(self.session)
@@ -432,11 +433,11 @@ class Steward:
             return "the run's notes could not be written; the next run repairs that"
         for line in lines:
             self.say(line)
-        self._sum_up()
+        self._write_summary()
         freed_pages.keep_until_exit(self.session)
         return why_failed(self.session) if has_failed else ""
 
-    def interruptions(self):
+    def lines_on_interruption(self):
         """Yield the lines on a run that has ended before all its jobs."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"
@@ -455,7 +456,7 @@ class Steward:
                 " if nobody did that, it may have been for lack of memory"
             )
 
-    def _done_elsewhere(self):
+    def _count_of_batches(self):
         """Return the sum of the counts of all batches."""
         return BatchCount.total(
             batch_progress.read_count(f"{self.results}/{batch.path}") for batch in self.batches
@@ -475,12 +476,12 @@ class Steward:
         else:
             print(f"ccdflow: {text}", file=self.stream, flush=True)
 
-    def _headers_read(self, done, total):
+    def _say_headers_read(self, done, total):
         """Write a line after each thousand headers and the last one, if there are 1000 or more."""
         if total >= 1000 and (done % 1000 == 0 or done == total):
             self.say(f"{done} of {total} headers read")
 
-    def _sum_up(self, **problem):
+    def _write_summary(self, **problem):
         """Write the end of the summary, for the program that started the run."""
         if self.host.is_dry:
             return

@@ -114,7 +114,7 @@ class TerminalMessages:
         return True
 
     def report_unknown_target(self, text):
-        """Write a line on a target that is neither a product nor a rule, before the run begins.
+        """Write a line on a target that Snakemake does not know, before the run begins.
 
         Parameters
         ----------
@@ -129,11 +129,11 @@ class TerminalMessages:
         target = snakemake_messages.unknown_target_in(text)
         if target is None or self._steward.session is not None:
             return False
-        self._steward.say(self._words_on_target(target))
+        self._steward.say(self._line_on_target(target))
         return True
 
-    def _words_on_target(self, target):
-        """Return the line on a target that Snakemake does not know; '' for a rule's name."""
+    def _line_on_target(self, target):
+        """Return the line on a target that Snakemake does not know; the target '' is a rule."""
         results = self._steward.results
         if not target:
             return (
