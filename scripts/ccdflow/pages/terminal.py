@@ -399,7 +399,7 @@ def _master_line(kind, words_on_master, row, figures):
 
 
 def _grade_lines(steps):
-    """Return lines with the numbers of calibrated frames of each grade, and of each reason below A."""
+    """Return lines with the numbers of calibrated frames by grade, and by the reason below A."""
     if not steps:
         return []
     uncalibrated_frames = {row["frame"] for row in steps if row["calibrated"] == "no"}
