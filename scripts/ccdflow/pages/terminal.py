@@ -242,7 +242,7 @@ class _FrameSort(NamedTuple):
         """
         type_of_frames = type_rank(self.image_type), self.image_type
         exposure = math.inf if self.seconds == _UNKNOWN else float(self.seconds)
-        return type_of_frames, self.light, exposure, self.camera
+        return type_of_frames, self.light, (exposure, self.camera)
 
 
 def _frame_table(frames):
