@@ -12,7 +12,7 @@ from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
 # Module of verification, module of the library, and the names of equal numbers in both. A different
-# name in the library, or the names of single numbers there, is behind "=".
+# name in the library, or the names of single numbers there, is after "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_SIGMA _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
