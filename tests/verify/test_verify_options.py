@@ -42,7 +42,7 @@ def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     assert outcomes
     assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
-    assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
+    assert {k for k in kinds if any(k in product for product in products)} == kinds
     header = fits.getheader(
         untrimmed_night[1] / first_product(untrimmed_night[1], "calibrated/science")
     )

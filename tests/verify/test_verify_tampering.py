@@ -31,7 +31,7 @@ SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 
 @pytest.fixture(scope="module")
 def sound_night(tmp_path_factory):
-    """The tiny night with errors of biases and packed calibrated frames: (raw, results)."""
+    """The tiny night, whose combined biases have UNCERT and COUNT: (raw, results)."""
     top = tmp_path_factory.mktemp("tampered")
     settings = {"bias": {"uncertainty": True, "count": True}}
     return make_chain(top, settings, flats=(("g", 4),), science=(("g", 60.0, 2),))
@@ -46,9 +46,9 @@ def copy(sound_night, tmp_path):
 def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
-    made = NotedProduct(*noted_fits_products(results)[product]) if knows else None
+    notes = NotedProduct(*noted_fits_products(results)[product]) if knows else None
     return verdicts.verify(
-        product, raw=raw, results=results, compares_all_rows=True, product_notes=made
+        product, raw=raw, results=results, compares_all_rows=True, product_notes=notes
     )
 
 
@@ -306,9 +306,9 @@ def minus_zero(data):
 def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, change, by_header):
     """The sign of 0, and a step of float32 where ccdproc rounds in another order."""
     product = first_product(copy[1], kind)
-    before = fits.getdata(copy[1] / product).tobytes()
+    sound_bytes = fits.getdata(copy[1] / product).tobytes()
     rewrite(copy[1] / product, lambda hdu: change(hdu.data))
-    assert fits.getdata(copy[1] / product).tobytes() != before
+    assert fits.getdata(copy[1] / product).tobytes() != sound_bytes
     assert look(product, copy).verdict == by_header
     outcome = look(product, copy, knows=True)
     assert (outcome.verdict, bool(outcome.reason)) == ("differs", True)
@@ -316,10 +316,8 @@ def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, 
 
 def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
     """A message that somebody hides in pixels without a value is found."""
-    product, again = (
-        np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
-        np.full(3, np.nan),
-    )
+    product = np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4")
+    again = np.full(3, np.nan)
     assert comparing.count_other_bits(product[:2], again[:2]) == (0, 0.0)
     assert comparing.count_other_bits(product, again) == (1, 0.0)
     assert comparing.count_other_bits(product.astype(">f4"), again) == (1, 0.0)
@@ -438,7 +436,7 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     assert table.read_verdicts(results) == ({}, 1)
     lines, status = report_of(copy, product_names=[product])
     assert status == 1
-    assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
+    assert lines[1] == "ccdflow: verification.csv: edited lines, whose verdicts do not count: 1"
 
 
 @pytest.mark.parametrize(

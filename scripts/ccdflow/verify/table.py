@@ -180,7 +180,7 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     entries |= verified_entries
     remarks = []
     if n_edited:
-        remarks.append(f"{TABLE_FILE}: {n_edited} lines were edited; their verdicts do not count")
+        remarks.append(f"{TABLE_FILE}: edited lines, whose verdicts do not count: {n_edited}")
     try:
         if n_edited or entries != known_entries:
             write_verdicts(results, entries)
