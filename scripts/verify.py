@@ -44,7 +44,7 @@ def run(options):
     """Verify the products, and return the lines on them and the exit status."""
     raw, results = (command_lines.path(options, name, must_exist=True) for name in options.names)
     request = command.VerifyRequest(
-        words=tuple(options.words),
+        product_names=tuple(options.words),
         verifies_all_products=options.all,
         compares_all_rows=options.whole,
         expected_causes=tuple(options.expected),

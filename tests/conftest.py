@@ -35,8 +35,8 @@ import ready_python
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The 4,800 tests and all modules stay to the end. Looking through them for garbage takes a sixth of
-# the time of their collection, and again and again while they run.
+# Seven thousand tests and all modules stay to the end. Looking through them for garbage takes a
+# sixth of the time of their collection, and again and again while they run.
 gc.disable()
 # New objects after which they are looked through, 700 by default: trees of the library's code,
 # which some tests make, are otherwise looked through a thousand times.

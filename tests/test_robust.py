@@ -21,11 +21,11 @@ from ccdflow.robust import (
 @pytest.mark.parametrize("shape", [(1,), (2,), (7, 3), (1000,), (1001,), (64, 130)])
 def test_median_is_that_of_numpy(dtype, shape):
     values = np.random.default_rng(len(shape)).normal(1000, 300, shape).astype(dtype)
-    before = values.copy()
+    original_values = values.copy()
     result, expected = median(values), np.median(values)
     assert result == expected
     assert result.dtype == expected.dtype.newbyteorder("=")
-    assert np.array_equal(values, before)
+    assert np.array_equal(values, original_values)
 
 
 # From so many values on the median lies between two values of a sample.
@@ -135,11 +135,11 @@ def test_median_of_infinite_values_is_that_of_numpy(values):
 @pytest.mark.parametrize("n", [1, 2, 3, 12, 51])
 def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
     frames = np.random.default_rng(n).normal(1000, 300, (n, 5, 33)).astype(dtype)
-    before = frames.copy()
+    original_frames = frames.copy()
     result, expected = median_of_each_pixel(frames), np.median(frames, axis=0)
     assert np.array_equal(result, expected)
     assert result.dtype == expected.dtype
-    assert np.array_equal(frames, before)
+    assert np.array_equal(frames, original_frames)
 
 
 def test_the_median_of_each_pixel_leaves_missing_values_out_or_keeps_them():

@@ -127,6 +127,21 @@ def test_warnings_on_frames_are_shown_once_for_each_kind():
     assert "other words" not in output
 
 
+def test_two_warnings_of_one_kind_on_one_frame_are_counted():
+    reason = "warning: amplifier 1 is off by 3.5 adu; warning: amplifier 2 is off by 4.5 adu"
+    lines = text(frames=[frame("f1", "flat", reason=reason)]).splitlines()
+    (line,) = (line for line in lines if "is off by" in line)
+    assert line == "warnings    f1 (the first of 2 warnings): amplifier 1 is off by 3.5 adu"
+
+
+def test_lines_of_one_type_are_in_the_order_of_their_exposures():
+    exposures = ("300", "", "10", "0.5", "2.25", "1800")
+    frames = [frame(f"d{n}", "dark", seconds=each) for n, each in enumerate(exposures)]
+    lines = [line.split() for line in text(frames=frames).splitlines()]
+    seconds = [words[2] for words in lines if words[:1] == ["dark"]]
+    assert seconds == ["0.5", "2.25", "10", "300", "1800", "–"]
+
+
 def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
     why = "no dark for 600 s of a camera with a long name: there is none at all"
     output = terminal.night_text(

@@ -97,7 +97,7 @@ def test_a_page_claims_no_overscan_of_a_camera_without_one(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_biases_too_few_to_combine_show_their_read_noise(count, tmp_path):
+def test_biases_too_few_to_combine_have_their_read_noise_or_a_sentence(count, tmp_path):
     fill(tmp_path / "raw", biases(count))
     run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
@@ -164,8 +164,8 @@ def test_the_overview_counts_the_frames_of_a_night_by_status(tmp_path):
     assert "bad.fits – – SIMPLE: not a FITS file" in text
 
 
-def light(frames, number, *, adu):
-    """Frames of which one has so much light on its science pixels."""
+def light_one_frame(frames, number, *, adu):
+    """Return frames of which one has some adu of light more on its science pixels."""
     frames = list(frames)
     frames[number][:, :64] += np.uint16(adu)
     return frames
@@ -173,7 +173,7 @@ def light(frames, number, *, adu):
 
 def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
     """The light in the bias is three quarters of the noise of a pixel."""
-    fill(tmp_path / "raw", light(biases(8), 5, adu=3))
+    fill(tmp_path / "raw", light_one_frame(biases(8), 5, adu=3))
     run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     text = text_of(run)
@@ -193,7 +193,7 @@ def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
 
 
 def test_light_of_a_quarter_of_the_noise_passes(tmp_path):
-    fill(tmp_path / "raw", light(biases(8), 5, adu=1))
+    fill(tmp_path / "raw", light_one_frame(biases(8), 5, adu=1))
     assert "left out" not in text_of(run_night(tmp_path))
     (row,) = pd.read_csv(tmp_path / "results/bias_quality.csv").to_dict("records")
     assert row["frames"] == 8

@@ -117,7 +117,7 @@ def assemble_content(
     night, frames=(), *, before_after=(), combined=(), amplifiers=(), quality=(), trend=(),
     recipes=(), provenance=(), notes=(), index="",
 ):  # fmt: skip
-    """A page with the sections that the kinds make of these values."""
+    """Return the content of a page, with the sections that the kinds make of these values."""
     return NightContent(
         night,
         tuple(text_formatting.unique_names(frame.camera for frame in frames)),

@@ -56,7 +56,7 @@ def night(tmp_path_factory):
     """The run on the tiny night, with sections of all kinds."""
     top = tmp_path_factory.mktemp("pages")
     chain = small_chain.make(top / "raw")
-    # Twelve pixels are 1 in 870 of the frame, nine 1 in 1,200: the core of a bright star.
+    # Twelve pixels are 1 in 867 of the frame, nine 1 in 1,156: the core of a bright star.
     for name, columns in ((SATURATED_FRAME, slice(20, 24)), (STAR_FRAME, slice(20, 23))):
         with fits.open(chain.raw / name, mode="update") as hdus:
             hdus[0].data[50:53, columns] = 65535
@@ -85,13 +85,15 @@ def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
 
 def test_the_overview_counts_combined_darks_and_flats_and_is_made_again_with_them(night, pages):
     text = re.sub(r"\s+", " ", pages[1].read_text("utf-8"))
-    made = {kind: len([*night.results.glob(f"combined/*/{kind}_*.fits")]) for kind in TYPES}
-    assert min(made.values()) >= 1
-    assert max(made.values()) >= 2
-    of_types = [f"{made[kind]} combined {words[made[kind] != 1]}" for kind, words in TYPES.items()]
-    assert f"{of_types[0]}, {of_types[1]} and {of_types[2]} made." in text
+    n_made = {kind: len([*night.results.glob(f"combined/*/{kind}_*.fits")]) for kind in TYPES}
+    assert min(n_made.values()) >= 1
+    assert max(n_made.values()) >= 2
+    phrases = [
+        f"{n_made[kind]} combined {words[n_made[kind] != 1]}" for kind, words in TYPES.items()
+    ]
+    assert f"{phrases[0]}, {phrases[1]} and {phrases[2]} made." in text
     context = night.context
-    before, outcome = OVERVIEW.basis(context, None), context.outcome
+    earlier_basis, outcome = OVERVIEW.basis(context, None), context.outcome
     for kind in TYPES:
         product = next(group.product for group in context.groups.values() if group.kind == kind)
         failed = {product: replace(outcome(product), status=job_records.FAILED, reason="no disk")}
@@ -100,7 +102,7 @@ def test_the_overview_counts_combined_darks_and_flats_and_is_made_again_with_the
             return failed.get(product) or outcome(product)
 
         with mock.patch.object(type(context), "outcome", changed_outcome):
-            assert OVERVIEW.basis(context, None)[kind] != before[kind]
+            assert OVERVIEW.basis(context, None)[kind] != earlier_basis[kind]
 
 
 def test_a_unit_stands_in_brackets_behind_its_heading(pages):

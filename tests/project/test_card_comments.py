@@ -5,7 +5,7 @@ import re
 
 from library_trees import modules
 
-# A card has 80 letters, of which a keyword, " = " and a value of fixed format take 30 and the sign
+# A card has 80 letters, of which a keyword, "= " and a value of fixed format take 30 and the sign
 # before the comment 3.
 MOST_LETTERS = 47
 KEYWORD = re.compile(r"[A-Z][A-Z0-9-]{1,7}")

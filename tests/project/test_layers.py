@@ -343,7 +343,7 @@ def test_only_rules_know_snakemake():
 
 
 def test_constants_of_all_are_defined_once():
-    """MAD to sigma in `robust`, bits in `mask_bits`; what tests the others says its own."""
+    """MAD to sigma in `robust`, bits in `mask_bits`; `simulate` and `verify` have their own."""
     bits = {name for name in vars(mask_bits) if name.isupper()}
     assert {"SATURATED", "BAD_COLUMN"} <= bits
     for path, _, tree in modules():
@@ -357,7 +357,7 @@ def test_constants_of_all_are_defined_once():
 
 
 def test_no_two_modules_have_a_class_of_one_name():
-    """Nor with a `_` before it; `verify` shares nothing with what it verifies."""
+    """Nor with a `_` before it; `verify` has classes of its own."""
     names = Counter(
         (node.name.lstrip("_"), "verify" in path.parts)
         for path, _, tree in modules()

@@ -798,7 +798,7 @@ def test_a_seal_is_that_of_an_archive():
 def test_a_number_with_a_public_name_is_defined_once():
     places = defaultdict(list)
     for path, _, tree in modules():
-        # Verification shares nothing with what it verifies.
+        # Verification has constants of its own, because it shares no arithmetic.
         if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
             for constant in numbers(tree):
                 places[constant].append(path.name)

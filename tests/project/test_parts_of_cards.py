@@ -207,5 +207,5 @@ def test_each_card_really_written_on_a_dark_or_flat_has_a_place(n_amplifiers):
     card_order.check_order(header, None, card_order.COMBINED_ORDER, re.compile(""))
     # A rate in front of the noise model is named.
     header = fits.Header([(name, 1) for name in (names[-2], *names[:-2], names[-1])])
-    with pytest.raises(Differs, match=f"behind {names[-2]}, and must stand before it"):
+    with pytest.raises(Differs, match=f"is after {names[-2]}, and must be before it"):
         card_order.check_order(header, None, card_order.COMBINED_ORDER, re.compile(""))

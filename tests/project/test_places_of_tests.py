@@ -6,9 +6,9 @@ from collections import Counter
 from library_trees import ROOT, modules, nodes
 
 LIBRARY, TESTS = ROOT / "scripts" / "ccdflow", ROOT / "tests"
-# Parts of a test's uses of its package, from which on it belongs to one folder of the package.
+# The part of a test's uses of its package from which on it belongs to one folder of the package.
 SHARE = 0.8
-# Uses of its package that a test has at least, to be counted so: fewer say nothing.
+# A test with fewer uses of its package than this is not looked at: they may be chance.
 FEWEST_USES = 2
 
 

@@ -17,7 +17,8 @@ GAINS = (1.3, 2.1)  # electrons per adu
 NOISES = (6.0, 4.0)  # adu, before rounding
 OVERSCAN = 24  # columns
 FRAMES = {"bias": 12, "dark": 5, "flat": 9}
-DARK_TIME, FLAT_LEVEL = 300.0, 20_000.0
+DARK_TIME, FLAT_LEVEL = 300.0, 20_000.0  # seconds, adu
+LEVEL = 1000.37  # adu; no whole number, so that its rounding shows
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,11 @@ def expose(electrons, bias, random, *, overscan=OVERSCAN):
     image = np.empty(electrons.shape)
     for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
         part = electrons[:, amplifier]
-        level = 1000.37
-        pixels = random.poisson(part) / gain + random.normal(level, noise, part.shape)
+        pixels = random.poisson(part) / gain + random.normal(LEVEL, noise, part.shape)
         pixels = np.rint(pixels + bias[:, amplifier])
-        strip = np.full((len(part), 1), level)
+        strip = np.full((len(part), 1), LEVEL)
         if overscan:
-            strip = np.rint(random.normal(level, noise, (len(part), overscan)))
+            strip = np.rint(random.normal(LEVEL, noise, (len(part), overscan)))
         image[:, amplifier] = pixels - np.median(strip, axis=1, keepdims=True)
     return image.astype(np.float32)
 
@@ -74,14 +74,14 @@ def combine(electrons, bias, random, count, *, overscan=OVERSCAN):
     mean, error = np.empty(electrons.shape), np.empty(electrons.shape)
     for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
         part = electrons[:, amplifier]
-        rounded, level = (noise**2 + 1 / 12) ** 0.5, np.zeros((len(part), 1))
-        variance = part / gain**2 + rounded**2
+        rounded_noise, level_error = (noise**2 + 1 / 12) ** 0.5, np.zeros((len(part), 1))
+        variance = part / gain**2 + rounded_noise**2
         if overscan:
-            strips = np.rint(random.normal(1000.37, noise, (count, len(part), overscan)))
-            level = np.median(strips, axis=2).mean(axis=0)[:, np.newaxis] - 1000.37
-            variance = variance + median_variance(overscan) * rounded**2
+            strips = np.rint(random.normal(LEVEL, noise, (count, len(part), overscan)))
+            level_error = np.median(strips, axis=2).mean(axis=0)[:, np.newaxis] - LEVEL
+            variance = variance + median_variance(overscan) * rounded_noise**2
         mean[:, amplifier] = random.poisson(count * part) / (count * gain) + bias[:, amplifier]
-        mean[:, amplifier] += random.normal(0, rounded / count**0.5, part.shape) - level
+        mean[:, amplifier] += random.normal(0, rounded_noise / count**0.5, part.shape) - level_error
         scatter = random.chisquare(count - 1, part.shape) / (count - 1)
         error[:, amplifier] = np.sqrt(variance * scatter / count)
     return mean, error
@@ -89,15 +89,15 @@ def combine(electrons, bias, random, count, *, overscan=OVERSCAN):
 
 def readouts(shape=SHAPE, *, overscan=OVERSCAN, **options):
     """Return the two readouts of the frames of `expose`."""
-    share = median_variance(overscan) if overscan else 0.0
+    relative_variance = median_variance(overscan) if overscan else 0.0
     return tuple(
         Readout(
             Region(0, shape[0], part.start, part.stop),
             name,
             gain=gain,
             read_noise=noise,
-            level_variance=share * (noise**2 + 1 / 12)
-            + (median_rounding(overscan, noise) if share else 0),
+            level_variance=relative_variance * (noise**2 + 1 / 12)
+            + (median_rounding(overscan, noise) if overscan else 0),
             **options,
         )
         for part, name, gain, noise in zip(

@@ -18,7 +18,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations", "dark table", "flat table")
-NIGHT = "2024-03-01"
+NIGHT = small_chain.NIGHT
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
 DARKS = {t: f"combined/{NIGHT}/dark_simcam_103x101_1x1_{t}s.fits" for t in (20, 60)}
 # Frames of each kind: enough for errors that are known to a few parts in a hundred, and the fewest

@@ -30,7 +30,7 @@ ODD_VALUES = (
     "0,5", "'0,5'", "T", "[1:2,3:4]", "'[1:2,3:4", "'N/A'", "(1, 2)", "'odd text'",
 )  # fmt: skip
 
-# Keywords of every card that ccdflow reads, and of those of the structure.
+# Keywords of the structure, of sections, and of cards of other programs.
 _OTHER_KEYWORDS = """
 BITPIX NAXIS NAXIS1 NAXIS2 BZERO BSCALE BLANK EXTEND PCOUNT GCOUNT ZIMAGE INHERIT EXTNAME BIASSEC
 TRIMSEC DATASEC CCDSEC DETSEC AMPSEC DETSIZE CCDSIZE BSEC1 TSEC1 DSEC1 PRESCAN OVERSCAN PREPIX
@@ -39,9 +39,11 @@ LTM2_2 CRPIX1 CRPIX2 CDELT1 CD1_1 CRVAL1 CTYPE1 INSTRUME DETECTOR CCDNAME CHIPID
 ZEROCOR CCDPROC NCOMBINE RLEVEL CALSTAT PROCBIAS HISTORY OBSGEO-X OBSGEO-Y OBSGEO-Z BUNIT CHECKSUM
 DATASUM RAWDATE DATE BIASLVL OVERRMS WCSAXES LATITUDE SATURATE GAIN1 RDNOISE1
 """
+# The first three keywords of each header value that ccdflow reads.
 _KEYWORDS_OF_MEANING = [
     word for text in KEYWORDS.values() for word in text.split("|")[0].split()[:3]
 ]
+# Chosen: 120 of them, because each costs a frame for each odd value.
 ODD_KEYWORDS = tuple(dict.fromkeys(_OTHER_KEYWORDS.split() + _KEYWORDS_OF_MEANING))[:120]
 
 

@@ -6,9 +6,9 @@ batch of some tiny frames has ended by then. So the process itself does it::
     environment = held_batches.environment(folder, "2016-01-15")  # of the run; folder is empty
     wait_until(lambda: held_batches.held_process(folder, "2016-01-15"))
 
-Of each night the first process is held, and none that takes its batch up later. `recorded` tells
-which products have a record then: no later run may make them again. One that was held between a
-product and its record is without it, and is made again.
+Of each night the first process is held, and none that takes its batch up later. `recorded_keys`
+returns the products that have a record then: no later run may make them again. The product of a
+process that was held before it wrote the record is made again.
 """
 
 from __future__ import annotations

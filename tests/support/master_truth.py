@@ -18,7 +18,7 @@ DARK_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth behind frames: bias (adu), dark (e-/s) and flat (mean 1 in adu)."""
+    """The truth behind frames: bias (adu), dark rate (e-/s), flat (mean 1 in adu), gain, noise."""
 
     bias: np.ndarray
     rate: np.ndarray

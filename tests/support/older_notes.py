@@ -17,7 +17,9 @@ def plain_lines(path):
 
 
 def _without_checksum(line):
+    """Return a line of notes without the checksum at the end of its first field."""
     first, tab, rest = line.partition("\t")
+    # A line without a checksum fails here.
     int(first[-8:], 16)
     return first[:-9] + tab + rest
 
@@ -29,8 +31,10 @@ def write_as_before(results):
             first, lines = plain_lines(results / name)
             if name == paths.LATE_NOTES:
                 files = {"rows": paths.HEADERS, "records": paths.LEDGER}
-                of = {part: notes.noted_checksum(results / file) for part, file in files.items()}
-                first = json.dumps({**json.loads(first), "of": of}, separators=(",", ":"))
+                checksums = {
+                    part: notes.noted_checksum(results / file) for part, file in files.items()
+                }
+                first = json.dumps({**json.loads(first), "of": checksums}, separators=(",", ":"))
             notes.write_checked(results / name, [first, *lines])
         if name in paths.COPIES_OF_FIRST_LINES:
             (results / paths.COPIES_OF_FIRST_LINES[name]).unlink(missing_ok=True)

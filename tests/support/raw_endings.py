@@ -1,4 +1,4 @@
-"""The endings of raw frames, in each spelling and packed in each way."""
+"""Endings of raw frames: three spellings, each alone and with those of packed files behind it."""
 
 import itertools
 

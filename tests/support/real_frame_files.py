@@ -17,7 +17,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {D
 
 
 def read(path):
-    """Headers and arrays of a file, through astropy alone."""
+    """Return the headers and arrays of a file, read by astropy alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)
         with fits.open(path, memmap=False) as hdus:

@@ -5,11 +5,14 @@ hook that raises makes the call fail. `stat`, `fsync` and reading at a place are
 files that are opened are of a class that announces reading and writing::
 
     touches = Touches(monkeypatch, folder)
-    with touches.noting() as seen:
+    with touches.watch():
         run()
-    touches.raise_at(place, OSError(errno.EIO, "why"))
+    for place in touches.seen:
+        touches.strike(place, lambda: OSError(errno.EIO, "why"))
+        with touches.watch():
+            run()
 
-A place is (operation, function of ccdflow that touches the file, kind of file).
+A place is (label, operation, function of ccdflow that touches the file, kind of file).
 """
 
 from __future__ import annotations
@@ -25,22 +28,25 @@ from pathlib import Path
 
 LIBRARY = str(Path(__file__).parents[2] / "scripts" / "ccdflow") + os.sep
 _AUDITED_CALLS = {
-    "open": 0, "os.listdir": 0, "os.scandir": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 0,
-    "os.remove": 0, "os.truncate": 0, "mmap.__new__": 0,
+    "open", "os.listdir", "os.scandir", "os.mkdir", "os.rmdir", "os.rename",
+    "os.remove", "os.truncate", "mmap.__new__",
 }  # fmt: skip
-# The touches that are on: all share one hook of the process, for hooks cannot be taken away.
-_now = []
+# The objects that note touches, the last one now: all share one hook of the process, because hooks
+# cannot be removed.
+_active_touches = []
 _is_hooked = False
 
 
 def _hook(event, arguments):
     """Note an audit event for the active `Touches`."""
-    if _now and event in _AUDITED_CALLS:
-        _now[-1].pass_by(event.removeprefix("os.").removesuffix(".__new__"), arguments[0])
+    if _active_touches and event in _AUDITED_CALLS:
+        _active_touches[-1].pass_by(
+            event.removeprefix("os.").removesuffix(".__new__"), arguments[0]
+        )
 
 
 class Touches:
-    """Notes of the places where files below a folder are touched, and an error at one place.
+    """The places where files below a folder are touched, and an error at one of them.
 
     Parameters
     ----------
@@ -52,10 +58,12 @@ class Touches:
 
     Attributes
     ----------
-    seen : collections.Counter of str
+    seen : collections.Counter of (str, str, str, str)
         Number of touches at each place.
     error : callable or None
         Called without arguments; returns the error that is raised at the place.
+    place : tuple of str or None
+        The place at which the error is raised.
     is_lasting : bool
         Whether the error is raised at each touch of the place, or only at the first.
     struck : str
@@ -81,11 +89,11 @@ class Touches:
     @contextmanager
     def watch(self):
         """Note touches during a block."""
-        _now.append(self)
+        _active_touches.append(self)
         try:
             yield self
         finally:
-            _now.remove(self)
+            _active_touches.remove(self)
 
     def strike(self, place, error, *, lasting=False):
         """Raise ``error()`` at a place from now on, once or at each touch; None ends this."""
@@ -98,7 +106,7 @@ class Touches:
 
         def guard_call(target, *arguments, **options):
             """Note the touch, and call the function."""
-            if _now and _now[-1] is self:
+            if _active_touches and _active_touches[-1] is self:
                 self.pass_by(name, target)
             return function(target, *arguments, **options)
 
@@ -134,7 +142,8 @@ class Touches:
         def open_guarded(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
                          closefd=True, opener=None):  # fmt: skip
             """Open a file below the folder as `Watched`, any other file as usual."""
-            if not (_now and _now[-1] is self and self._is_below(file)):
+            is_active = bool(_active_touches) and _active_touches[-1] is self
+            if not (is_active and self._is_below(file)):
                 return function(file, mode, buffering, encoding, errors, newline, closefd, opener)
             raw = Watched(file, mode.replace("b", "").replace("t", ""), closefd, opener)
             if buffering == 0:

@@ -12,7 +12,7 @@ from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
 # Module of verification, module of the library, and the names of equal numbers in both. A different
-# name in the library, or the names of single numbers there, is behind "=".
+# name in the library, or the names of single numbers there, is after "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_SIGMA _STAR_SIGMA _STAR_EXCESS_SIGMA _SKY_DISTANCE"
@@ -27,9 +27,8 @@ REPEATED_NUMBERS = (
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_BETWEEN"
-     " _COLUMNS_AROUND=_COLUMNS_OF_A_SIDE"
-     " _MOST_DEEP_PART=_MOST_DEEP_FRACTION"),
+     "_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_BETWEEN"
+     " _MOST_DEEP_FRACTION"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
@@ -50,7 +49,8 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.dead_time",
      "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_DEGREES_OF_FREEDOM"),
     ("detector.detector_products", "detector.pixels.history", "_NIGHTS_BY_ROUNDING"),
-    ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
+    ("detector.night_tables", "kinds.measuring.nights.night_flats",
+     "_MOST_LOW_FRACTION=_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_FRACTION"),
@@ -64,7 +64,7 @@ REPEATED_NUMBERS = (
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
     ("combined.combined_figures", "combine.subtracted_masters", "_MOST_ERROR_RATIO=_HOT_NOISE"),
     ("combined.combined_figures", "detector.pixels.trails",
-     "_HOT_COLUMN_PART=_HOT_COLUMN_FRACTION _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
+     "_HOT_COLUMN_FRACTION _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
     ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES _FEWEST_ROWS _MOST_EXCESS"),
     ("combined.remade_by_noise", "combine.clipping", "_BRIGHT_SIGMA"),
     ("combined.measuring", "combine.moments", "_CLIP_SIGMA"),
@@ -92,11 +92,11 @@ REPEATED_NUMBERS = (
 )  # fmt: skip
 # Numbers that only verification has: tolerances, sizes of samples, rows at once, limits of tables.
 OWN_NUMBERS = {
-    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_ROUNDING",
+    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE",
     "calibrated.cosmic_rays": "_FWHM_TOLERANCE _FWHM_TOLERANCE_IN_STEPS",
     "calibrated.grading": "_ROUNDING_DEGREES",
     "calibrated.masking":
-        "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
+        "_BITS_WITHOUT_LIGHT _END_TOLERANCE"
         " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _MOST_DIFFERING_FRACTION"
         " _ROWS_AT_ONCE",
     "calibrated.master_planes": "_NO_VALUE_BITS _LIGHT_ROWS",
@@ -120,7 +120,7 @@ OWN_NUMBERS = {
     "command": "_OWN_FAULT_STATUS _MOST_NAMED_FILES",
     "comparing.amplifiers":
         "_MOST_SIMULATED_VALUES _MOST_DRAWN_VALUES _MOST_DRAWN_LEVELS _SEED"
-        " _LEVEL_VARIANCE_TOLERANCE _LEAST_LEVEL_TOLERANCE",
+        " _LEVEL_VARIANCE_TOLERANCE _LEAST_LEVEL_TOLERANCE _FLOAT_ROUNDING",
     "comparing.comparing":
         "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING NEAR_LIMIT_OF_CARD",
     "comparing.sentences": "_CARD_CHARACTERS _SHARE_ROUNDING _SENTENCE_ROUNDING",

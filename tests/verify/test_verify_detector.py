@@ -199,6 +199,17 @@ def test_a_forged_cell_of_a_shutter_differs(measured_night, name, factor):
     )
 
 
+@pytest.mark.parametrize("keyword", ["MODGN", "MODRN"])
+def test_a_shutter_map_without_a_gain_or_noise_is_older(measured_night, keyword):
+    def change(hdus):
+        del hdus[0].header[keyword]
+
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "shutter_"), change)
+    assert (outcome.cause, outcome.reason) == (
+        "older", f"the header lacks {keyword}: it is of an older version"
+    )  # fmt: skip
+
+
 def reshape_cells(hdus):
     for name in ("EXCESS", "ERROR"):
         hdus[name].data = hdus[name].data.reshape(-1, hdus[name].data.shape[1] // 2)

@@ -39,7 +39,7 @@ def other_value(value):
 
 
 def tamper_cards(sound, step):
-    """Yield (name of a card, the file with another value of it, its sums right again)."""
+    """Yield (HDU and keyword, keyword, the file with another value there, its sums right again)."""
     with fits.open(io.BytesIO(sound)) as hdus:
         cards = [(n, c.keyword) for n, hdu in enumerate(hdus) for c in hdu.header.cards]
     cards = [(number, keyword) for number, keyword in cards if not STRUCTURE.fullmatch(keyword)]
@@ -170,7 +170,7 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
 
 
 def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
-    rng, shape, share, jointly = np.random.default_rng(3), (9, 11), 0.7, 0
+    rng, shape, share, n_bad_jointly = np.random.default_rng(3), (9, 11), 0.7, 0
     sources = (("dark", 8), ("flat", 16), ("levels", 32), ("deep", 32))
     for _ in range(40):
         seen, rows = [], []
@@ -196,17 +196,18 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
                     {"FLATOWN0": weak.noise_fraction} if has_weak else {},
                 )
             )  # fmt: skip
-        own = detector_products.pixel_history(rows, 0, shape, share)
-        made = combine_nights(seen, share=share)
-        jointly += len(made.index) - len(
+        columns = detector_products.pixel_history(rows, 0, shape, share)
+        history = combine_nights(seen, share=share)
+        n_bad_jointly += len(history.index) - len(
             combine_nights([replace(s, weak=None) for s in seen]).index
         )
-        nights = np.array(made.nights)
-        expected = (made.index, made.bits, nights[made.first], nights[made.last],
-                    made.n_bad_nights, made.n_judged_nights)  # fmt: skip
-        for mine, its in zip(own, expected, strict=True):
-            assert (np.asarray(mine) == np.asarray(its)).all()
-    assert jointly > 40
+        nights = np.array(history.nights)
+        expected_columns = (history.index, history.bits, nights[history.first],
+                            nights[history.last], history.n_bad_nights,
+                            history.n_judged_nights)  # fmt: skip
+        for column, expected in zip(columns, expected_columns, strict=True):
+            assert (np.asarray(column) == np.asarray(expected)).all()
+    assert n_bad_jointly > 40
 
 
 def _lines(index, **columns):

@@ -81,8 +81,11 @@ def raw(tmp_path_factory):
 
 def rounds():
     """Return the choices in rounds, each with the next choice of each block."""
-    by_block = [[each for each in ALL_CHOICES if each[0] == block] for block in BLOCKS]
-    return [[one for one in choices_of_round if one] for choices_of_round in zip_longest(*by_block)]
+    choices_by_block = [[each for each in ALL_CHOICES if each[0] == block] for block in BLOCKS]
+    return [
+        [one for one in choices_of_round if one]
+        for choices_of_round in zip_longest(*choices_by_block)
+    ]
 
 
 ROUNDS = rounds()

@@ -148,12 +148,12 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
         product = "calibrated/frame.fits"
         return table.stamp_and_key(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
 
-    before = stamp()
-    assert stamp() == before
+    first_stamp = stamp()
+    assert stamp() == first_stamp
     source.write_bytes(b"other")
-    replaced = stamp()
+    stamp_of_replaced = stamp()
     source.unlink()
-    assert len({before, replaced, stamp()}) == 3
+    assert len({first_stamp, stamp_of_replaced, stamp()}) == 3
 
 
 @pytest.mark.parametrize(

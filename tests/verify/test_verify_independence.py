@@ -68,7 +68,6 @@ def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
     assert others
     assert heavy == {}
     entry = {path for path in others if "ccdflow.verify" in str(imported_modules(path))}
-    assert others
     assert entry == set()
 
 

@@ -1,6 +1,7 @@
 """The mask of a calibrated frame: every bit is made again, whether it is set or missing."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from small_frames import run_jobs
 
 from ccdflow import mask_bits
 from ccdflow.verify import verdicts
-from ccdflow.verify.calibrated import masking
+from ccdflow.verify.calibrated import masking, remade_calibration
+from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier
 
 MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "science")
 SCIENCE = "calibrated/two/science_g1.fits"
@@ -99,3 +101,28 @@ def test_an_argument_that_was_changed_differs(masked_night, keyword, value):
     outcome = look(masked_night)
     path.write_bytes(sound)
     assert outcome.verdict == "differs"
+
+
+@pytest.mark.parametrize("level", [812.3456, 1234.5678, 12345.654])
+def test_the_digits_that_the_card_of_a_level_lacks_decide_on_no_pixel(level):
+    """The maker subtracts a level of all digits; a frame whose level is high is sound as well."""
+    raw = np.array([[49_999.0, 50_000.0, 50_001.0]])
+    whole = (slice(0, 1), slice(0, 3))
+    image = SimpleNamespace(
+        reduced=(raw - level).astype(np.float32), readouts=[VerifiedAmplifier(whole, "")]
+    )
+    header, reduced_header = {"LINRAW": 50_000.0}, {"BIASLVL": float(f"{level:.6g}")}
+    expected = masking.ExpectedMask(np.zeros(raw.shape, np.int16))
+    masking.add_not_linear(expected, np.zeros(raw.shape, np.int16), image, header, reduced_header)
+    expected.check(np.array([[0, 0, mask_bits.NOT_LINEAR]], np.int16))
+    assert (expected.required_bits == [[0, 0, mask_bits.NOT_LINEAR]]).all()
+
+    header = {"SATMEAS": 50_003.0}
+    surely, perhaps = (
+        remade_calibration.saturated_pixels(
+            image.reduced, header, reduced_header, image.readouts, side=side
+        )
+        for side in (1, -1)
+    )
+    assert surely.tolist() == [[False, False, True]]
+    assert perhaps.tolist() == [[False, True, True]]

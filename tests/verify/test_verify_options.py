@@ -42,7 +42,7 @@ def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     assert outcomes
     assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
-    assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
+    assert {k for k in kinds if any(k in product for product in products)} == kinds
     header = fits.getheader(
         untrimmed_night[1] / first_product(untrimmed_night[1], "calibrated/science")
     )
@@ -146,7 +146,7 @@ def test_an_empty_file_is_named(tmp_path):
 
 def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed_night):
     product = first_product(untrimmed_night[1], "combined/bias")
-    request = command.VerifyRequest(words=(product,))
+    request = command.VerifyRequest(product_names=(product,))
     text, status = command.verify_and_report(*untrimmed_night, request, notes_by_product={})
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)

@@ -31,7 +31,7 @@ SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 
 @pytest.fixture(scope="module")
 def sound_night(tmp_path_factory):
-    """The tiny night with errors of biases and packed calibrated frames: (raw, results)."""
+    """The tiny night, whose combined biases have UNCERT and COUNT: (raw, results)."""
     top = tmp_path_factory.mktemp("tampered")
     settings = {"bias": {"uncertainty": True, "count": True}}
     return make_chain(top, settings, flats=(("g", 4),), science=(("g", 60.0, 2),))
@@ -46,9 +46,9 @@ def copy(sound_night, tmp_path):
 def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
-    made = NotedProduct(*noted_fits_products(results)[product]) if knows else None
+    notes = NotedProduct(*noted_fits_products(results)[product]) if knows else None
     return verdicts.verify(
-        product, raw=raw, results=results, compares_all_rows=True, product_notes=made
+        product, raw=raw, results=results, compares_all_rows=True, product_notes=notes
     )
 
 
@@ -187,10 +187,10 @@ def lose_clipping(hdus):
         (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
         (DARK, lambda hdus: card("DETSEC", "[1:9,1:9]")(hdus[0]), "no source has a card DETSEC"),
         (SCIENCE, lambda hdus: card("OBSERVER", "another")(hdus[1]), "UNCERT has a card OBSERVER"),
-        (FRAME, exchange("OBJECT", "INSTRUME"), "stands behind"),
-        (FRAME, exchange("RAWFP", "NAMPS"), "stands behind"),
-        (SCIENCE, exchange("SKYLVL", "NSAT"), "stands behind"),
-        ("combined/bias", exchange("NCOMBINE", "NREJECT"), "stands behind"),
+        (FRAME, exchange("OBJECT", "INSTRUME"), "and must be before it"),
+        (FRAME, exchange("RAWFP", "NAMPS"), "and must be before it"),
+        (SCIENCE, exchange("SKYLVL", "NSAT"), "and must be before it"),
+        ("combined/bias", exchange("NCOMBINE", "NREJECT"), "and must be before it"),
         ("combined/bias", lambda hdus: card("CCDFCAM", "x")(hdus[0]), "CCDFCAM is 'simcam'"),
         ("combined/bias", lambda hdus: lose_clipping(hdus), None),
         (FRAME, lambda hdus: card("LONGSTRN", "OGIP 1.0")(hdus[0]), "LONGSTRN is there"),
@@ -243,7 +243,7 @@ def test_a_page_has_no_verdict_on_products_made_again_since(copy):
     """A damaged frame that a run makes again has its key, and another time of its file."""
     results, product = copy[1], first_product(copy[1], FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
-    assert report_of(copy, words=[product])[1] == 1
+    assert report_of(copy, product_names=[product])[1] == 1
     time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
@@ -306,9 +306,9 @@ def minus_zero(data):
 def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, change, by_header):
     """The sign of 0, and a step of float32 where ccdproc rounds in another order."""
     product = first_product(copy[1], kind)
-    before = fits.getdata(copy[1] / product).tobytes()
+    sound_bytes = fits.getdata(copy[1] / product).tobytes()
     rewrite(copy[1] / product, lambda hdu: change(hdu.data))
-    assert fits.getdata(copy[1] / product).tobytes() != before
+    assert fits.getdata(copy[1] / product).tobytes() != sound_bytes
     assert look(product, copy).verdict == by_header
     outcome = look(product, copy, knows=True)
     assert (outcome.verdict, bool(outcome.reason)) == ("differs", True)
@@ -316,10 +316,8 @@ def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, 
 
 def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
     """A message that somebody hides in pixels without a value is found."""
-    product, again = (
-        np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
-        np.full(3, np.nan),
-    )
+    product = np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4")
+    again = np.full(3, np.nan)
     assert comparing.count_other_bits(product[:2], again[:2]) == (0, 0.0)
     assert comparing.count_other_bits(product, again) == (1, 0.0)
     assert comparing.count_other_bits(product.astype(">f4"), again) == (1, 0.0)
@@ -404,7 +402,7 @@ def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
     content[:start] = header.tostring().encode()
     (copy[1] / product).write_bytes(content)
     outcome = look(product, copy)
-    assert outcome.reason == "bytes behind the pixels of HDU 0 are not 0"
+    assert outcome.reason == "bytes after the pixels of HDU 0 are not 0"
 
 
 def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
@@ -412,8 +410,8 @@ def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
     raw, results = copy
     product = first_product(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
-    assert report_of(copy, words=[product])[1] == 0
-    assert "(0 now, the others before)" in report_of(copy, words=[product])[0][-1]
+    assert report_of(copy, product_names=[product])[1] == 0
+    assert "(0 now, the others before)" in report_of(copy, product_names=[product])[0][-1]
     for path, place in ((results / product, -3000), (source, -2900)):
         sound, times = path.read_bytes(), path.stat()
         changed = bytearray(sound)
@@ -421,24 +419,24 @@ def test_a_verdict_holds_as_long_as_no_byte_changed(copy):
         path.write_bytes(changed)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert (path.stat().st_size, path.stat().st_mtime_ns) == (len(sound), times.st_mtime_ns)
-        lines, status = report_of(copy, words=[product])
+        lines, status = report_of(copy, product_names=[product])
         assert (status, lines[0].startswith(f"ccdflow: differs: {product}: ")) == (1, True)
         path.write_bytes(sound)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert report_of(copy, words=[product])[1] == 0
+        assert report_of(copy, product_names=[product])[1] == 0
 
 
 def test_verdicts_that_were_edited_do_not_count(copy):
     results = copy[1]
     product = first_product(results, FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
-    assert report_of(copy, words=[product])[1] == 1
+    assert report_of(copy, product_names=[product])[1] == 1
     path = results / table.TABLE_FILE
     path.write_text(path.read_text().replace(",differs,", ",verified,"))
     assert table.read_verdicts(results) == ({}, 1)
-    lines, status = report_of(copy, words=[product])
+    lines, status = report_of(copy, product_names=[product])
     assert status == 1
-    assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
+    assert lines[1] == "ccdflow: verification.csv: edited lines, whose verdicts do not count: 1"
 
 
 @pytest.mark.parametrize(
@@ -453,10 +451,10 @@ def test_verdicts_that_were_edited_do_not_count(copy):
 )
 def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
     products = [first_product(copy[1], FRAME), first_product(copy[1], "combined/bias")]
-    assert report_of(copy, words=products)[1] == 0
+    assert report_of(copy, product_names=products)[1] == 0
     path = copy[1] / table.TABLE_FILE
     path.write_bytes(spoil(path.read_bytes()))
-    lines, status = report_of(copy, words=products)
+    lines, status = report_of(copy, product_names=products)
     assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
         0,
         True,
@@ -513,17 +511,17 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     product = first_product(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
     away = source.rename(source.with_name("away"))
-    lines, status = report_of(copy, words=(product,))
+    lines, status = report_of(copy, product_names=(product,))
     expected = (
         f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
     )
     assert (lines[0], status) == (expected, 1)
-    assert report_of(copy, words=(product,), expected_causes=("model",))[1] == 1
-    lines, status = report_of(copy, words=(product,), expected_causes=("missing",))
+    assert report_of(copy, product_names=(product,), expected_causes=("model",))[1] == 1
+    lines, status = report_of(copy, product_names=(product,), expected_causes=("missing",))
     assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
     assert lines[-1].endswith(", 1 cannot be made again, as expected")
     away.rename(source)
-    assert report_of(copy, words=(product,))[1] == 0
+    assert report_of(copy, product_names=(product,))[1] == 0
 
 
 def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
@@ -549,7 +547,7 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
     monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
     dark, frame = first_product(copy[1], DARK), first_product(copy[1], FRAME)
     causes = ("missing", "older", "model")
-    lines, status = report_of(copy, words=(dark, frame), expected_causes=causes)
+    lines, status = report_of(copy, product_names=(dark, frame), expected_causes=causes)
     assert status == 2
     assert lines[0].startswith(
         f"ccdflow: verification failed: {dark}: the verification itself failed, which says nothing"
@@ -598,7 +596,7 @@ def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(table, "write_verdicts", refuse)
-    lines, status = report_of(copy, words=[first_product(copy[1], FRAME)])
+    lines, status = report_of(copy, product_names=[first_product(copy[1], FRAME)])
     assert "verification.csv cannot be written (Permission denied)" in lines[0]
     assert "1 of 1 products verified" in lines[1]
     assert (len(lines), status) == (2, 0)

@@ -26,14 +26,14 @@ def test_texts_like_records_reach_the_products_and_are_verified(tmp_path):
     facts = row.facts
     assert (facts["type"], facts["filter"], facts["object"]) == ("science", "g: 2", "field: 12")
     products = selection.files_of(tmp_path / "results")
-    of_science = [product for product in products if product.endswith("science_g1.fits")]
-    assert len(of_science) == 2
+    science_products = [product for product in products if product.endswith("science_g1.fits")]
+    assert len(science_products) == 2
     raw_header = fits.getheader(chain.raw / "science_g1.fits")
-    for product in of_science:
+    for product in science_products:
         header = fits.getheader(tmp_path / "results" / product)
         for keyword in (*CARDS, "FILTER", "IMAGETYP"):
             assert header.cards[keyword].image == raw_header.cards[keyword].image
-    assert fits.getheader(tmp_path / "results" / of_science[0])["OBSERVER"] == "x: 1D3"
+    assert fits.getheader(tmp_path / "results" / science_products[0])["OBSERVER"] == "x: 1D3"
     flats = [product for product in products if "/flat_" in product and "combined" in product]
     headers = [fits.getheader(tmp_path / "results" / product) for product in flats]
     assert sorted(header["FILTER"] for header in headers) == ["g: 2", "r"]

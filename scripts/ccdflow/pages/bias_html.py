@@ -33,7 +33,7 @@ class BiasContent:
     ----------
     groups : tuple of ccdflow.pages.contents.CombinedBias
     absence : str
-        A sentence with the reason why the page has no combined biases; may be empty.
+        A sentence on combined biases of the night's frames that are not on this page; may be empty.
     """
 
     groups: tuple[CombinedBias, ...] = ()
@@ -53,7 +53,7 @@ class NoiseContent:
     ----------
     amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     absence : str
-        A sentence with the reason why the page has no combined biases; may be empty.
+        A sentence on combined biases of the night's frames that are not on this page; may be empty.
     """
 
     amplifiers: tuple[AmplifierFigures, ...] = field(default=())
@@ -206,7 +206,7 @@ def combined_section(groups, *, absence="", n_biases=0):
     groups : sequence of ccdflow.pages.contents.CombinedBias
         Combined biases, and groups of which none was made.
     absence : str, optional
-        A sentence on the place of the combined biases, where they are not on this page.
+        As of `BiasContent`.
     n_biases : int, optional
         Number of biases of the night.
 
@@ -232,9 +232,9 @@ def noise_section(amplifiers, pictures, *, absence="", summary=()):
     amplifiers : sequence of ccdflow.pages.contents.AmplifierFigures
     pictures : sequence of ccdflow.pages.contents.Picture
     absence : str, optional
-        As `combined_section` takes it.
+        As of `NoiseContent`.
     summary : sequence of str, optional
-        Sentences for the summary.
+        Sentences for the summary at the top of the page.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class CalendarDay:
     page : str
         Path of the night's page; empty where it has none.
     completeness : int
-        As of `completeness_step`: from 0, nothing is reduced, to 4, all is made.
+        As of `completeness_step`: from 0, nothing is made, to 4, all is made.
     words : str
         Text on hovering: the state of the night's products.
     """
@@ -56,7 +56,7 @@ class Year:
     months : tuple of (str, tuple of CalendarDay)
         The months that have nights, with their nights.
     nights : tuple of ccdflow.pages.page.NightLine
-        All nights of the year, the last one first.
+        All nights of the year, in the order of the overview.
     n_frames : int
         Number of frames of the year.
     """
@@ -77,18 +77,18 @@ def calendar(nights):
     Returns
     -------
     list of Year
-        The last year first; nights whose name is not a date are at the end.
+        The last year first; the nights whose names are no dates are in a last one.
     """
     years = defaultdict(list)
     for line in nights:
         day = _date_of_night(line.night)
         years[str(day.year) if day else ""].append((day, line))
-    names = sorted(years, key=lambda name: (name != "", name), reverse=True)
-    return [_year_of_nights(name, years[name]) for name in names]
+    # '' is the least of the names, and so comes last.
+    return [_year_of_nights(name, years[name]) for name in sorted(years, reverse=True)]
 
 
 def _year_of_nights(name, days):
-    """Return the `Year` of some nights."""
+    """Return the `Year` of (date or None, line) pairs; '' is the name of nights without a date."""
     months = defaultdict(list)
     for day, line in days:
         if day is not None:
@@ -98,7 +98,7 @@ def _year_of_nights(name, days):
     return Year(
         name or UNDATED_HEADING,
         tuple(
-            (MONTHS[month - 1], tuple(sorted(months[month], key=lambda each: each.day)))
+            (MONTHS[month - 1], tuple(sorted(months[month], key=lambda night: night.day)))
             for month in sorted(months)
         ),
         tuple(line for _, line in days),
@@ -115,7 +115,7 @@ def _date_of_night(night):
 
 
 def completeness_step(line):
-    """Return the completeness of a night in quarters: 0, nothing is reduced, to 4, all is made.
+    """Return the completeness of a night in quarters: 0, nothing is made, to 4, all is made.
 
     Parameters
     ----------

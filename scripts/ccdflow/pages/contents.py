@@ -42,7 +42,7 @@ class ShownFrame:
     reason : str
         Reason for which it was set aside or is not reduced.
     remark : str
-        A further remark on the frame.
+        Warnings on the frame, in words; empty for none.
     object : str
         The object, as in the header.
     filter : str
@@ -278,8 +278,9 @@ class Section:
     content : object
         Further content, where the kind has a template of its own.
     order : int
-        Place among the sections: 10 is the contact sheet, 30 the frames, 40 to 60 the products, 80
-        the trends, 90 the provenance. The default is among the products.
+        Place among the sections: 10 is the contact sheet, 20 the strip of time, 30 the frames, 35
+        those set aside, 40 to 60 the products, 80 the trends, 90 the provenance. The default is
+        among the products.
     name : str
         Text of the link at the top of the page; by default the title.
     """

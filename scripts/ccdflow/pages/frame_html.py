@@ -97,29 +97,29 @@ class Provenance:
     ----------
     recipes : tuple of (str, str)
         Camera, and a sentence on the reduction of its frames.
-    provenance : tuple of (str, str)
+    versions : tuple of (str, str)
         Names and versions of the software, such as ccdflow, astropy, numpy.
     """
 
     recipes: tuple[tuple[str, str], ...] = ()
-    provenance: tuple[tuple[str, str], ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
 
 
-def provenance_section(recipes, provenance):
+def provenance_section(recipes, versions):
     """Return the section on the recipes and the software of a night's products.
 
     Parameters
     ----------
     recipes : iterable of (str, str)
         Camera, and a sentence on the reduction of its frames.
-    provenance : iterable of (str, str)
+    versions : iterable of (str, str)
         Names and versions of the software.
 
     Returns
     -------
     Section
     """
-    content = Provenance(tuple(recipes), tuple(provenance))
+    content = Provenance(tuple(recipes), tuple(versions))
     return Section(
         "provenance", "How it was made", template="made.html.j2", content=content, order=90
     )

@@ -24,10 +24,12 @@ from ccdflow.pages.text_formatting import (
 from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
-"""A table of frames with at most this many rows is unfolded when the page opens."""
+"""A table of frames with at most this many rows is unfolded when the page opens. Chosen: about as
+many rows fill a window."""
 
 ASIDE_OPEN_ROWS = 60
-"""The table of frames set aside, which matters more, is unfolded up to this many rows."""
+"""The table of frames set aside, which matters more, is unfolded up to this many rows. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True)
@@ -312,12 +314,12 @@ def _calibrated_words(totals):
     return f"{text}."
 
 
-# The fields of a night's line whose sums over all nights are in the line of totals.
+# The fields of a night's line that are single numbers: their sums are in the line of totals.
 _COUNTED_FIELDS = ("n_reduced", "n_set_aside", "n_other", "n_uncalibrated")
 
 
 def _line_of_totals(nights):
-    """Return the `NightLine` of all nights together, without a name."""
+    """Return a `NightLine` with the sums of all nights; it has no name, page, cameras or types."""
     n_by_grade, n_made_by_type, n_groups_by_type = Counter(), Counter(), Counter()
     for night in nights:
         n_by_grade.update(dict(night.grades))

@@ -204,7 +204,7 @@ class Column:
 
 
 def columns(section):
-    """Return the `Column` of each column of a section's table that has a value."""
+    """Return the `Column` of each column of a section's table, but for those of empty cells."""
     columns_with_values = []
     for index, heading in enumerate(section.headings):
         cells = [cell for row in section.rows if (cell := row[index]) not in _EMPTY_CELLS]
@@ -238,7 +238,7 @@ def check_pictures(pictures, page):
             raise ValueError(f"{picture.title or page}: a picture has no alternative text")
 
 
-# A name of at most this many letters stays on one line.
+# A name of at most this many letters stays on one line. Chosen, not measured.
 _SHORT_LETTERS = 16
 
 

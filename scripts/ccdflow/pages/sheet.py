@@ -147,9 +147,9 @@ def sheet_section(tiles):
     sheet = SheetTiles(tuple(tiles_by_time), n_by_type)
     summary = ()
     if sheet.n_marked:
-        are = "is" if sheet.n_marked == 1 else "are"
+        verb = "is" if sheet.n_marked == 1 else "are"
         summary = (
-            f"{count(sheet.n_marked, 'frame')} to look at {are} marked on the contact sheet.",
+            f"{count(sheet.n_marked, 'frame')} to look at {verb} marked on the contact sheet.",
         )
     return Section(
         "sheet", "Contact sheet", summary, template="sheet.html.j2", content=sheet, order=10

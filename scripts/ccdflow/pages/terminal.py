@@ -21,6 +21,7 @@ _LABEL_WIDTH = 12
 _LEAST_WIDTH = 20
 # Indent of the second and further lines of a line in a plan, columns.
 _INDENT_LETTERS = 8
+_UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     tables : Tables
         Tables of this night alone.
     page : str, optional
-        Path of the night's page, for the last line.
+        Path of the night's page, for one of the last lines.
     other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int, optional
@@ -75,11 +76,11 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     ]
     lines_by_title = {
         "masters": _master_lines(tables),
-        "calibrated": _counts_of_grades(tables.steps),
+        "calibrated": _grade_lines(tables.steps),
         "warnings": _warning_lines(tables),
-        "overscan": _frames_without_overscan(tables.frames),
-        SET_ASIDE: _names_of_frames(tables.frames, SET_ASIDE),
-        "incomplete": _names_of_frames(tables.frames, "arriving"),
+        "overscan": _overscan_lines(tables.frames),
+        SET_ASIDE: _lines_on_frames(tables.frames, SET_ASIDE),
+        "incomplete": _lines_on_frames(tables.frames, "arriving"),
     }
     blocks = [_frame_table(tables.frames)]
     blocks += [
@@ -105,7 +106,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
 
 
 def _other_nights(nights):
-    """Return the last of the other nights, and the setting that prints one.
+    """Return the last of the other nights, the number of earlier ones, and the setting for one.
 
     Examples
     --------
@@ -220,7 +221,7 @@ def _rounded_exposure(text):
     ('300', '70', '0', '1800', '–')
     """
     if not text:
-        return "–"
+        return _UNKNOWN
     value = float(text)
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -235,37 +236,41 @@ class _FrameSort(NamedTuple):
 
     @property
     def rank(self):
-        """The key by which lines are sorted: type, filter, and exposure as a number."""
+        """The key by which lines are sorted: type, filter, and exposure as a number.
+
+        Frames of unknown exposure are last.
+        """
         type_of_frames = type_rank(self.image_type), self.image_type
-        return type_of_frames, self.light, (len(self.seconds), self.seconds, self.camera)
+        exposure = math.inf if self.seconds == _UNKNOWN else float(self.seconds)
+        return type_of_frames, self.light, (exposure, self.camera)
 
 
 def _frame_table(frames):
-    """Return the lines of a table of frames: headings, and a line for each sort of frames.
+    """Return the lines of a table of the frames of known type: headings, and a line for each sort.
 
-    A sort is a type, filter and exposure; with several cameras, also a camera, which is named.
+    A sort is a type, filter, exposure and camera; of several cameras each line has the name.
     """
     cameras = {row["camera"] for row in frames if row["type"]}
     camera_width = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
     rows_by_sort = {}
     for row in frames:
         if row["type"]:
-            light, seconds = _filter_of_light(row), _rounded_exposure(row["exptime"])
+            light, seconds = _filter_and_grism(row), _rounded_exposure(row["exptime"])
             sort = _FrameSort(row["camera"], row["type"], light, seconds)
             rows_by_sort.setdefault(sort, []).append(row)
     heading = f"{'camera':{camera_width}}" if camera_width else ""
     lines = [f"{'type':{_LABEL_WIDTH}}{heading}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
     for sort in sorted(rows_by_sort, key=lambda sort: sort.rank):
-        camera = f"{sort.camera or '–':{camera_width}}" if camera_width else ""
+        camera = f"{sort.camera or _UNKNOWN:{camera_width}}" if camera_width else ""
         rows = rows_by_sort[sort]
         lines.append(
-            f"{sort.image_type:{_LABEL_WIDTH}}{camera}{sort.light or '–':10}{sort.seconds:>10}"
+            f"{sort.image_type:{_LABEL_WIDTH}}{camera}{sort.light or _UNKNOWN:10}{sort.seconds:>10}"
             f"{len(rows):>8}  {_names_of_objects(sort.image_type, rows)}".rstrip()
         )
     return lines
 
 
-def _filter_of_light(row):
+def _filter_and_grism(row):
     """Return the filter and grism of a flat or science frame; '' of other types."""
     if row["type"] not in ("flat", "science"):
         return ""
@@ -368,8 +373,8 @@ def _figures_in_words(rows, *forms):
     """
     words = []
     for column, text, form in forms:
-        values = [format(float(row[column]), form) if row.get(column) else "–" for row in rows]
-        if set(values) != {"–"}:
+        values = [format(float(row[column]), form) if row.get(column) else _UNKNOWN for row in rows]
+        if set(values) != {_UNKNOWN}:
             words.append(text.format(" / ".join(values)))
     names_in_words = " / ".join(row.get("amplifier", "") for row in rows)
     return ", ".join(words) + (f" ({names_in_words})" if words and len(rows) > 1 else "")
@@ -393,8 +398,8 @@ def _master_line(kind, words_on_master, row, figures):
     return f"{f'{kind} {words_on_master}':<16}{n_frames:>3} frames  {figures}".rstrip()
 
 
-def _counts_of_grades(steps):
-    """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
+def _grade_lines(steps):
+    """Return lines with the numbers of calibrated frames by grade, and by the reason below A."""
     if not steps:
         return []
     uncalibrated_frames = {row["frame"] for row in steps if row["calibrated"] == "no"}
@@ -437,7 +442,7 @@ def _warning_lines(tables):
     The note on a master that was not made is in the line of the master.
     """
     rows = [*tables.biases, *tables.darks, *tables.flats]
-    return _frame_warnings(tables.frames) + [
+    return _frame_warning_lines(tables.frames) + [
         f"{group}: {note}"
         for group, note in dict.fromkeys(
             (row["group"], row["note"]) for row in rows if row["note"] and row["product"]
@@ -451,10 +456,10 @@ _WARNING = "warning: "
 _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 
-def _frame_warnings(frames):
-    """Return a line for each topic of warnings: first frame, number of frames, and text.
+def _frame_warning_lines(frames):
+    """Return a line for each topic of warnings: first frame, its text, and the number of frames.
 
-    Texts that differ only in their figures are of one topic.
+    Texts that differ only in their figures are of one topic. Several of one frame are counted.
     """
     warnings_by_topic = {}
     for row in frames:
@@ -465,13 +470,16 @@ def _frame_warnings(frames):
     lines = []
     for files_and_texts in sorted(warnings_by_topic.values(), key=len, reverse=True):
         (first, text), files = files_and_texts[0], {file for file, _ in files_and_texts}
-        has_others = len(files_and_texts) > 1
-        more = f" (the first of {count(len(files), 'frame')})" if has_others else ""
+        more = ""
+        if len(files) > 1:
+            more = f" (the first of {count(len(files), 'frame')})"
+        elif len(files_and_texts) > 1:
+            more = f" (the first of {len(files_and_texts)} warnings)"
         lines.append(f"{first}{more}: {text}")
     return lines
 
 
-def _frames_without_overscan(frames):
+def _overscan_lines(frames):
     """Return [the line] on frames without an overscan in their cards; [] without such frames."""
     rows = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
     if not rows:
@@ -479,8 +487,8 @@ def _frames_without_overscan(frames):
     return [f"none was subtracted from {count(len(rows), 'frame')}: no card names one"]
 
 
-def _names_of_frames(frames, status):
-    """Return the names and reasons of the first frames of a status; the others are counted."""
+def _lines_on_frames(frames, status):
+    """Return lines with names and reasons of the first frames of a status; others are counted."""
     rows = [row for row in frames if row["status"] == status]
     lines = [f"{row['file']}: {row['reason']}" for row in rows[:_MOST_NAMED]]
     if len(rows) > _MOST_NAMED:

@@ -44,7 +44,8 @@ def value_with_error(value, error):
     ----------
     value : float
     error : float
-        Standard error; NaN or 0 where unknown: the value is then written without it.
+        Standard error. The value is written without an error that is NaN, 0 or below a millionth of
+        the value.
 
     Returns
     -------

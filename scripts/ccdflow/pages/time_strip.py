@@ -11,8 +11,8 @@ from ccdflow.pages.text_formatting import figure_text, type_rank
 
 # Distances of the time lines, hours: a minute to a day.
 _TICK_HOURS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
-# Margins above and below the values of a panel: a fraction of their range, but at least this
-# fraction of the largest value, and never 0.
+# Margins above and below the values of a panel are the largest of three: a fraction of their range,
+# a fraction of the largest value, and a number in the panel's unit, so that none is 0.
 _MARGIN_OF_RANGE, _MARGIN_OF_VALUE, _LEAST_MARGIN = 0.08, 2e-4, 1e-6
 # Margins before the first and after the last frame: a fraction of the time between them, and their
 # least size in hours.
@@ -29,7 +29,7 @@ class TimePoint:
     Attributes
     ----------
     hours : float
-        Hours since the first midnight of the night's frames, UT.
+        Hours since the midnight, UT, that begins the date of the night's first frame.
     value : float
         Value in the unit of the panel.
     image_type : str
@@ -56,7 +56,7 @@ class TimePanel:
         Name of the figure, its unit, and the text on hovering.
     points : tuple of TimePoint
     most_decimals : int
-        Decimals of the `span`, at most; the default is more than a span ever has.
+        Decimals of the `span`, at most; the default limits only values below 0.0001.
     """
 
     name: str
@@ -138,7 +138,7 @@ class TimePanels:
 
     @property
     def ticks(self):
-        """Position, 0 to 1000, and text of each of about six time lines, at round times."""
+        """Position, 0 to 1000, and text of each time line, at round times."""
         length = self.end - self.start
         # A strip of more than a week has a time line every two days.
         step = next((hours for hours in _TICK_HOURS if length / hours <= 7), 48)

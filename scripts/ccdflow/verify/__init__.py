@@ -1,7 +1,8 @@
 """Products made again by ccdproc and astropy, from their headers alone, and compared.
 
-Nothing here shares code with the makers of the products: a mistake there cannot hide here. Only the
-setting of astropy for texts of cards and the module that writes tables are the same.
+Nothing here shares code with the makers of the products: a mistake there cannot hide here. Only
+modules without arithmetic are the same: errors, names of files, the writing of files, and the
+setting of astropy for texts of cards.
 """
 
 from ccdflow.files.text_cards import keep_records_as_text

@@ -31,7 +31,7 @@ _NO_NOTES_LINE = (
 )
 # Exit status of an error of the verification's own code; 1 is for products.
 _OWN_FAULT_STATUS = 2
-# Files that are no products, of which a line names at most this many.
+# A line names at most this many of the files that are no products.
 _MOST_NAMED_FILES = 3
 
 
@@ -41,7 +41,7 @@ class VerifyRequest:
 
     Attributes
     ----------
-    words : tuple of str
+    product_names : tuple of str
         Paths of products; without any, a sample is verified.
     verifies_all_products : bool
         Whether all products are verified instead of a sample.
@@ -53,7 +53,7 @@ class VerifyRequest:
         Number of threads; the default is for a small machine.
     """
 
-    words: tuple[str, ...] = ()
+    product_names: tuple[str, ...] = ()
     verifies_all_products: bool = False
     compares_all_rows: bool = False
     expected_causes: tuple[str, ...] = ()
@@ -116,7 +116,8 @@ def verify_and_report(raw, results, request, *, notes_by_product):
     Raises
     ------
     UserError
-        If a named product does not exist, or nothing was reduced yet.
+        If a named product does not exist, there is no inventory for a sample, or the table of
+        verdicts is a folder.
     """
     if (results / table.TABLE_FILE).is_dir():
         raise UserError(
@@ -144,7 +145,7 @@ def verify_and_report(raw, results, request, *, notes_by_product):
     lines = table.lines_on_verdicts(all_verdicts, n_fresh, request.expected_causes)
     if not notes_by_product:
         lines.insert(-1, _NO_NOTES_LINE)
-    if strangers and not request.verifies_all_products and not request.words:
+    if strangers and not request.verifies_all_products and not request.product_names:
         lines.insert(-1, _line_on_strangers(strangers))
     if large_products:
         lines.insert(-1, _LARGE_PRODUCTS_LINE.format(len(large_products)))
@@ -160,8 +161,8 @@ def _products_to_verify(results, request, noted_products):
 
     A named product without notes is added to ``noted_products``.
     """
-    if request.words:
-        products = named_products(results, request.words)
+    if request.product_names:
+        products = named_products(results, request.product_names)
         for name in products:
             noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
         return products, []

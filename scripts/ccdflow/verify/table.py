@@ -154,7 +154,7 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     verdicts : list of Verdict
         Verdicts on the products, in their order.
     n_fresh : int
-        Number of products that were verified by a remake now, and not by the table.
+        Number of verified products whose verdict is new, and not that of the table.
     remarks : list of str
         Sentences on edited lines of the table, or on its failed writing.
     """
@@ -180,7 +180,7 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     entries |= verified_entries
     remarks = []
     if n_edited:
-        remarks.append(f"{TABLE_FILE}: {n_edited} lines were edited; their verdicts do not count")
+        remarks.append(f"{TABLE_FILE}: edited lines, whose verdicts do not count: {n_edited}")
     try:
         if n_edited or entries != known_entries:
             write_verdicts(results, entries)
@@ -236,10 +236,10 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, comp
     return Entry(verdict, stamp, key, *modified, CCDPROC)
 
 
-def _still_holds(entry, content, compares_all_rows):
+def _still_holds(entry, stamp, compares_all_rows):
     """Return whether a verdict still holds: product, sources, ccdproc and extent are the same."""
     return (
-        entry.content == content
+        entry.content == stamp
         and entry.verdict.verdict == VERIFIED
         and entry.ccdproc == CCDPROC
         and not (compares_all_rows and "bands" in entry.verdict.compared)
@@ -253,7 +253,7 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
     ----------
     verdicts : list of Verdict
     n_fresh : int
-        Number of products that were verified by a remake now, and not by the table.
+        Number of verified products whose verdict is new, and not that of the table.
     expected : collection of str, optional
         Causes that are expected where a product cannot be made again.
 
@@ -263,14 +263,14 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
     """
     lines, counts = [], Counter()
     for verdict in verdicts:
-        word = cause = verdict.verdict
+        word = label = verdict.verdict
         if word == VERIFIED:
             continue
         if word == CANNOT:
             suffix = ", as expected" if verdict.cause in expected else ""
-            word, cause = f"{CANNOT}{suffix}", f"{CANNOT} ({verdict.cause}{suffix})"
+            word, label = f"{CANNOT}{suffix}", f"{CANNOT} ({verdict.cause}{suffix})"
         counts[word] += 1
-        lines.append(f"{cause}: {verdict.product}: {verdict.reason}")
+        lines.append(f"{label}: {verdict.product}: {verdict.reason}")
     n_verified = len(verdicts) - counts.total()
     words = [
         f"{n_verified} of {len(verdicts)} products verified with ccdproc {CCDPROC}",

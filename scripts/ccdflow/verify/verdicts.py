@@ -237,7 +237,7 @@ def _fields_of_refusal(reason, cause):
 
 
 def _unit_of(headers, kind, largest):
-    """Return the unit of the largest difference; '' without a difference, and for flats."""
+    """Return the unit of the largest difference; '' without one, for flats and maps of pixels."""
     if not math.isfinite(largest) or kind in ("flat", "bad pixels"):
         return ""
     if kind == "detector":

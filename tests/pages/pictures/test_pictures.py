@@ -75,7 +75,7 @@ def combined_panels(**changes):
     rng = np.random.default_rng(5)
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
     values = {"name": "bias.fits", "image": image, "n_members": 6, "noises": (2.0,)}
-    values["predicted"] = (1.9,)
+    values["predicted_noises"] = (1.9,)
     return CombinedBiasValues(**(values | changes))
 
 
@@ -316,7 +316,7 @@ def test_a_picture_of_nothing_is_refused():
 
 def test_the_picture_of_a_combined_bias_has_its_noise_and_the_prediction():
     sentence = combined_picture.combined_sentence(
-        combined_panels(rejected=0.00012, recipe="average")
+        combined_panels(rejected_fraction=0.00012, recipe="average")
     )
     assert "6 biases combined (average)" in sentence
     assert "noise of a pixel 2.00 adu, predicted from the read noise 1.90 adu" in sentence
@@ -353,7 +353,9 @@ def test_tall_and_wide_combined_biases_are_drawn(shape, boxes):
     """The lower right quarter is bright: in the image, and in the lines along rows and columns."""
     image = np.random.default_rng(2).normal(size=shape)
     image[: shape[0] // 2, shape[1] // 2 :] += 30
-    png = combined_bias_picture(combined_panels(image=image, noises=(), predicted=(math.nan,)))
+    png = combined_bias_picture(
+        combined_panels(image=image, noises=(), predicted_noises=(math.nan,))
+    )
     tops = (0.35, 0.35, 2.22, 4.1) if shape[0] > shape[1] else (0.35, 3.37, 3.37, 0.35)
     picture, by_column, by_row, spread = (
         part(png, left, top, *size) for (left, *size), top in zip(boxes, tops, strict=True)

@@ -197,7 +197,7 @@ def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
     image = np.linspace(0, 1, 220)[:, None] * np.ones((1, 110))
     raster = Raster(400, 400)
     corners = image_panel.draw_image(
-        raster, (1.0, 0.5, 1.0, 2.0), shrink(image, 220), "adu", "Image", has_rows=True
+        raster, (1.0, 0.5, 1.0, 2.0), shrink(image, 220), "adu", "Image", names_rows=True
     )
     left, top, right, bottom = corners
     assert (left, top, right, bottom) == (110, 55, 220, 275)

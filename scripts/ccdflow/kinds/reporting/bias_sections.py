@@ -219,8 +219,10 @@ def _draw_combined(context, group, data, name):
             image,
             n_members=len(data["members"]),
             noises=tuple(each["combined_noise"] for each in data["quality"]),
-            predicted=tuple(each["predicted_noise"] for each in data["quality"]),
-            rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
+            predicted_noises=tuple(each["predicted_noise"] for each in data["quality"]),
+            rejected_fraction=(
+                data["rejected"] / data["pixels"] if data.get("pixels") else math.nan
+            ),
             recipe=data["recipe"],
         ),
         title=f"Combined {name}: night {group.night_of_page}",

@@ -23,8 +23,8 @@ def ageing_picture(series, *, title, explanation):
     Parameters
     ----------
     series : sequence of (str, str, list of (int, float, float), float)
-        Name; unit of the variance; for each pair of masters the days between them, their excess
-        variance and its standard error; variance a day that is in use.
+        Name; unit of the variance; for each pair of masters, at least one, the days between them,
+        their excess variance and its standard error; variance a day that is in use.
     title, explanation : str
 
     Returns
@@ -40,9 +40,9 @@ def ageing_picture(series, *, title, explanation):
     if not series:
         raise ValueError("there are no masters to compare")
     panel_width = (WIDTH - 3 * LEFT_ROOM) / 2
-    rows = (len(series) + 1) // 2
+    n_rows = (len(series) + 1) // 2
     with drawing():
-        figure, make_axes = new_figure(title, explanation, height=_PANEL_STEP * rows)
+        figure, make_axes = new_figure(title, explanation, height=_PANEL_STEP * n_rows)
         for number, (name, unit, points, rate_in_use) in enumerate(series):
             left, top = (
                 LEFT_ROOM + number % 2 * (panel_width + LEFT_ROOM),
@@ -53,10 +53,10 @@ def ageing_picture(series, *, title, explanation):
             axes.errorbar(
                 days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=_ERROR_LINE
             )
-            last_day = max(days.max(), 1)
+            most_days = max(days.max(), 1)
             axes.plot(
-                [0, last_day],
-                [0, rate_in_use * last_day],
+                [0, most_days],
+                [0, rate_in_use * most_days],
                 color=MUTED_INK,
                 linewidth=1,
                 linestyle="--",

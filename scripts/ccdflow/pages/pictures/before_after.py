@@ -42,8 +42,8 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 # Darker shades of `USED_COLOUR` and `CLAIMED_COLOUR` for words on pale grounds: a contrast of at
 # least 4.5 instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
-# A drawn image has at most this many pixels along its longer side: somewhat more than the widest
-# image has.
+# An image is shrunk to at most this many pixels along its longer side: somewhat more than the width
+# of the widest drawn image.
 _MOST_IMAGE_PIXELS = pixels(2.7)
 # Width of a tall image and of other images, inches.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
@@ -58,9 +58,9 @@ _BESIDE_HEADING = 0.3
 # Room right of the panel of the overscan, and the width that its axis takes of the room for the
 # scales of two images, inches.
 _RIGHT_OF_PROFILE, _AXIS_ROOM = 0.2, 0.5
-# The reduced image has the height of the raw image unless their ratios of height to width differ by
-# more than this fraction.
-_MOST_RATIO_DIFFERENCE = 0.1
+# The reduced image has the height of the raw image if their ratios of height to width differ by
+# less than this fraction.
+_SAME_RATIO_FRACTION = 0.1
 # Least width and height of the outline of a region, pixels.
 _LEAST_OUTLINE = 2
 # From the top of a panel to the names of its regions, pixels.
@@ -100,7 +100,7 @@ def before_after_picture(frames, *, title="Before and after"):
     ValueError
         If there is no frame.
     UserError
-        If an image is not two-dimensional, or a region is not inside its frame.
+        As of `ccdflow.pages.pictures.frame_content.check_frame`.
     """
     contents, n_left_out = [], 0
     for frame in frames:
@@ -167,9 +167,9 @@ def _draw_pair(raster, content, box):
     ratio, reduced_ratio = content.raw.ratio, content.reduced.ratio
     unit = content.frame.unit
     _mark_regions(raster, draw_image(raster, box, content.raw, unit, "Raw"), content.frame)
-    ratio = ratio if abs(reduced_ratio / ratio - 1) < _MOST_RATIO_DIFFERENCE else reduced_ratio
+    ratio = ratio if abs(reduced_ratio / ratio - 1) < _SAME_RATIO_FRACTION else reduced_ratio
     reduced_box = left + width + SCALE_ROOM, top, width, height
-    draw_image(raster, reduced_box, content.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
+    draw_image(raster, reduced_box, content.reduced, unit, "Reduced", ratio=ratio, names_rows=False)
 
 
 def _mark_regions(raster, corners, frame):
@@ -180,10 +180,10 @@ def _mark_regions(raster, corners, frame):
     marks = [(region, DATA_COLOUR) for region in frame.data]
     marks += [(strip.region, USED_COLOUR) for strip in frame.strips]
     for (y0, y1, x0, x1), colour in marks:
-        first, last = round(left + x0 * x_scale), round(left + x1 * x_scale)
+        start, stop = round(left + x0 * x_scale), round(left + x1 * x_scale)
         upper, lower = round(bottom - y1 * y_scale), round(bottom - y0 * y_scale)
-        last, lower = max(last, first + _LEAST_OUTLINE), max(lower, upper + _LEAST_OUTLINE)
-        raster.outline(first, upper, last, lower, colour)
+        stop, lower = max(stop, start + _LEAST_OUTLINE), max(lower, upper + _LEAST_OUTLINE)
+        raster.outline(start, upper, stop, lower, colour)
 
 
 def _draw_profile(raster, box, frame, profile):
@@ -269,20 +269,20 @@ def _mark_header(panel, frame, profile):
     start, stop = _range_in_profile(frame, frame.header_region, profile)
     if start >= stop:
         return
-    first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
+    left, right, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
     upper, lower = bottom - _CLAIM_TOP, bottom - _CLAIM_BOTTOM
-    panel.raster.fill(round(first), upper, round(last), lower, CLAIMED_COLOUR)
+    panel.raster.fill(round(left), upper, round(right), lower, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
-    place = (first + last) / 2, bottom - _CLAIM_TEXT
+    place = (left + right) / 2, bottom - _CLAIM_TEXT
     panel.raster.draw_text(*place, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms")
 
 
-def _off_scale(values, limits):
+def _index_off_scale(values, limits):
     """Return the index of the finite value farthest beyond the limits of a scale, or None.
 
     Examples
     --------
-    >>> _off_scale(np.array([9.0, np.nan, 30.0, 2.0, -40.0]), (0.0, 10.0))
+    >>> _index_off_scale(np.array([9.0, np.nan, 30.0, 2.0, -40.0]), (0.0, 10.0))
     4
     """
     low, high = limits
@@ -292,9 +292,10 @@ def _off_scale(values, limits):
 
 
 def _write_off_scale(panel, profile, unit, word):
-    """Write the farthest value beyond the scale, because the line ends at the panel's edge.
+    """Write the farthest value beyond the scale, if there is one.
 
-    The text contains the number of the column, because there is often no room beside the column.
+    The line of the profile ends at the panel's edge. The text has the number of the column, because
+    there is often no room beside the column.
 
     Parameters
     ----------
@@ -304,7 +305,7 @@ def _write_off_scale(panel, profile, unit, word):
         Unit of the values, and 'column' or 'row'.
     """
     values = profile.lines[0]
-    farthest = _off_scale(values, panel.y_range)
+    farthest = _index_off_scale(values, panel.y_range)
     if farthest is None:
         return
     is_left = farthest < values.size // 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.pages.pictures.plot_panel import MARKS, PlotPanel, write_sentence
+from ccdflow.pages.pictures.plot_panel import HOLLOW_SIZE, MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
 from ccdflow.pages.pictures.style import (
     INK,
@@ -18,7 +18,7 @@ from ccdflow.pages.pictures.style import (
     drawable_text,
 )
 
-# Amplifiers at most whose names fit into a legend.
+# The names of at most this many amplifiers fit into a legend.
 _MOST_NAMED = 4
 # Width of a bar, inches.
 _BAR_WIDTH = 0.15
@@ -42,8 +42,9 @@ _AROUND_STRUCTURE = 4.1
 _SIDE_FRACTION, _HALF_STEP = 0.05, 0.5
 # Room at each end of a vertical scale as a fraction of the range of its values.
 _HEIGHT_FRACTION = 0.12
-# Least room at each end of the scale of read noises, as a fraction of the largest.
-_LEAST_NOISE_FRACTION = 0.01
+# Least room at each end of a scale as a fraction of the largest value, which counts as at least 1:
+# of levels, and of read noises. On a narrower scale noise would look like jumps.
+_LEAST_LEVEL_FRACTION, _LEAST_NOISE_FRACTION = 1e-3, 0.01
 # Upper ends of the scales of bars and of noises, which begin at 0, in units of their highest
 # values.
 _BARS_END, _NOISES_END = 1.15, 1.05
@@ -57,8 +58,6 @@ _BAR_NAME_LETTERS, _END_LETTERS = 16, 15
 _MINUTES = 60
 # Points of a curve.
 _CURVE_POINTS = 50
-# Size of a hollow mark, points.
-_MARK_SIZE = 6
 # Fraction of its colour in a pale bar; the other fraction is white.
 _PALE_OPACITY = 0.6
 
@@ -145,12 +144,12 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
     _draw_drift(raster, (LEFT_ROOM, upper, *size), amplifiers, unit)
     _draw_pairs(raster, (_RIGHT_COLUMN, upper, *size), amplifiers, unit)
     _draw_structure(raster, structure_box, amplifiers, unit)
-    _draw_gain_by_number(raster, (_RIGHT_COLUMN, lower, *size), amplifiers, unit)
+    _draw_noise_by_number(raster, (_RIGHT_COLUMN, lower, *size), amplifiers, unit)
     return raster.png()
 
 
 def _amplifier_name(amplifier, number):
-    """Return the name of an amplifier, or 'amplifier' with its number from 1 on."""
+    """Return the name of an amplifier, or 'amplifier' with its number, counted from 1."""
     return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
@@ -184,11 +183,8 @@ def _legend_entries(amplifiers):
     ]
 
 
-def _wide_scale(values, *, least=1e-3):
-    """Return the ends of a scale for values, with a least room as a fraction of the largest.
-
-    On a narrower scale noise would look like jumps.
-    """
+def _wide_scale(values, least):
+    """Return the ends of a scale for values, with a least room as a fraction of the largest."""
     low, high = min(values), max(values)
     room = max(_HEIGHT_FRACTION * (high - low), least * max(abs(low), abs(high), 1.0))
     return low - room, high + room
@@ -210,12 +206,14 @@ def _draw_drift(raster, box, amplifiers, unit):
     amplifiers : sequence of AmplifierNight
     unit : str
     """
-    scale, axis_name = _time_scale(amplifiers)
+    units_in_hour, axis_name = _time_scale(amplifiers)
     lines = []
     for each in amplifiers:
         finite_levels = _finite_values(each.levels)
         centre = float(np.median(finite_levels)) if finite_levels else math.nan
-        times = [hour * scale for hour in each.hours] if scale else range(1, len(each.levels) + 1)
+        times = range(1, len(each.levels) + 1)
+        if units_in_hour:
+            times = [hour * units_in_hour for hour in each.hours]
         lines.append((list(times), [level - centre for level in each.levels], centre))
     changes = _finite_values(value for _, change, _ in lines for value in change)
     if not changes:
@@ -231,10 +229,10 @@ def _draw_drift(raster, box, amplifiers, unit):
     room = _SIDE_FRACTION * (max(positions) - min(positions)) or _HALF_STEP
     panel = PlotPanel.with_legend(
         raster, box, x_range=(min(positions) - room, max(positions) + room),
-        y_range=_wide_scale(changes),
+        y_range=_wide_scale(changes, _LEAST_LEVEL_FRACTION),
         title="Bias level through the night", entries=entries,
     )  # fmt: skip
-    panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
+    panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not units_in_hour)
     for number, (times, change, _) in enumerate(lines):
         panel.curve(times, change, _colour_of_amplifier(number), THIN_LINE)
         panel.dots(times, change, _colour_of_amplifier(number), MARKS[number % len(MARKS)])
@@ -270,7 +268,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
     room = _SIDE_FRACTION * (most_pairs - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_pairs + room),
-        y_range=_wide_scale(noises, least=_LEAST_NOISE_FRACTION),
+        y_range=_wide_scale(noises, _LEAST_NOISE_FRACTION),
         title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
@@ -321,7 +319,7 @@ def _draw_structure(raster, box, amplifiers, unit):
     panel.legend([(INK, "± 1 standard error")])
 
 
-def _draw_gain_by_number(raster, box, amplifiers, unit):
+def _draw_noise_by_number(raster, box, amplifiers, unit):
     """Draw the noise of combined biases, and the read noise over the root of N, against N.
 
     Parameters
@@ -369,5 +367,5 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
             zip(*amplifier.combined_noise, strict=True) if amplifier.combined_noise else ((), ())
         )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
-        panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=_MARK_SIZE)
+        panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=HOLLOW_SIZE)
     panel.legend(entries)

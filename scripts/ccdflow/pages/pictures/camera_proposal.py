@@ -50,7 +50,7 @@ _ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
 # Units of room below the levels and above them; the legend is above.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
 # Columns before and after the strips that the panel of the strip shows.
-_COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
+_COLUMNS_BEFORE, _COLUMNS_AFTER = 6, 7
 # From a strip to its name above it, in units of room.
 _NAME_ROOMS = 0.6
 # Height of the header's section above the lower edge, as a fraction of the panel.
@@ -221,15 +221,15 @@ def _draw_levels(panel, axis):
 
 
 def _draw_strip(panel, findings, axis):
-    """Draw the levels of the strips and their surroundings, enlarged."""
+    """Draw the levels of the strips and their surroundings, enlarged; without strips the reason."""
     if not axis.strips:
         _write_why_no_strip(panel, findings)
         return
     used_regions = [region for *_, regions in findings.amplifiers for region in regions]
     used_ends = {x for region in used_regions for x in axis.ends_of(region)}
-    shown_range = first, last = _range_near_strips(axis, used_ends)
+    shown_range = start, stop = _range_near_strips(axis, used_ends)
     level = min(strip.level for strip in axis.strips)
-    strips_shown = [strip for strip in axis.strips if strip.start >= first and strip.stop <= last]
+    strips_shown = [strip for strip in axis.strips if strip.start >= start and strip.stop <= stop]
     levels = [strip.level - level for strip in strips_shown]
     for strip in strips_shown:
         levels += [strip.level + value - level for _, value in strip.left_out]
@@ -239,7 +239,7 @@ def _draw_strip(panel, findings, axis):
     _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
     _draw_claim(panel, findings, axis, shown_range)
     _name_strips(panel, findings, axis, level, room)
-    panel.set_xlim(first + 0.5, last + 0.5)
+    panel.set_xlim(start + 0.5, stop + 0.5)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER_POINTS, color=INK)
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=NUMBER_POINTS, color=INK)
     panel.set_title("the overscan, enlarged", fontsize=_TITLE_POINTS, color=INK, loc="left")
@@ -256,14 +256,17 @@ def _write_why_no_strip(panel, findings):
 
 
 def _range_near_strips(axis, used_ends):
-    """Return the half-open range of the panel: all strips, or the used ones if far apart."""
+    """Return the half-open range of columns (or rows) of the panel: that of all strips.
+
+    If they are far apart, it is that of the used strips, or of the first one if none is used.
+    """
     positions = _ends_and_positions(axis.strips)
     # With strips on both sides of the image, its science pixels would fill the panel.
     if max(positions) - min(positions) > len(axis.levels) / 2:
         used_strips = [strip for strip in axis.strips if strip.start in used_ends]
         positions = _ends_and_positions(used_strips or axis.strips[:1])
-    first, last = min(positions) - _COLUMNS_BEFORE, max(positions) + _COLUMNS_BEHIND
-    return max(0, first), min(len(axis.levels), last)
+    start, stop = min(positions) - _COLUMNS_BEFORE, max(positions) + _COLUMNS_AFTER
+    return max(0, start), min(len(axis.levels), stop)
 
 
 def _ends_and_positions(strips):
@@ -290,15 +293,15 @@ def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
     level : float
         adu: the zero of the scale.
     """
-    first, last = shown_range
-    positions = np.arange(first, last)
+    start, stop = shown_range
+    positions = np.arange(start, stop)
     used_strips = [strip for strip in strips if strip.start in used_ends]
     is_used = np.zeros(positions.size, bool)
     for strip in used_strips:
         is_used |= (positions >= strip.start) & (positions < strip.stop)
     is_left_out = np.isin(positions, [x for strip in strips for x, _ in strip.left_out])
     is_other = ~(is_used | is_left_out)
-    values = axis.levels[first:last] - level
+    values = axis.levels[start:stop] - level
     for flags, colour, label, marker in (
         (is_used, _USED_COLOUR, "used as overscan", "o"),
         (is_left_out, _LEFT_OUT_COLOUR, "left out", "X"),
@@ -371,11 +374,11 @@ def _draw_claim(panel, findings, axis, shown_range):
     if region is None:
         return
     start, stop = axis.ends_of(region)
-    first, last = shown_range
-    if stop <= first or start >= last:
+    shown_start, shown_stop = shown_range
+    if stop <= shown_start or start >= shown_stop:
         return
     panel.plot(
-        [max(start, first) + 0.5, min(stop, last) + 0.5],
+        [max(start, shown_start) + 0.5, min(stop, shown_stop) + 0.5],
         [_CLAIM_HEIGHT, _CLAIM_HEIGHT],
         color=_CLAIM_COLOUR,
         linewidth=_CLAIM_LINE,

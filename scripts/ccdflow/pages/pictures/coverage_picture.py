@@ -43,8 +43,9 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     nights, labels : sequence of str
         Columns and rows.
     cells : dict of (str, str) to (int, str)
-        By label and night: the number of frames, and ``own``, ``other`` or ``missing``. The last
-        two have a mark beside the number.
+        By label and night: the number of frames, and a state. ``own``: the night has such frames;
+        ``other``: its frames took a master of another night; ``missing``: some have no master. The
+        last two have a mark beside the number.
     title, explanation : str
 
     Returns
@@ -62,10 +63,10 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     if not labels:
         raise ValueError("there is no kind of frame to draw")
     raster, top = new_picture(title, explanation, _ROW_INCHES * len(labels) + _AROUND_MATRIX)
-    columns = max(len(nights), _FEWEST_COLUMNS)
+    n_columns = max(len(nights), _FEWEST_COLUMNS)
     width = WIDTH - _LABEL_INCHES - _RIGHT_OF_MATRIX
     box = _LABEL_INCHES, top + _ABOVE_MATRIX, width, _ROW_INCHES * len(labels)
-    panel = PlotPanel(raster, box, (-0.5, columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
+    panel = PlotPanel(raster, box, (-0.5, n_columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
     left, _, _, bottom = panel.corners
     column_of = {night: column for column, night in enumerate(nights)}
     row_of = {label: row for row, label in enumerate(labels)}

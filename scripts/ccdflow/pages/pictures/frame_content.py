@@ -17,12 +17,13 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 Box = tuple[int, int, int, int]
 """Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
-# At most this many rows of a block are averaged: a star is wider than the distance of these rows.
-_MOST_AVERAGED_ROWS = 6
+# From this many rows of a block to fewer than twice as many are averaged, and all of a lower block.
+# The averaged rows of an image of 4,000 pixels are two rows apart: a star is wider.
+_AVERAGED_ROWS = 6
 # Least and largest height over width of a drawn image.
 _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
 # Distances below the lowest and above the highest value of the overscan within which the scale of a
-# profile includes values, in units of the range of the overscan.
+# profile includes values, in units of the range of the overscan, which counts as at least 1.
 _REACH_BELOW, _REACH_ABOVE = 1.5, 3
 # Room at the scale of a profile as a fraction of the range of its values, and in their unit where
 # the range is 0. The third number is how many times this room is above the values, for words; it is
@@ -123,7 +124,7 @@ def _block_sums(image, step):
 
 def _sampled_block_rows(step, ny):
     """Return the rows of a block that are averaged, counted from the first row of the block."""
-    return range(0, min(step, ny), max(1, step // _MOST_AVERAGED_ROWS))
+    return range(0, min(step, ny), max(1, step // _AVERAGED_ROWS))
 
 
 def _block_counts(shape, step):
@@ -168,7 +169,8 @@ def check_frame(frame):
     Raises
     ------
     UserError
-        If an image is not two-dimensional, or a region does not lie inside the raw frame.
+        If an image is not two-dimensional or has an empty axis, a region does not lie inside the
+        raw frame, or ``along`` has none of its values.
     """
     check_image(frame.raw, "raw frame", frame.name)
     check_image(frame.reduced, "reduced frame", frame.name)
@@ -250,12 +252,12 @@ def header_differs(frame):
 
 
 def strip_groups(frame):
-    """Return groups of strips that lie beside each other, a panel each; at most three groups."""
+    """Return groups of strips that lie beside each other; at most the first three."""
     groups = []
     for strip in sorted(frame.strips, key=lambda strip: range_across(frame, strip.region)):
         start, stop = range_across(frame, strip.region)
-        last = range_across(frame, groups[-1][-1].region)[1] if groups else None
-        if groups and start - last <= 2 * (stop - start):
+        previous_stop = range_across(frame, groups[-1][-1].region)[1] if groups else None
+        if groups and start - previous_stop <= 2 * (stop - start):
             groups[-1].append(strip)
         else:
             groups.append([strip])
@@ -280,9 +282,9 @@ def mean_of_middle_half(pixels, *, axis):
     values = np.moveaxis(np.asarray(pixels, dtype=np.float32), axis, 0)
     if not np.isfinite(values).all():
         return medians(pixels, axis=axis)
-    first = values.shape[0] // 4
-    last = values.shape[0] - first
-    return np.partition(values, (first, last - 1), axis=0)[first:last].mean(axis=0, dtype=float)
+    start = values.shape[0] // 4
+    stop = values.shape[0] - start
+    return np.partition(values, (start, stop - 1), axis=0)[start:stop].mean(axis=0, dtype=float)
 
 
 def medians(pixels, *, axis):
@@ -314,8 +316,8 @@ class ShrunkImage:
     Attributes
     ----------
     values : numpy.ndarray of shape (ceil(ny / step), ceil(nx / step)), float64
-        Means of square blocks; blocks at the far edges may be smaller. NaN for a block without a
-        finite pixel.
+        Means of square blocks; blocks at the far edges may be smaller. NaN for a block whose
+        averaged rows have no finite pixel.
     step : int
         Side of a block in pixels.
     shape : tuple of int
@@ -395,7 +397,7 @@ class FrameContent:
     raw, reduced : ShrunkImage
         The shrunk images of the frame.
     profiles : tuple of Profile
-        At most three.
+        One for each group of strips, at most three; the picture shows the first.
     """
 
     frame: FrameImages
@@ -421,7 +423,7 @@ def take_content(frame, limit):
     Raises
     ------
     UserError
-        If an image is not two-dimensional or a region does not lie inside the raw frame.
+        As of `check_frame`.
     """
     check_frame(frame)
     frame_without_pixels = replace(

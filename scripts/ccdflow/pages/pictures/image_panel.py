@@ -36,7 +36,7 @@ _TICK_PIXELS, _SCALE_TICK_PIXELS, _MOST_SCALE_TICKS = 60, 24, 6
 # From the ticks of rows to the name of their axis: pixels, and further pixels for each letter of
 # the longest number.
 _TO_ROWS_NAME, _LETTER_PIXELS = 16, 8
-# An image that is enlarged by this factor or more is not smoothed: its pixels are seen.
+# An image that is enlarged by at least this factor is not smoothed: its pixels are seen.
 _ENLARGED_FACTOR = 3
 
 
@@ -49,7 +49,7 @@ def shades():
     return ["#" + bytes(each).hex() for each in np.rint(np.stack(mixed, 1)).astype(np.uint8)]
 
 
-def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", has_rows=True):
+def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", names_rows=True):
     """Draw an image with its axes and its colour scale; return its corners.
 
     Parameters
@@ -66,8 +66,8 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     scale : {'linear', 'asinh'}, optional
         'linear' excludes a few values at each end; 'asinh' shows both faint structure and the
         brightest stars.
-    has_rows : bool, optional
-        Whether the vertical axis has a name.
+    names_rows : bool, optional
+        Whether the axis of rows has its name.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
         )
     raster.put(left, top, shade_numbers[: bottom - top, : right - left][::-1])
     raster.draw_text(left, top - TO_TITLE, title, INK, points=TITLE_POINTS)
-    _draw_axes(raster, corners, image.shape, has_rows=has_rows)
+    _draw_axes(raster, corners, image.shape, names_rows=names_rows)
     finite_values = values[is_finite]
     are_values_beyond = (
         bool((finite_values < colour_scale.low).any()),
@@ -123,7 +123,7 @@ def _resize(values, size):
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, method)).clip(0, 1)
 
 
-def _draw_axes(raster, corners, shape, *, has_rows):
+def _draw_axes(raster, corners, shape, *, names_rows):
     """Draw the numbers and names of the axes; the middle of the first pixel is at 1.
 
     Parameters
@@ -133,8 +133,8 @@ def _draw_axes(raster, corners, shape, *, has_rows):
         Left, top, right and bottom of the image, pixels of the picture.
     shape : (int, int)
         (ny, nx) of the image.
-    has_rows : bool
-        Whether the axis of rows has a name.
+    names_rows : bool
+        Whether the axis of rows has its name.
     """
     left, top, right, bottom = corners
     ny, nx = shape
@@ -154,7 +154,7 @@ def _draw_axes(raster, corners, shape, *, has_rows):
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
         place = left - TICK - TO_NUMBER, y
         raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
-    if has_rows:
+    if names_rows:
         name_distance = TICK + _TO_ROWS_NAME + _LETTER_PIXELS * max(map(len, texts), default=0)
         name = "row (pixels)"
         raster.draw_text(
@@ -184,21 +184,21 @@ def _draw_scale(raster, corners, scale, unit, are_values_beyond):
     left, right = right + _SCALE_GAP, right + _SCALE_GAP + _SCALE_WIDTH
     middle = (left + right) / 2
     colours = shades()
-    first, last = (
+    upper, lower = (
         top + _ARROW_LENGTH * are_values_beyond[1],
         bottom - _ARROW_LENGTH * are_values_beyond[0],
     )
-    rows = (np.arange(last - first)[::-1] + 0.5) / max(1, last - first)
-    raster.put(left, first, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
+    rows = (np.arange(lower - upper)[::-1] + 0.5) / max(1, lower - upper)
+    raster.put(left, upper, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
     if are_values_beyond[0]:
-        raster.polygon([(left, last), (right, last), (middle, bottom)], colours[0])
+        raster.polygon([(left, lower), (right, lower), (middle, bottom)], colours[0])
     if are_values_beyond[1]:
-        raster.polygon([(left, first), (right, first), (middle, top)], colours[-1])
+        raster.polygon([(left, upper), (right, upper), (middle, top)], colours[-1])
     values, texts = scale.ticks(
-        max(2, min(_MOST_SCALE_TICKS, (last - first) // _SCALE_TICK_PIXELS))
+        max(2, min(_MOST_SCALE_TICKS, (lower - upper) // _SCALE_TICK_PIXELS))
     )
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
-        y = last - fraction * (last - first)
+        y = lower - fraction * (lower - upper)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
         place = right + TICK + TO_NUMBER, y
         raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")

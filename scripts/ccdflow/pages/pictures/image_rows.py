@@ -1,4 +1,4 @@
-"""Pictures of n_columns of images, as PNG bytes: masters; frames before and after calibration."""
+"""Pictures of pairs of images, as PNG bytes: masters; frames before and after calibration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ccdflow.pages.pictures.style import (
 
 # Largest width of an image, inches.
 _MOST_WIDTH = 3.9
-# Largest width of an image where two n_columns are in a line, inches.
+# Largest width of an image where two pairs are in a line, inches.
 _NARROW_WIDTH = 1.4
-# Images with a larger height over width are tall: two n_columns of them fit in a line.
+# Images with a larger height over width are tall: two pairs of them fit in a line.
 _TALL_RATIO = 1.3
-# Room between the images of a pair where two n_columns are in a line, inches.
+# Room between the images of a pair where two pairs are in a line, inches.
 _BETWEEN_NARROW = 0.2
 # Sum of the room left and right of a heading, inches.
 _BESIDE_HEADING = 0.2
@@ -49,7 +49,7 @@ class ImageRow:
 
 
 def image_rows(rows, *, title, explanation, scale="linear"):
-    """Return the picture of n_columns of images, a row each.
+    """Return the picture of pairs of images, a row each; two rows of tall images are in a line.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     ValueError
         If there is no row.
     UserError
-        If an image is not two-dimensional.
+        If an image is not two-dimensional, or has an empty axis.
     """
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
@@ -93,7 +93,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
             write_heading(raster, row.headline, left + MARGIN, top, heading_width)
             for index, (image, unit, name) in enumerate(row.images):
                 box = left + LEFT_ROOM + index * distance, top + _IMAGES_TOP, widest, height
-                draw_image(raster, box, image, unit, name, scale=scale, has_rows=not index)
+                draw_image(raster, box, image, unit, name, scale=scale, names_rows=not index)
         top += height + _AROUND_IMAGES
     return raster.png()
 

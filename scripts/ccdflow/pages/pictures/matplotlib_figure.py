@@ -135,18 +135,22 @@ def new_figure(title, explanation, *, height):
         Makes axes in the figure. Inches are counted from the left edge and from below the headline.
     """
     headline, lines = headline_lines(title), explanation_lines(explanation)
-    above = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
-    total = above + height + EXPLANATION_ROOM + EXPLANATION_LINE * len(lines)
-    figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
+    panels_top = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
+    figure_height = panels_top + height + EXPLANATION_ROOM + EXPLANATION_LINE * len(lines)
+    figure = Figure(figsize=(WIDTH, figure_height), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.set_label(explanation)
-    make_axes = AxesMaker(figure, above, total)
+    make_axes = AxesMaker(figure, panels_top, figure_height)
     figure.text(
-        MARGIN / WIDTH, 1 - ABOVE_HEADLINE / total, "\n".join(headline), va="top",
+        MARGIN / WIDTH, 1 - ABOVE_HEADLINE / figure_height, "\n".join(headline), va="top",
         fontsize=HEADLINE_POINTS, fontweight="bold",
     )  # fmt: skip
     figure.text(
-        MARGIN / WIDTH, _BELOW_EXPLANATION / total, "\n".join(lines), va="bottom", color=MUTED_INK
+        MARGIN / WIDTH,
+        _BELOW_EXPLANATION / figure_height,
+        "\n".join(lines),
+        va="bottom",
+        color=MUTED_INK,
     )
     return figure, make_axes
 
@@ -158,22 +162,22 @@ class AxesMaker:
     Attributes
     ----------
     figure : matplotlib.figure.Figure
-    above : float
+    panels_top : float
         Room above the panels, inches.
-    total : float
+    height : float
         Height of the figure, inches.
     """
 
     figure: Figure
-    above: float
-    total: float
+    panels_top: float
+    height: float
 
     def __call__(self, box):
-        """Make axes in a box: left, top, width, height."""
+        """Return axes in a box: left, top, width and height, inches."""
         left, top, width, height = box
-        low = self.total - self.above - top - height
+        bottom = self.height - self.panels_top - top - height
         return self.figure.add_axes(
-            (left / WIDTH, low / self.total, width / WIDTH, height / self.total)
+            (left / WIDTH, bottom / self.height, width / WIDTH, height / self.height)
         )
 
 
@@ -255,7 +259,7 @@ def set_vertical_scale(axes, values, *, least_room=1e-3):
     values : sequence of float
         The values drawn; NaN does not count.
     least_room : float, optional
-        Least room at each end, as a fraction of the largest value.
+        Least room at each end, as a fraction of the largest value, which counts as at least 1.
     """
     finite_values = np.asarray([value for value in values if math.isfinite(value)])
     if finite_values.size == 0:

@@ -57,6 +57,9 @@ MARKS = tuple(_CORNERS)
 MOST_LEGEND_ENTRIES = 8
 """A legend has at most this many entries."""
 
+HOLLOW_SIZE = 6
+"""Size of a hollow mark, points."""
+
 MOST_LEGEND_FRACTION = 0.6
 """Largest fraction of the height of a panel that a legend inside it covers."""
 
@@ -86,8 +89,8 @@ _SWATCH_WIDTH, _TO_TEXT, _BESIDE_TEXT, _TO_SWATCH = 26, 34, 52, 18
 # Heights of swatches above the foot of the text, pixels: of a dashed line, of the middle of a mark,
 # of the upper and the lower edge of a bar.
 _DASHES_FOOT, _MARK_FOOT, _BAR_TOP, _BAR_FOOT = 5, 4, 6, 3
-# Size of a mark, and of a hollow one, points.
-_MARK_SIZE, _HOLLOW_SIZE = 5, 6
+# Size of a mark, points.
+_MARK_SIZE = 5
 # Length of a dash with its gap, and length of a dash, pixels.
 _DASH_STEP, _DASH = 12, 8
 
@@ -123,7 +126,7 @@ class PlotPanel:
     has_legend_inside : bool, optional
         Whether the legend is inside the axes.
     ground : str, optional
-        Its colour.
+        Colour of its ground.
     """
 
     raster: Raster
@@ -196,8 +199,8 @@ class PlotPanel:
             ``#rrggbb``.
         """
         left, top, right, bottom = self.corners
-        first, last = (min(max(round(self.x(each)), left), right) for each in (start, stop))
-        self.raster.fill(first, top, last, bottom, colour)
+        start_x, stop_x = (min(max(round(self.x(each)), left), right) for each in (start, stop))
+        self.raster.fill(start_x, top, stop_x, bottom, colour)
 
     def bars(self, edges, heights, colour):
         """Draw bars from the lower edge up to values, a histogram.
@@ -234,9 +237,9 @@ class PlotPanel:
         height = bottom - top
         ys = np.clip(ys, top - _FAR_HEIGHTS * height, bottom + _FAR_HEIGHTS * height)
         is_known = np.isfinite(ys)
-        for part in np.split(np.arange(xs.size), np.nonzero(np.diff(is_known.astype(int)))[0] + 1):
-            if part.size > 1 and is_known[part[0]]:
-                points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
+        for run in np.split(np.arange(xs.size), np.nonzero(np.diff(is_known.astype(int)))[0] + 1):
+            if run.size > 1 and is_known[run[0]]:
+                points = list(zip(xs[run].tolist(), ys[run].tolist(), strict=True))
                 self.raster.polyline(
                     points, colour, width * DPI / POINTS_OF_INCH, (left, top, right, bottom)
                 )
@@ -333,10 +336,10 @@ class PlotPanel:
             Values on the panel's scales.
         colour : str
         """
-        first, last = round(self.x(left)), round(self.x(right))
-        ends = sorted((round(self.y(lower)), round(self.y(upper))))
-        last, lowest = max(last, first + _LEAST_BLOCK), max(ends[1], ends[0] + _LEAST_BLOCK)
-        self.raster.fill(first, ends[0], last, lowest, colour)
+        start, stop = round(self.x(left)), round(self.x(right))
+        top, bottom = sorted((round(self.y(lower)), round(self.y(upper))))
+        stop, bottom = max(stop, start + _LEAST_BLOCK), max(bottom, top + _LEAST_BLOCK)
+        self.raster.fill(start, top, stop, bottom, colour)
 
     def dots(self, xs, ys, colour, mark="o", size=_MARK_SIZE):
         """Draw a mark at each value inside the panel; NaN has none.
@@ -348,6 +351,7 @@ class PlotPanel:
         mark : str, optional
             One of `MARKS`; with ', hollow' after it only its edge is drawn.
         size : float, optional
+            Points.
         """
         left, top, right, bottom = self.corners
         for x, y in zip(xs, ys, strict=True):
@@ -440,7 +444,7 @@ class PlotPanel:
                 y=y - _MARK_FOOT,
                 colour=colour,
                 mark=mark,
-                size=_HOLLOW_SIZE if "hollow" in mark else _MARK_SIZE,
+                size=HOLLOW_SIZE if "hollow" in mark else _MARK_SIZE,
             )
         else:
             right = round(x) + _SWATCH_WIDTH

@@ -235,10 +235,11 @@ class Raster:
         """Return the numbers of the steps of colour from a ground to a colour."""
         key = ground, colour
         if key not in self._shades:
-            first = np.array(list(list(self._colours)[ground]), float)
-            last = np.array(list(bytes.fromhex(colour.removeprefix("#"))), float)
+            ground_rgb = np.array(list(list(self._colours)[ground]), float)
+            full_rgb = np.array(list(bytes.fromhex(colour.removeprefix("#"))), float)
             mixed = [
-                first + (last - first) * step / _SHADE_COUNT for step in range(_SHADE_COUNT + 1)
+                ground_rgb + (full_rgb - ground_rgb) * step / _SHADE_COUNT
+                for step in range(_SHADE_COUNT + 1)
             ]
             self._shades[key] = [
                 self.colour_number("#" + bytes(np.rint(each).astype(int).tolist()).hex())

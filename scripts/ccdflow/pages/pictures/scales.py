@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# An asinh scale needs at least this many values.
-_FEWEST_PIXELS = 16
-# Percentiles of an image at the ends of its linear scale.
+# An asinh scale needs at least this many values. Chosen, not measured.
+_FEWEST_VALUES = 16
+# Percentiles of an image at the ends of its linear scale. Chosen, not measured.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Quantiles of the sorted values: the median and one standard deviation to each side for normal
 # values. Stars hardly change them.
@@ -68,6 +68,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     Returns
     -------
     list of float
+        [] if no whole number is between the values, and only these are wanted.
     """
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
@@ -81,7 +82,9 @@ def nice_ticks(low, high, most, *, is_whole=False):
 
 
 def upright_ticks(low, high, most, *, is_whole=False):
-    """Return round values of a vertical scale, two or more: a single value shows no distance.
+    """Return round values of a vertical scale, two or more if it has them.
+
+    A single value shows no distance.
 
     Parameters
     ----------
@@ -180,7 +183,7 @@ class AsinhScale:
     def of(cls, values):
         """Return the scale of an image; None if its values are too few, or nearly equal."""
         sorted_values = np.sort(values[np.isfinite(values)])
-        if sorted_values.size < _FEWEST_PIXELS:
+        if sorted_values.size < _FEWEST_VALUES:
             return None
         low, centre, high = (
             sorted_values[int(part * (sorted_values.size - 1))] for part in _FRACTIONS_OF_NOISE

@@ -22,13 +22,16 @@ _KEYWORD = b"ccdflow\0"
 # Step of the greys as a fraction of the noise. Chosen: finer steps only store noise, which cannot
 # be compressed.
 _STEP_OF_NOISE = 0.125
-# Centre and scale are measured from about this many sampled values.
+# Centre and scale are measured from this many sampled values to fewer than twice as many, and from
+# all of a smaller image.
 _SAMPLE_VALUES = 2000
-# The zscale algorithm fits its line to about this many sorted values.
+# The zscale algorithm fits its line to this many sorted values to fewer than twice as many, and to
+# all of fewer.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25
-# The noise from pixel to pixel is measured from about this many rows.
+# The noise from pixel to pixel is measured from this many rows to fewer than twice as many, or from
+# all of fewer.
 _NOISE_ROWS = 16
 
 
@@ -49,7 +52,8 @@ class PictureValues:
     zscale : (float, float)
         Lower and upper end of the linear scale by IRAF's zscale.
     rows : int or None
-        Rows that were read of each square of pixels; None if the file does not have the number.
+        Rows that were read of each square of the frame's pixels, which is one pixel of the picture;
+        None if the file does not have the number.
     width, height : int
         Pixels of the picture.
     """
@@ -78,7 +82,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     unit : str, optional
         Unit of the values.
     rows : int, optional
-        Rows of each square of the frame that were read.
+        Rows that were read of each square of the frame's pixels; as of `PictureValues`.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
 
 
 def _relative_noise(image, scale):
-    """Return the noise from pixel to pixel over the scale, 1 at most.
+    """Return the noise from pixel to pixel over the scale, from 1e-3 to 1.
 
     In the spectrum of a lamp the scale is that of the light of the lamp: steps of its size would be
     seen as bands.
@@ -195,7 +199,7 @@ def _zscale(values, middle):
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
 
 
-# Pictures of one size have samples of one size, 1.5 times `_ZSCALE_SAMPLE` at most: 5 kB for each
+# Pictures of one size have samples of one size, fewer than twice `_ZSCALE_SAMPLE`: 5 kB for each
 # 100 values. A camera has a few sizes of frames.
 @lru_cache(maxsize=8)
 def _powers_of_places(size):
@@ -256,11 +260,11 @@ def chunks(content):
     place = len(_PNG_SIGNATURE)
     while place + 12 <= len(content):
         size = int.from_bytes(content[place : place + 4], "big")
-        body, check = (
+        body, checksum = (
             content[place + 4 : place + 8 + size],
             content[place + 8 + size : place + 12 + size],
         )
-        if len(check) < 4 or crc32(body) != int.from_bytes(check, "big"):
+        if len(checksum) < 4 or crc32(body) != int.from_bytes(checksum, "big"):
             return
         yield body[:4], body[4:]
         place += 12 + size

@@ -53,11 +53,13 @@ class FigurePanel:
     Attributes
     ----------
     words, unit : str
+        Name of the figure in words, and its unit.
     lines : tuple of AmplifierLine
     steps : tuple of str
         First nights of the steps in the figure.
     is_level : bool
-        Whether the median of a line is subtracted; otherwise the line is divided by it.
+        Whether the median of a line is subtracted; otherwise the line is divided by it, if it is
+        above 0.
     """
 
     words: str

@@ -1,4 +1,4 @@
-"""Colours, lengths and fonts of all pictures."""
+"""Colours, lengths and fonts of pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHITE = "#ffffff"
 """Colour of the ground of a panel."""
 
 INK = "#30363b"
-"""Text."""
+"""Colour of text."""
 
 MUTED_INK = "#5f676d"
 """Colour of less important text: numbers of axes, notes."""
@@ -123,7 +123,7 @@ def _has_glyph(letter):
 
 
 def drawable_text(text):
-    """Replace characters that cannot be drawn (controls, glyphs that the font lacks) by escapes."""
+    """Return a text with escapes for characters that cannot be drawn: controls, missing glyphs."""
     return "".join(
         letter
         if letter.isprintable() and _has_glyph(letter)

@@ -94,11 +94,11 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             ("read_noise", "Read noise of one frame", unit),
             ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
-        for row, (key, name, axis) in enumerate(panels):
+        for row, (key, name, axis_name) in enumerate(panels):
             axes = make_axes(night_panel_box(row))
             level_unit = unit if key == "level" else ""
             _draw_trends(axes, points, key, positions_by_night, level_unit)
-            label_axes(axes, name, "", axis)
+            label_axes(axes, name, "", axis_name)
             night_ticks(axes, positions_by_night)
             if highlight in positions_by_night:
                 axes.axvline(positions_by_night[highlight], color=FAINT_INK, linewidth=6, zorder=0)

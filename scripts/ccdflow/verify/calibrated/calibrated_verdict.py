@@ -34,6 +34,7 @@ from ccdflow.verify.comparing.comparing import (
     check_text,
     check_value,
     difference_within,
+    rounding_of_card,
 )
 from ccdflow.verify.comparing.extensions import check_extensions, check_names, check_packed
 from ccdflow.verify.comparing.source_cards import CALIBRATED_ORIGINS, check_cards
@@ -74,8 +75,6 @@ _RENAMED_CARDS = {
 }  # fmt: skip
 # Rows that are calibrated and compared at once.
 _ROWS_AT_ONCE = 64
-# Adu by which the value of a saturated pixel is uncertain: SATMEAS and BIASLVL have six digits.
-_SATURATION_ROUNDING = 0.01
 # Matches a card that names a table of bad pixels, such as BPMIM and BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 # Cards with the number of flagged pixels, and the bit of the mask that each counts.
@@ -201,7 +200,7 @@ def _verify_image(opened, hdu):
     _check_gain(header, opened.first_header, image, reduced_header, opened.results)
     _check_renamed(header, reduced_header)
     steps = allowed_float_steps(opened.first_header)
-    largest = _compare_pixels(stored_pixels, image, half_step(header), steps=steps)
+    largest = _compare_pixels(stored_pixels, image, half_step_of(header), steps=steps)
     variance_terms = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
         is_in_electrons=is_in_electrons,
@@ -210,14 +209,16 @@ def _verify_image(opened, hdu):
     hdus_by_name, suffix, comparison = opened.hdus_by_name, str(hdu) if hdu else "", ""
     mask = _pixels_of(hdus_by_name[f"MASK{suffix}"]) if f"MASK{suffix}" in hdus_by_name else None
     stored_planes = masking.StoredPlanes(
-        pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0,
+        pixels=stored_pixels, half_step=half_step_of(header), errors=None, error_half_step=0.0,
         variance_terms=variance_terms, is_in_electrons=is_in_electrons,
         image_number=opened.number_of_image(hdu),
     )  # fmt: skip
     uncertainty = hdus_by_name.get(f"UNCERT{suffix}") if variance_terms is not None else None
     if uncertainty is not None:
         stored_planes = replace(
-            stored_planes, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
+            stored_planes,
+            errors=_pixels_of(uncertainty),
+            error_half_step=half_step_of(uncertainty.header),
         )
     # The mask is compared first: the standard errors and the noise of the sky depend on it.
     if mask is not None:
@@ -317,7 +318,7 @@ def _pixels_of(hdu):
         raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
 
 
-def half_step(header):
+def half_step_of(header):
     """Return the largest rounding error of values that are stored in steps; 0 where none is named.
 
     That is half of QUANSTEP, and a little more for the rounding of float32.
@@ -348,19 +349,18 @@ def allowed_float_steps(header):
     steps = MOST_STEPS + (_SHUTTER_STEPS if "SHUTCOR" in header else 0)
     gain = number_of_card(header.get("GAINMEAS"))
     if gain:
-        half_digit = 0.5 * 10.0 ** (math.floor(math.log10(gain)) - 5)
-        steps += math.ceil(half_digit / gain / float(np.finfo(np.float32).eps))
+        steps += math.ceil(rounding_of_card(gain) / gain / float(np.finfo(np.float32).eps))
     return steps
 
 
-def _compare_pixels(pixels, image, step, *, steps):
+def _compare_pixels(pixels, image, half_step, *, steps):
     """Return the largest difference between stored pixels and those that ccdproc makes.
 
     Parameters
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32
     image : ccdflow.verify.calibrated.remade_calibration.RemadeCalibratedImage
-    step : float
+    half_step : float
         Half of the step in which pixels are stored; 0 for exact ones.
     steps : int
         Steps of float32 by which a pixel may differ.
@@ -370,7 +370,9 @@ def _compare_pixels(pixels, image, step, *, steps):
         rows = slice(low, low + _ROWS_AT_ONCE)
         remade, terms = image.calibrate_rows(rows)
         stored = pixels[rows].astype(np.float64)
-        difference = difference_within(stored, remade, np.float32, steps, terms, allowance=step)
+        difference = difference_within(
+            stored, remade, np.float32, steps, terms, allowance=half_step
+        )
         largest = max(largest, difference)
     return largest
 
@@ -511,7 +513,7 @@ def _check_dark(first_header, reduced_header, dark_header, scale):
         number_of_card(header.get("EXPTIME")) for header in (reduced_header, dark_header)
     )
     if frame_seconds and dark_seconds:
-        # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
+        # Exposures that differ by at most 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
         expected = 1.0 if is_equal else frame_seconds / dark_seconds
         # Chosen: the exposure may be in another card of the camera, which differs by less than 1 %.
@@ -574,14 +576,13 @@ def _check_mask(mask, image, sources):
     for place in image.places_without_level:
         bits_of_sources[place] |= NO_DATA
     expected_mask = masking.ExpectedMask(bits_of_sources)
-    # Saturated pixels may differ by less than the last digit of BIASLVL: near the limit both are
-    # right.
+    # A pixel within the rounding of the limit may be saturated or not.
     measured_readouts = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     is_saturated, may_be_saturated = (
         remade_calibration.saturated_pixels(
-            image.reduced, header, reduced_header, measured_readouts, margin=margin
+            image.reduced, header, reduced_header, measured_readouts, side=side
         )
-        for margin in (_SATURATION_ROUNDING, -_SATURATION_ROUNDING)
+        for side in (1, -1)
     )
     expected_mask.add(SATURATED, is_saturated, is_possible=may_be_saturated)
     masking.add_uncovered(expected_mask, image)
@@ -590,7 +591,7 @@ def _check_mask(mask, image, sources):
         expected_mask, opened.first_header, opened.results, stored_planes.image_number
     )
     masking.add_scaled_dark(expected_mask, image, stored_planes)
-    masking.add_neighbours(expected_mask, mask, stored_planes.pixels, stored_planes.step)
+    masking.add_neighbours(expected_mask, mask, stored_planes.pixels, stored_planes.half_step)
     if stored_planes.errors is not None:
         masking.add_cosmics(expected_mask, mask, header, stored_planes.pixels, stored_planes.errors)
     expected_mask.check(mask)

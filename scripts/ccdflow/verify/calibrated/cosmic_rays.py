@@ -12,8 +12,8 @@ from ccdflow.verify.comparing.comparing import check_value
 from ccdflow.verify.reading.restated_numbers import UNDERSAMPLED_FWHM
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# All numbers are those of detector/cosmic_rays/ (cosmics.py, cosmic_rounds.py, star_guard.py),
-# written again, so that a wrong one there is noticed here.
+# All numbers but the tolerances are those of detector/cosmic_rays/ (cosmics.py, cosmic_rounds.py,
+# star_guard.py), written again, so that a wrong one there is noticed here.
 
 # Rounds of L.A.Cosmic.
 _ITERATIONS = 4
@@ -36,7 +36,7 @@ _SHARPEST_STAR = 0.93
 _SKY_DISTANCE = 6
 # Standard errors by which a sharp pixel is above the Gaussian through its neighbours.
 _STAR_EXCESS_SIGMA = 4.0
-# If more than this fraction of a hit's pixels are sharp, its other pixels are kept as well.
+# If more than this fraction of a hit's pixels near a star are sharp, its others are kept as well.
 _SHARP_SHARE = 0.5
 # Standard errors by which the peak of a star that gives the width is above the sky.
 _PEAK_SIGMA = 30.0
@@ -55,13 +55,13 @@ _NEIGHBOUR_BOX = np.ones((3, 3), bool)
 _MARGIN_PIXELS = 6
 # Rows and columns at each edge whose hits do not count if they are many: edges are often bad.
 _EDGE_LINES = 3
-# A row or column at an edge may have this fraction of its pixels hit; with more, none of its hits
-# counts.
+# The hits of a row or column at an edge do not count if it has at least this fraction of its pixels
+# hit, and a further fraction: `_EDGE_FACTOR`.
 _EDGE_SHARE = 0.02
-# The allowed fraction of a row or column at an edge grows by the fraction of the whole image that
-# was hit, times this factor.
+# `_EDGE_SHARE` of a row or column at an edge grows by this many times the fraction of the whole
+# image's pixels that are hit.
 _EDGE_FACTOR = 4
-# A row or column at an edge with at least this many hits may have too many of them to count.
+# The hits of a row or column at an edge count if they are fewer than this.
 _FEWEST_ON_EDGE = 5
 
 
@@ -89,6 +89,8 @@ def hits_of(header, image, errors, mask):
     ------
     CannotRemake
         If the header lacks an argument.
+    ccdflow.verify.comparing.comparing.Differs
+        If CRFWHM is not the width of the stars.
     """
     if missing_cards := [
         keyword for keyword in ("CRSIGMA", "CRCONTR", "CRFWHM") if keyword not in header
@@ -167,12 +169,12 @@ def _fwhm_of_stars(data, errors, is_unusable):
 
 def _clear_lines(hits):
     """Clear lines at the edges that have far more hits than the image, and return the hits."""
-    most_hits = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
+    least_fraction = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
     for axis in (0, 1):
         size = hits.shape[axis]
         for index in (*range(_EDGE_LINES), *range(size - _EDGE_LINES, size)):
             line = hits[index] if axis == 0 else hits[:, index]
-            if line.sum() >= max(most_hits * line.size, _FEWEST_ON_EDGE):
+            if line.sum() >= max(least_fraction * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
     return hits
 
@@ -196,9 +198,9 @@ def _clear_stars(hits, data, errors, sigma):
     label_of_pixel = labels[y, x]
     pixel_counts = np.bincount(label_of_pixel, minlength=count + 1)
     sharp_shares = np.bincount(label_of_pixel, is_sharp, count + 1) / np.maximum(pixel_counts, 1)
-    kept_hits = hits.copy()
-    kept_hits[y, x] = is_sharp | (sharp_shares[label_of_pixel] > _SHARP_SHARE)
-    return kept_hits
+    hits_outside_stars = hits.copy()
+    hits_outside_stars[y, x] = is_sharp | (sharp_shares[label_of_pixel] > _SHARP_SHARE)
+    return hits_outside_stars
 
 
 def _are_sharper(data, smooth, errors, y, x, sigma):

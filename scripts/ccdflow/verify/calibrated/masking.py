@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ccdflow.verify.calibrated import cosmic_rays
 from ccdflow.verify.calibrated.standard_errors import VarianceTerms
-from ccdflow.verify.comparing.amplifiers import card, number_of_card
+from ccdflow.verify.comparing.amplifiers import card, limit_rounding, number_of_card
 from ccdflow.verify.comparing.comparing import NEAR_LIMIT_OF_CARD, Differs
 from ccdflow.verify.detector.detector_products import pixel_history, read_measurement
 from ccdflow.verify.reading.accounts import NamedMaster
@@ -39,8 +39,6 @@ _NOT_ALL_NAMED = "it names not all of its measurements of bad pixels"
 _HOT_RATE = 20.0
 # Flags of pixels whose value is not light: they do not count for the errors of their neighbours.
 _BITS_WITHOUT_LIGHT = HOT | DEAD | BAD_COLUMN | UNLIT | VARIES
-# Adu by which a level is uncertain: its card has six digits.
-_CARD_ROUNDING = 0.01
 # A column bleeds if at least this many saturated pixels follow one another in it.
 _FEWEST_SATURATED = 3
 # The tail of a bleeding column is brighter than the columns beside it by this many sigma.
@@ -92,7 +90,7 @@ class ExpectedMask:
         place : index, optional
             The part of the image; all of it by default.
         is_possible : numpy.ndarray of the same shape, bool, optional
-            Further pixels that may have the bit.
+            Pixels that may have the bit, beside those that must; None for no others.
         """
         self.required_bits[place][is_required] |= bit
         self.allowed_bits[place][
@@ -115,7 +113,7 @@ class ExpectedMask:
 
 
 def add_not_linear(expected, mask, image, header, reduced_header):
-    """Require the bit in pixels above LINRAW minus the level, the end of the linear range.
+    """Require the bit in unsaturated pixels above LINRAW minus the level, the linear range's end.
 
     Parameters
     ----------
@@ -138,8 +136,8 @@ def add_not_linear(expected, mask, image, header, reduced_header):
         linear_limit = raw_limit - level
         is_unsaturated = (mask[readout.place] & SATURATED) == 0
         is_nonlinear, may_be_nonlinear = (
-            (values > np.float32(linear_limit + margin)) & is_unsaturated
-            for margin in (_CARD_ROUNDING, -_CARD_ROUNDING)
+            (values > np.float32(linear_limit + side * limit_rounding(level))) & is_unsaturated
+            for side in (1, -1)
         )
         expected.add(NOT_LINEAR, is_nonlinear, readout.place, is_possible=may_be_nonlinear)
 
@@ -164,11 +162,11 @@ class StoredPlanes:
     Attributes
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
-    step : float
+    half_step : float
         Half of the step in which the pixels are stored; 0 for exact ones.
     errors : numpy.ndarray of shape (ny, nx), float32, any byte order, or None
         UNCERT; None where it cannot be compared.
-    error_step : float
+    error_half_step : float
         Half of the step in which the errors are stored; 0 for exact ones.
     variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     is_in_electrons : bool
@@ -178,9 +176,9 @@ class StoredPlanes:
     """
 
     pixels: np.ndarray
-    step: float
+    half_step: float
     errors: np.ndarray | None
-    error_step: float
+    error_half_step: float
     variance_terms: VarianceTerms | None
     is_in_electrons: bool
     image_number: int
@@ -228,7 +226,7 @@ def _add_noise_of_dark(expected, image, stored_planes):
     stored_planes : StoredPlanes
         Both its variance terms and its errors are known.
     """
-    dark, flat, step = image.planes["dark"], image.planes.get("flat"), stored_planes.error_step
+    dark, flat = image.planes["dark"], image.planes.get("flat")
     for readout in image.readouts:
         place = readout.place
         doubled_factor = 2 * (stored_planes.variance_terms.factor(readout) * image.scale) ** 2
@@ -238,7 +236,10 @@ def _add_noise_of_dark(expected, image, stored_planes):
         errors = np.asarray(stored_planes.errors[place], np.float64)
         with np.errstate(invalid="ignore"):
             # Errors that are stored in steps are uncertain by half of a step.
-            higher, lower = (np.maximum(errors + side * step, 0) ** 2 for side in (1, -1))
+            higher, lower = (
+                np.maximum(errors + side * stored_planes.error_half_step, 0) ** 2
+                for side in (1, -1)
+            )
             is_above = doubled_variance > higher * (1 + NEAR_LIMIT_OF_CARD)
             may_be_above = doubled_variance > lower * (1 - NEAR_LIMIT_OF_CARD)
         expected.add(UNCALIBRATED, is_above, place, is_possible=may_be_above)
@@ -306,7 +307,7 @@ def _measured_pixels(name, key, results):
     return _cached_measurement(path, status.st_size, status.st_mtime_ns)
 
 
-# Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
+# Frames of a night name the same measurements, of 10 nights by default (`detector: nights`): 32
 # entries hold the measurements of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
 def _cached_measurement(path, size, time):
@@ -343,7 +344,7 @@ def pixels_without_light(mask, image, opened, stored_planes):
 # -- saturation ------------------------------------------------------------------------------------
 
 
-def add_neighbours(expected, mask, pixels, step):
+def add_neighbours(expected, mask, pixels, half_step):
     """Require the bit in neighbours of saturated pixels, and in columns that bleed from them.
 
     Parameters
@@ -353,10 +354,12 @@ def add_neighbours(expected, mask, pixels, step):
         Mask of the product.
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
         Pixels of the product.
-    step : float
+    half_step : float
         Half of the step in which pixels are stored; 0 for exact ones.
     """
     is_full = (mask & SATURATED) != 0
+    # Where more than half of the pixels of such rows are saturated, the frame is overexposed, and
+    # its maker flags no neighbours.
     n_full_rows = int(is_full.any(axis=1).sum())
     if not n_full_rows or n_full_rows * is_full.shape[1] < 2 * np.count_nonzero(is_full):
         return
@@ -367,7 +370,7 @@ def add_neighbours(expected, mask, pixels, step):
         for low, high in zip(edges[::2], edges[1::2], strict=True):
             if high - low >= _FEWEST_SATURATED:
                 for start in (_TailStart(column, low - 1, -1), _TailStart(column, high, 1)):
-                    _add_tail(expected, is_full, pixels, start, step)
+                    _add_tail(expected, is_full, pixels, start, half_step)
 
 
 class _TailStart(NamedTuple):
@@ -385,7 +388,7 @@ class _TailStart(NamedTuple):
     direction: int
 
 
-def _add_tail(expected, is_full, pixels, start, step):
+def _add_tail(expected, is_full, pixels, start, half_step):
     """Require the bit along a column while it is brighter than its surroundings.
 
     Parameters
@@ -397,12 +400,12 @@ def _add_tail(expected, is_full, pixels, start, step):
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
         Adu or electrons.
     start : _TailStart
-    step : float
+    half_step : float
         Half of the step in which pixels are stored; 0 for exact ones.
     """
     (ny, nx), (column, row, direction) = is_full.shape, start
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
-    tolerance, is_sure = _END_TOLERANCE + (_END_TOLERANCE_IN_STEPS if step else 0.0), True
+    tolerance, is_sure = _END_TOLERANCE + (_END_TOLERANCE_IN_STEPS if half_step else 0.0), True
     while 0 <= row < ny:
         rows = np.arange(row, np.clip(row + direction * _ROWS_AT_ONCE, -1, ny), direction)
         block = np.asarray(pixels[rows], np.float64)
@@ -412,7 +415,7 @@ def _add_tail(expected, is_full, pixels, start, step):
         lengths = []
         for side in (1, -1):
             with np.errstate(invalid="ignore"):
-                is_past_end = ~(excess > limit * (1 + side * tolerance) + 2 * side * step)
+                is_past_end = ~(excess > limit * (1 + side * tolerance) + 2 * side * half_step)
             lengths.append(int(np.argmax(is_past_end)) if is_past_end.any() else len(is_past_end))
         certain_rows, possible_rows = (
             rows[:length][~is_full[rows[:length], column]] for length in lengths
@@ -446,7 +449,9 @@ def add_cosmics(expected, mask, header, image, errors):
     Raises
     ------
     Differs
-        If more pixels differ than rounding to steps explains.
+        If more pixels differ than rounding to steps explains, or CRFWHM is not that of the stars.
+    CannotRemake
+        If the header lacks an argument of the search.
     """
     if "NCOSMIC" not in header or header.get("COSMICS") != "found":
         return

@@ -17,6 +17,7 @@ from ccdflow.verify.comparing.amplifiers import (
     VerifiedAmplifier,
     card,
     check_level_noise,
+    limit_rounding,
     number_of_card,
     raw_top,
 )
@@ -31,7 +32,7 @@ from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.restated_numbers import LEAST_FLAT, MAD_TO_SIGMA
 
-# Rows in which the noise of the sky is measured.
+# Level and noise of the sky are measured in at most this many rows, and in the rows after them.
 _SKY_ROWS = 32
 # Pixels whose difference gives the noise of the sky are this many columns apart: neighbours share a
 # star.
@@ -40,7 +41,7 @@ _COLUMN_LAG = 4
 _SKY_CLIP = 3.0
 # Rounds in which outlying differences are left out.
 _CLIPPING_ITERATIONS = 4
-# Quantiles of the predicted errors that take the place of all.
+# Quantiles of the predicted errors that take the place of all errors.
 _SKY_QUANTILES = 4001
 # Variance of a normal distribution of sigma 1 that is cut at `_SKY_CLIP`.
 _CLIPPED_VARIANCE = 0.97334
@@ -207,7 +208,7 @@ def saturated_value(header, reduced_header, tail):
     return number_of_card(card(header, "SATMEAS", tail)) if top is None else top
 
 
-def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
+def saturated_pixels(image, header, reduced_header, readouts, *, side=0):
     """Return which reduced pixels reach the saturated value minus the level that was subtracted.
 
     Parameters
@@ -216,8 +217,9 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     header, reduced_header : astropy.io.fits.Header
         Headers of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
-    margin : float, optional
-        Adu that are added to the saturated value.
+    side : {-1, 0, 1}, optional
+        1 for pixels that are saturated in spite of the rounding of the limit, -1 for all that may
+        be; by default the limit counts as exact.
 
     Returns
     -------
@@ -231,8 +233,8 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
             continue
         level = number_of_card(card(reduced_header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
-        # The card of the level has six digits: the margin shows which pixels may be saturated.
-        is_full[readout.place] = image[readout.place] >= np.float32(top + margin)
+        top += side * limit_rounding(level or 0.0)
+        is_full[readout.place] = image[readout.place] >= np.float32(top)
     return is_full
 
 
@@ -504,12 +506,12 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     Raises
     ------
     Differs
-        If an error differs by more than the rounding allows.
+        If an error is missing, or differs by more than the rounding allows.
     """
-    errors, variance_terms, step = (
+    errors, variance_terms, half_step = (
         stored_planes.errors,
         stored_planes.variance_terms,
-        stored_planes.error_step,
+        stored_planes.error_half_step,
     )
     ny, nx = errors.shape
     n_wrong, n_missing, ratios = 0, 0, []
@@ -519,7 +521,7 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
         stored_errors = errors[rows].astype(np.float64)
         pixels = (
             image.calibrate_rows(index)[0].astype(np.float32)
-            if stored_planes.step
+            if stored_planes.half_step
             else stored_planes.pixels[index]
         )
         smooth_rows = smooth_light.rows(index[0], index[-1] + 1)[index - index[0]]
@@ -530,7 +532,7 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
             rows=rows,
             variance_terms=variance_terms,
             smooth_light=smooth_light,
-            step=step,
+            half_step=half_step,
         )
         n_wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         is_missing = ~np.isfinite(stored_errors) & np.isfinite(expected)
@@ -556,9 +558,9 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
 
 
 def _fill_pixels(pixels, has_no_light, smooth_light):
-    """Return rows in which pixels without light have the mean of their good neighbours.
+    """Return rows in which pixels without light have the mean of their good neighbours in the row.
 
-    A pixel without a good neighbour in its row has the smooth light.
+    A pixel without a good neighbour has the smooth light.
     """
     padded_pixels = np.pad(np.where(has_no_light, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
     side_pixels = np.stack([padded_pixels[:, :-2], padded_pixels[:, 2:]])

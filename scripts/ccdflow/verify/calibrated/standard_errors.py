@@ -44,9 +44,9 @@ class VarianceTerms:
     scale : float
         Factor of the dark.
     constants : list of float
-        Variance that all pixels of an amplifier have, adu^2.
+        For each amplifier the variance that all its pixels have, adu^2.
     pixel_variances : list of float
-        Variance of a pixel without light in one frame, adu^2.
+        For each amplifier the variance of a pixel without light in one frame, adu^2.
     level_shares : float
         Sum of the squared shares that the levels of the frame and of its masters have in a row.
     converts : bool
@@ -138,6 +138,7 @@ class VarianceTerms:
         Returns
         -------
         numpy.ndarray of shape (k, nx), float64
+            In the squared unit of the product.
         """
         variances = np.zeros((rows.stop - rows.start, nx))
         tails = [readout.tail for readout in self.readouts]
@@ -226,7 +227,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
     share, scale, dark_bias_variance = _shares_of_masters(planes, account)
     bias, dark = planes.get("bias"), planes.get("dark")
     level_shares = 1.0 + sum(
-        part**2 / plane.n_frames for part, plane in ((share, bias), (scale, dark)) if plane
+        factor**2 / plane.n_frames for factor, plane in ((share, bias), (scale, dark)) if plane
     )
     constants, pixel_variances, dark_bias_variances = [], [], []
     for readout in readouts:
@@ -293,7 +294,7 @@ def limited_light(light, variance_without_light, flat, photon_variance):
     return np.maximum(light, -MOST_BELOW_ZERO * lowest)
 
 
-def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_light, step=0.0):
+def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_light, half_step=0.0):
     """Return which standard errors of some rows are wrong, and the expected errors.
 
     Parameters
@@ -305,7 +306,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_li
     rows : slice
     variance_terms : VarianceTerms
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
-    step : float, optional
+    half_step : float, optional
         Half of the step in which errors are stored; 0 for exact ones.
 
     Returns
@@ -342,19 +343,21 @@ def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_li
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]
         )
         expected = np.sqrt(variance) / terms.flat
-        is_wrong = ~are_within(errors, expected, limit * expected + step) & np.isfinite(expected)
+        is_wrong = ~are_within(errors, expected, limit * expected + half_step) & np.isfinite(
+            expected
+        )
         is_as_otherwise_decided = _are_of_other_light(
             errors.reshape(-1)[places],
             limit.reshape(-1)[places],
             bright_pixels,
             terms_of_bright,
-            step,
+            half_step,
         )
     is_wrong.reshape(-1)[places[is_as_otherwise_decided]] = False
     return is_wrong, expected
 
 
-def _are_of_other_light(errors, limit, bright_pixels, terms, step):
+def _are_of_other_light(errors, limit, bright_pixels, terms, half_step):
     """Return which errors of bright pixels agree if a close decision on their light goes otherwise.
 
     Parameters
@@ -363,7 +366,7 @@ def _are_of_other_light(errors, limit, bright_pixels, terms, step):
         The errors of the product, and their relative rounding.
     bright_pixels : ccdflow.verify.detector.photon_light.MeasuredLight
     terms : _TermsOfPixels
-    step : float
+    half_step : float
         Half of the step in which errors are stored; 0 for exact ones.
 
     Returns
@@ -373,7 +376,7 @@ def _are_of_other_light(errors, limit, bright_pixels, terms, step):
     agrees = np.zeros(errors.shape, bool)
     for light in bright_pixels.other_lights:
         alternative = np.sqrt(terms.variance(np.maximum(light, 0))) / terms.flat
-        agrees |= np.abs(errors - alternative) <= limit * alternative + step
+        agrees |= np.abs(errors - alternative) <= limit * alternative + half_step
     # A decision near its limit may have gone the other way.
     return agrees & (bright_pixels.closeness < _NEAR_LIMIT)
 

@@ -49,8 +49,8 @@ _HOT_RATE_COMMENT = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\
 # left out of the noise of the dark.
 _MOST_ERROR_RATIO = 3
 # A column is hot throughout if at least this fraction of its pixels has charge of its own.
-_HOT_COLUMN_PART = 0.9
-# Electrons, or adu without a gain, that a pixel holds at least before charge runs over.
+_HOT_COLUMN_FRACTION = 0.9
+# A pixel holds at least this many electrons, or adu without a gain, before charge runs over.
 _LEAST_WELL = 10_000.0
 
 
@@ -66,7 +66,7 @@ def check_figures(remade):
     Differs
         If a figure or a bit of the mask differs.
     CannotRemake
-        If the header of a dark lacks the limit of its hot pixels.
+        If the header of a dark lacks the limit of its hot pixels, or a master is missing.
     """
     header, account = remade.header, remade.account
     image = remade.hdus[remade.hdu].data
@@ -194,7 +194,7 @@ def _check_model(remade, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed_variance / square, model.slope / square
         )
-        # A factor of 0 corrects nothing: as quiet as the rounding, a camera has equal differences.
+        # A factor of 0 corrects nothing: the differences of so quiet a camera are equal.
         factor = factor or 1.0
         # The noise is at least that of the rounding.
         factor = max(factor, min(1.0, (ROUNDING_VARIANCE * square / model.fixed_variance) ** 0.5))
@@ -430,10 +430,10 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     for limit_factor in (1 + NEAR_LIMIT_FRACTION, 1 - NEAR_LIMIT_FRACTION):
         with np.errstate(invalid="ignore"):
             has_charge = ~(excess <= limit_factor * limit)
-            for column_index in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
+            for column_index in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_FRACTION):
                 # In a column that is hot throughout, only an excess over its own charge ran over.
                 level, error = (
-                    np.quantile(plane[np.isfinite(plane)], 1 - _HOT_COLUMN_PART)
+                    np.quantile(plane[np.isfinite(plane)], 1 - _HOT_COLUMN_FRACTION)
                     if np.isfinite(plane).any()
                     else np.nan
                     for plane in (excess[:, column_index], errors[:, column_index])

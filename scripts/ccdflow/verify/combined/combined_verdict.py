@@ -52,7 +52,8 @@ from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 _MOST_BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
-# At most this many values of members are read for the bands: more members get fewer bands.
+# At most this many values of members are read for the bands, unless `_FEWEST_BANDS` need more: more
+# members get fewer bands.
 _MOST_VALUES = 4_000_000
 # At least this many bands are made again.
 _FEWEST_BANDS = 4
@@ -89,18 +90,20 @@ def verify_combined(headers, path, results, compares_all_rows):
     gain_ratios = _gain_ratios(headers, account) if account.levels else {}
     _check_members(headers, account, results)
     _check_master_nights(headers[0], path, account)
-    n_pixels, largest_difference, makers, n_bands = 0, 0.0, set(), 0
+    n_pixels, largest_difference, makers, extents = 0, 0.0, set(), set()
     with fits.open(path, memmap=True) as hdus:
         _check_hdus(headers, account)
         for hdu in account.hdus:
             product = CombinedProduct(hdus, headers, account, results)
+            bands = _bands_of(headers, account, hdu, compares_all_rows)
+            # The bands of a low image cover it.
+            has_all_rows = bands == [slice(0, headers[hdu]["NAXIS2"])]
             remade = RemadeImage(
                 product,
                 hdu,
                 gain_ratios=gain_ratios.get(hdu, ()),
-                compares_all_rows=compares_all_rows,
+                compares_all_rows=has_all_rows,
             )
-            bands = _bands_of(headers, account, hdu, compares_all_rows)
             for rows in bands:
                 remade.compare(rows)
             remade.check_counts()
@@ -108,10 +111,9 @@ def verify_combined(headers, path, results, compares_all_rows):
             n_pixels += remade.n_pixels
             largest_difference = max(largest_difference, remade.largest_difference)
             makers |= remade.makers
-            n_bands = len(bands)
-    extent = "all rows" if compares_all_rows else f"{n_bands} bands of {_BAND_ROWS} rows"
+            extents.add("all rows" if has_all_rows else f"{len(bands)} bands of {_BAND_ROWS} rows")
     programs_in_words = " and ".join(sorted(makers))
-    compared = f"float32 rounding with {programs_in_words}, {extent}"
+    compared = f"float32 rounding with {programs_in_words}, {' and '.join(sorted(extents))}"
     return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
@@ -194,7 +196,7 @@ class RemadeImage:
     rejected_counts_of_limits : list of int
         Number of values that the lower and the higher limit rejected so far.
     n_invalid : int
-        Number of values that are not finite, so far.
+        Number of values that are masked or not finite, so far.
     """
 
     def __init__(self, product, hdu, *, gain_ratios, compares_all_rows):
@@ -325,7 +327,7 @@ class RemadeImage:
 
     def _compare_scatter(self, rows, remade):
         """Compare COUNT, and UNCERT of a bias, with the number and scatter of the kept values."""
-        counts = [count.sum(axis=0) for count in remade.kept] if remade.kept else []
+        counts = [count.sum(axis=0) for count in remade.is_kept_pair] if remade.is_kept_pair else []
         is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
             is_wrong = is_certain & (np.asarray(extension.data[rows]) != counts[0])
@@ -335,7 +337,7 @@ class RemadeImage:
         if counts and extension is not None:
             error = np.asarray(extension.data[rows], dtype=np.float64)
             remade_error = kept_values.standard_errors(
-                remade.stack, remade.kept[0], self.account.method
+                remade.stack, remade.is_kept_pair[0], self.account.method
             )
             # The error of equal members is 0, or that of the last bits.
             is_wrong = ~are_within(error, remade_error, ERROR_TOLERANCE * remade_error + 1e-6)
@@ -453,12 +455,12 @@ def _check_exposure(header, first_headers):
     seconds = [number_of_card(first_header.get("EXPTIME")) for first_header in first_headers]
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
-        least = (
+        atol = (
             tolerances.SHORT_EXPOSURE_TOLERANCE
             if middle < 100
             else tolerances.LONG_EXPOSURE_TOLERANCE
         )
-        check_figure(header, "EXPTIME", middle, rtol=tolerances.EXPOSURE_TOLERANCE, atol=least)
+        check_figure(header, "EXPTIME", middle, rtol=tolerances.EXPOSURE_TOLERANCE, atol=atol)
 
 
 def _check_levels(header, first_headers, paths, hdu):
@@ -509,7 +511,7 @@ def _check_master_nights(first_header, path, account):
 
 
 def _gain_ratios(headers, account):
-    """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
+    """Return {HDU: [(place, gain over the mean gain)]} of a flat; {} for unknown or equal gains."""
     gains_by_hdu = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
     gains = [gain for pairs in gains_by_hdu.values() for _, gain in pairs]
     if None in gains or len(set(gains)) == 1:

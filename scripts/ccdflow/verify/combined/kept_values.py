@@ -36,12 +36,12 @@ def part_in_rows(place, rows):
     return slice(low - rows.start, max(high, low) - rows.start), place[1]
 
 
-def factors_in_rows(gains, rows, shape):
+def factors_in_rows(places_and_factors, rows, shape):
     """Return the factor of the amplifier of each pixel of some rows; 1 outside all amplifiers.
 
     Parameters
     ----------
-    gains : sequence of ((slice, slice), float)
+    places_and_factors : sequence of ((slice, slice), float)
         Place in the image, and factor, of each amplifier; () for a factor of 1 everywhere.
     rows : slice
         Rows of the image.
@@ -53,19 +53,19 @@ def factors_in_rows(gains, rows, shape):
     numpy.ndarray of shape (k, nx), float64
     """
     factors = np.ones(shape)
-    for place, factor in gains:
+    for place, factor in places_and_factors:
         factors[part_in_rows(place, rows)] = factor
     return factors
 
 
-def combine_kept_values(stack, keep, method):
+def combine_kept_values(stack, is_kept, method):
     """Return the mean or median of the values that are kept: (n, ...) to (...).
 
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
         Values of n members.
-    keep : numpy.ndarray of the same shape, bool
+    is_kept : numpy.ndarray of the same shape, bool
         Whether a value is combined.
     method : {'average', 'median'}
 
@@ -76,8 +76,8 @@ def combine_kept_values(stack, keep, method):
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
         if method == "median":
-            return np.nanmedian(np.where(keep, stack, np.nan), axis=0)
-        return np.where(keep, stack, 0).sum(axis=0) / keep.sum(axis=0)
+            return np.nanmedian(np.where(is_kept, stack, np.nan), axis=0)
+        return np.where(is_kept, stack, 0).sum(axis=0) / is_kept.sum(axis=0)
 
 
 def count_invalid(stack, is_masked):
@@ -196,20 +196,21 @@ def match_doubtful_pixels(image, nearest, *, remade, method, factors, limit):
     factors : numpy.ndarray of shape (ny, nx), float64
         The factor of each pixel's amplifier: `factors_in_rows`.
     """
-    if remade.kept is None:
+    if remade.is_kept_pair is None:
         return
     with np.errstate(invalid="ignore"):
         is_wrong = np.abs(image - nearest) > limit
-    is_doubtful = remade.kept[0] ^ remade.kept[1]
+    is_kept_by_both = remade.is_kept_pair[0] & remade.is_kept_pair[1]
+    is_doubtful = remade.is_kept_pair[0] ^ remade.is_kept_pair[1]
     pixels = np.nonzero(
         is_wrong & (is_doubtful.sum(axis=0) > 1) & (is_doubtful.sum(axis=0) <= _MOST_DOUBTFUL)
     )
     for pixel in zip(*pixels, strict=True):
-        values, is_sure = remade.stack[:, *pixel], (remade.kept[0] & remade.kept[1])[:, *pixel]
+        values, is_sure = remade.stack[:, *pixel], is_kept_by_both[:, *pixel]
         doubtful_values = np.flatnonzero(is_doubtful[:, *pixel])
         for choice in product((False, True), repeat=doubtful_values.size):
-            keep = is_sure.copy()
-            keep[doubtful_values] = choice
-            value = combine_kept_values(values, keep, method) * factors[pixel]
+            is_kept = is_sure.copy()
+            is_kept[doubtful_values] = choice
+            value = combine_kept_values(values, is_kept, method) * factors[pixel]
             if abs(value - image[pixel]) < abs(nearest[pixel] - image[pixel]):
                 nearest[pixel] = value

@@ -17,16 +17,17 @@ from ccdflow.verify.detector.photon_light import lines_between_middles
 from ccdflow.verify.reading.restated_numbers import DIGITAL_NOISE, MAD_TO_SIGMA
 
 MODEL_ROWS = 64
-"""Rows of the members in which the noise model is measured."""
+"""At most this many rows of each member give the noise model."""
 
 FIGURE_ROWS = 128
-"""Rows of the members in which figures are measured."""
+"""At most this many rows of each member give figures."""
 
-# Bytes of the sampled rows of all members: more members give fewer rows each.
+# The sampled rows of all members take at most this many bytes: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# At least this many rows of each member are sampled, within `_MOST_EXCESS`.
+# At least this many rows of each member are sampled, even if they take up to `_MOST_EXCESS` times
+# as many bytes.
 _FEWEST_ROWS = 16
-# The sampled rows of all members take at most this many times `_SAMPLE_BYTES`.
+# The sampled rows of all members never take more than this many times `_SAMPLE_BYTES`.
 _MOST_EXCESS = 5
 # Values that give a scatter to 0.1 %.
 _ENOUGH_VALUES = 1_000_000
@@ -44,11 +45,11 @@ _PAIR_VARIANCE_FACTOR = 1.5
 _TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
 # Seed of the random numbers: each verification gives the same figures.
 _TRIAL_SEED = 18
-# Flats from whose consecutive pairs a gain is measured.
+# A gain is measured from consecutive pairs of at most this many flats.
 _GAIN_FRAMES = 5
 # A pixel gives a gain if its light in adu is more than this many times its read variance in adu^2.
 _GAIN_LIGHT = 30
-# Fewest pixels that give a gain: fewer leave an error above 5 %.
+# Fewest pixels that give a gain: fewer leave an error above 6.7 %.
 _FEWEST_GAIN_PIXELS = 1000
 # Rounds of clipping for a gain: twice those of the maker, so that the gain has converged.
 _GAIN_ITERATIONS = 6
@@ -85,7 +86,7 @@ def rows_measured_on(ny, nx, n_frames, n_rows):
 
 
 def spread_rows(frames):
-    """Return evenly spread rows of all frames, `_ENOUGH_VALUES` at most: (n, k, nx)."""
+    """Return evenly spread rows of frames, (n, k, nx): `_ENOUGH_VALUES` at most, or two rows."""
     most_rows = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
     return frames[:, :: -(-frames.shape[1] // most_rows)]
 
@@ -157,6 +158,7 @@ def scatter(values, least=DIGITAL_NOISE):
     Returns
     -------
     (float, int)
+        (NaN, 0) for fewer than two values.
     """
     values = values[np.isfinite(values)]
     if values.size < 2:
@@ -238,11 +240,11 @@ def noise_of_two_halves(frames, account):
     """
     n_frames = len(frames)
     halves = [combine_values(part, account) for part in (frames[::2], frames[1::2])]
-    total_excess = sum(
-        variance_excess(n, *_combining_settings(account)) / n
-        for n in (n_frames - n_frames // 2, n_frames // 2)
+    settings = _combining_settings(account)
+    variance_of_difference = sum(
+        clipped_variance_ratio(n, *settings) / n for n in (n_frames - n_frames // 2, n_frames // 2)
     )
-    ratio = variance_excess(n_frames, *_combining_settings(account)) / n_frames / total_excess
+    ratio = clipped_variance_ratio(n_frames, *settings) / n_frames / variance_of_difference
     return white_scatter(halves[0] - halves[1]) * ratio**0.5
 
 
@@ -261,7 +263,9 @@ def predicted_noise(noise, n_frames, account):
     -------
     float
     """
-    return noise * (variance_excess(n_frames, *_combining_settings(account)) / n_frames) ** 0.5
+    return (
+        noise * (clipped_variance_ratio(n_frames, *_combining_settings(account)) / n_frames) ** 0.5
+    )
 
 
 class _CombiningSettings(NamedTuple):
@@ -323,7 +327,7 @@ def _combined_values(values, method, clip, deviation, iterations):
 
 # A simulation takes 0.2 s. An archive has combinations of some tens of numbers of frames.
 @lru_cache(maxsize=64)
-def variance_excess(count, method, clip, deviation, iterations):
+def clipped_variance_ratio(count, method, clip, deviation, iterations):
     """Return the variance of a combination of normal values over the variance of their mean.
 
     Parameters
@@ -394,6 +398,7 @@ def gain_of_pairs(frames, levels, noise):
     Returns
     -------
     (float, float)
+        NaN twice if too few pixels have light.
     """
     squares, lights, read_variances = [], [], []
     pairs = zip(pairwise(frames[:_GAIN_FRAMES]), pairwise(levels), strict=False)

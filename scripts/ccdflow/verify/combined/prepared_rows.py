@@ -38,13 +38,13 @@ class RemadeRows:
     rejected_counts : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), int64
         Number of values of each pixel that are rejected in `image` and in `alternative`.
     invalid_counts : numpy.ndarray of shape (ny, nx), int
-        Number of values that are not finite.
+        Number of values that are masked or not finite.
     variances : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64, or None
         Variances of the mean of the kept values by the noise model. The second has the other light
         where a decision on the light of a pixel is close.
     stack : numpy.ndarray of shape (n, ny, nx), float64, or None
         The values of all members.
-    kept : (numpy.ndarray, numpy.ndarray) of shape (n, ny, nx), bool, or None
+    is_kept_pair : (numpy.ndarray, numpy.ndarray) of shape (n, ny, nx), bool, or None
         Whether each value was kept in `image` and in `alternative`; None where nobody asked.
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         The bits that all members share.
@@ -58,7 +58,7 @@ class RemadeRows:
     invalid_counts: np.ndarray
     variances: tuple[np.ndarray, np.ndarray] | None = None
     stack: np.ndarray | None = None
-    kept: tuple[np.ndarray, np.ndarray] | None = None
+    is_kept_pair: tuple[np.ndarray, np.ndarray] | None = None
     mask: np.ndarray | None = None
 
 
@@ -228,7 +228,10 @@ def _masks_of_members(paths, hdu, rows, values, account):
 
 
 def _lowest_saturation(header):
-    """Return the lowest saturated value of a reduced member; None if an amplifier names none."""
+    """Return the lowest saturated value of a reduced member; None if an amplifier names none.
+
+    An amplifier without signal does not count; None if all are so.
+    """
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     ceilings = []
     for tail in tails:

@@ -1,8 +1,8 @@
 """Combined rows made again by gain and read noise (``CLIPDEV = noise``), which ccdproc lacks.
 
-The model is given by MODRN, MODGN, MODFC and MODLN: variance = fixed + light / gain. A value is
-rejected if it is more than CLIPSIG standard deviations from the lower median. The variance of the
-median is added to that of the value.
+The model is given by MODRN, MODGN, MODFC and MODLN, for biases by CLIPRN: variance = fixed + light
+/ gain. A value is rejected if it is more than CLIPSIG standard deviations from the lower median.
+The variance of the median is added to that of the value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BRIGHT_SIGMA = 3.0
 
 
 def combine_by_noise(prepared, account, hdu, rows, surroundings):
-    """Combine rows with two limits, a little below and a little above that of the noise model.
+    """Return rows combined with two limits, a little below and above that of the noise model.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     is_empty = ~is_good.any(axis=0)
     # Only pixels of darks need the light around them: a pixel of a flat has enough light itself.
     light = None if account.levels or not account.masters else surroundings(rows)
-    lower_kept, higher_kept = is_good.copy(), is_good.copy()
-    for sign, is_kept in ((-1, lower_kept), (1, higher_kept)):
+    is_kept_by_lower, is_kept_by_higher = is_good.copy(), is_good.copy()
+    for sign, is_kept in ((-1, is_kept_by_lower), (1, is_kept_by_higher)):
         for _ in range(account.iterations):
             centre = np.where(is_empty, 0, _lower_median(stack, is_kept))
             light_of_pixels = _light_of_noise(centre, light, fixed, slope, len(stack))
@@ -69,7 +69,9 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
             with np.errstate(invalid="ignore"):
                 is_kept &= ~(np.abs(stack - centre) > limit)
     is_finite = np.isfinite(stack)
-    are_in_mean = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
+    are_in_mean = [
+        np.where(is_empty, is_finite, is_kept) for is_kept in (is_kept_by_lower, is_kept_by_higher)
+    ]
     images = [combine_kept_values(stack, is_in_mean, account.method) for is_in_mean in are_in_mean]
     variances = None
     if account.method == "average":
@@ -87,11 +89,11 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
         prepared.scale,
         "numpy: a noise model that ccdproc lacks",
         rejected_counts=tuple(
-            (is_good & ~is_kept).sum(axis=0) for is_kept in (lower_kept, higher_kept)
+            (is_good & ~is_kept).sum(axis=0) for is_kept in (is_kept_by_lower, is_kept_by_higher)
         ),
         invalid_counts=count_invalid(stack, is_masked),
         variances=variances,
-        kept=(lower_kept, higher_kept),
+        is_kept_pair=(is_kept_by_lower, is_kept_by_higher),
     )
 
 

@@ -102,13 +102,13 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
             stack[:, is_incomplete], is_masked[:, is_incomplete], account
         )
     if has_open_limit:
-        kept_pair = _kept_by_both_limits(stack, is_masked, account)
+        is_kept_pair = _kept_by_both_limits(stack, is_masked, account)
     elif counts_rejections:
-        kept_pair = (are_kept_by_scatter(stack, is_masked, account),) * 2
+        is_kept_pair = (are_kept_by_scatter(stack, is_masked, account),) * 2
     else:
-        kept_pair = None
-    counts = _count_rejected(stack, is_masked, kept_pair or (np.True_, np.True_))
-    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=kept_pair)
+        is_kept_pair = None
+    counts = _count_rejected(stack, is_masked, is_kept_pair or (np.True_, np.True_))
+    return RemadeRows(image, alternative, scale, "ccdproc", *counts, is_kept_pair=is_kept_pair)
 
 
 def _image_by_ccdproc(stack, account, factor):
@@ -188,10 +188,14 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 stack[:, is_empty], is_masked[:, is_empty], account
             )
         images.append(image)
-    kept_pair = _kept_by_both_limits(stack, is_masked, account)
+    is_kept_pair = _kept_by_both_limits(stack, is_masked, account)
     maker = "ccdproc and repeated clipping by astropy"
     return RemadeRows(
-        *images, scale, maker, *_count_rejected(stack, is_masked, kept_pair), kept=kept_pair
+        *images,
+        scale,
+        maker,
+        *_count_rejected(stack, is_masked, is_kept_pair),
+        is_kept_pair=is_kept_pair,
     )
 
 
@@ -203,7 +207,7 @@ def _count_rejected(stack, is_masked, is_kept_pair):
 
 
 def _combine_incomplete(values, is_masked, account):
-    """Return the combination of pixels with masked or infinite values: (n, k) to (k,)."""
+    """Return the combination of pixels with values that do not count: (n, k) to (k,)."""
     kept_values = np.where(are_kept_by_scatter(values, is_masked, account), values, np.nan)
     combine = np.nanmean if account.method == "average" else np.nanmedian
     with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.comparing.comparing import Differs, rounding_of_card
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
@@ -21,6 +21,8 @@ _MOST_SIMULATED_VALUES = 2000
 _MOST_DRAWN_VALUES, _MOST_DRAWN_LEVELS, _SEED = 2_000_000, 20_000, 18
 # Relative and absolute tolerance (adu^2) of the variance of a level: both sides draw random levels.
 _LEVEL_VARIANCE_TOLERANCE, _LEAST_LEVEL_TOLERANCE = 0.12, 0.002
+# Adu by which float32 rounds a limit below 131,072 adu, twice: here and in the maker.
+_FLOAT_ROUNDING = 0.01
 # Keywords of the cards of a frame's only amplifier, and their beginnings where there are several:
 # the number of the amplifier follows, two digits.
 _NUMBERED_KEYWORDS = {
@@ -209,6 +211,19 @@ def number_of_card(value):
     return float(value) if is_number and np.isfinite(value) else None
 
 
+def limit_rounding(level):
+    """Return the adu by which a limit minus a bias level is uncertain.
+
+    The maker has all digits of the level; its card has six.
+
+    Examples
+    --------
+    >>> round(limit_rounding(1234.56), 3), round(limit_rounding(12345.6), 3)
+    (0.015, 0.06)
+    """
+    return _FLOAT_ROUNDING + rounding_of_card(level)
+
+
 def readouts_of(header, first_header, reduced_header, bias):
     """Return the `VerifiedAmplifier` of each amplifier of a calibrated image.
 
@@ -312,10 +327,10 @@ def level_noise(header, tail, read_noise, rounding_variance):
     noise = _scatter_of_medians(n_pixels, header.get("OSCSTAT", "median"), round(pixel_noise, 4))
     if axis == "frame" or not header.get("OSCMODEL"):
         return noise
-    kept_section = (
+    image_section = (
         slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
     )
-    lines_of_levels = kept_section[0] if axis == "rows" else kept_section[1]
+    lines_of_levels = image_section[0] if axis == "rows" else image_section[1]
     n_terms = header["OSCORDER"] + (3 if header["OSCMODEL"] == "spline" else 1)
     return noise * min(1.0, n_terms / (lines_of_levels.stop - lines_of_levels.start)) ** 0.5
 

@@ -6,7 +6,7 @@ import re
 
 from ccdflow.verify.comparing.comparing import Differs
 
-# Cards that may stand anywhere in a header.
+# Cards that may be anywhere in a header.
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 # Matches a keyword with its number: IMCMB012 is IMCMB and 012.
 _NUMBERED_KEYWORD = re.compile(r"(\D*?)(\d+)$")
@@ -66,12 +66,12 @@ def check_order(header, source, order, renewed_cards):
     order : sequence of (str or tuple of str)
         As `REDUCED_ORDER`.
     renewed_cards : re.Pattern
-        Cards that may stand anywhere where the source has them as well.
+        Cards that may be anywhere, if the source has them as well.
 
     Raises
     ------
     Differs
-        If a card stands before one that it must follow.
+        If a card is after one that must follow it.
     """
     place_in_source = (
         {} if source is None else {keyword: n for n, keyword in reversed(list(enumerate(source)))}
@@ -90,9 +90,7 @@ def check_order(header, source, order, renewed_cards):
         if rank is None:
             continue
         if last_rank is not None and rank < last_rank:
-            raise Differs(
-                f"the card {keyword} stands behind {last_keyword}, and must stand before it"
-            )
+            raise Differs(f"the card {keyword} is after {last_keyword}, and must be before it")
         last_rank, last_keyword = rank, keyword
 
 

@@ -36,6 +36,11 @@ class Differs(Exception):
         Largest difference of a pixel, in the unit of the image; NaN if something else differs.
     pixels : int, optional
         Number of pixels that were compared; 0 if something else differs.
+
+    Attributes
+    ----------
+    unit : str
+        Unit of the largest difference; '' until a handler sets it.
     """
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
@@ -57,7 +62,7 @@ def check_sums(content):
     ------
     Differs
         If the headers cannot be read, an HDU lacks CHECKSUM or DATASUM, one is wrong for its bytes,
-        or there are bytes behind the pixels of an HDU.
+        or there are bytes after the pixels of an HDU.
 
     Notes
     -----
@@ -92,9 +97,9 @@ def check_sums(content):
         datasum_of_first = datasum if datasum_of_first == "0" and end > start else datasum_of_first
         _check_structure(header, number)
         if any(content[start + _data_bytes(header) : end]):
-            raise Differs(f"bytes behind the pixels of HDU {number} are not 0")
+            raise Differs(f"bytes after the pixels of HDU {number} are not 0")
     if end != len(content):
-        raise Differs("bytes are behind its last HDU, or are missing there")
+        raise Differs("bytes are after its last HDU, or are missing there")
     return datasum_of_first, f"{checksum_of_headers:08x}"
 
 
@@ -121,6 +126,17 @@ def _sum_of_words(content):
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
+
+
+def rounding_of_card(value):
+    """Return the largest rounding error of a number that a card has with six digits.
+
+    Examples
+    --------
+    >>> rounding_of_card(10.3152), rounding_of_card(-12345.7), rounding_of_card(0)
+    (5e-05, 0.05, 0.0)
+    """
+    return 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - 5) if value else 0.0
 
 
 def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING):
@@ -217,7 +233,7 @@ def check_text(header, keyword, value):
 
 
 def count_other_bits(product, remade):
-    """Return how many pixels have other bits than remade ones, and the largest difference, adu.
+    """Return how many pixels have other bits than remade ones, and the largest difference.
 
     The NaN of numpy counts as one value with either sign; 0 and -0 are two values.
 

@@ -77,7 +77,7 @@ def check_extensions(
     """
     image_indices = sorted(image_indices)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in image_indices for kind in kinds}
-    names_seen, last_kind_by_image = set(), {}
+    names_seen, last_rank_by_image = set(), {}
     bitpix_by_kind = {"UNCERT": -32, "COUNT": 16, "MASK": mask_type}
     for number, header in enumerate(headers):
         _check_storage(number, header, pixel_types if number in image_indices else None)
@@ -89,11 +89,11 @@ def check_extensions(
                 f"BITPIX of {name} is {bitpix_by_kind[kind]}, and {header['BITPIX']} here"
             )
         rank = kinds.index(kind)
-        is_in_order = number > image_indices[-1] and rank >= last_kind_by_image.get(hdu, 0)
+        is_in_order = number > image_indices[-1] and rank >= last_rank_by_image.get(hdu, 0)
         if name in names_seen or not is_in_order:
             raise Differs(f"HDU {number}, {name}, is not in its place")
         names_seen.add(name)
-        last_kind_by_image[hdu] = rank
+        last_rank_by_image[hdu] = rank
         _check_extension(header, headers[hdu], name)
     _check_needed_extensions(names_seen, image_indices, needed_kinds)
 
@@ -115,7 +115,7 @@ def _name_and_owner(number, header, owners):
 
 
 def _check_storage(number, header, pixel_types):
-    """Raise if an HDU is scaled, or has none of the values of BITPIX that are given (or None)."""
+    """Raise if an HDU is scaled, or its BITPIX is none of the pixel types; None allows all."""
     if scale_cards := [keyword for keyword in _SCALE_CARDS if keyword in header]:
         raise Differs(f"HDU {number} has {scale_cards[0]}, and no product is stored scaled")
     if pixel_types is not None and header["BITPIX"] not in pixel_types:

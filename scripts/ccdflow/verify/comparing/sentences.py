@@ -163,7 +163,10 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, number):
-    """Compare a number of a sentence with its card: NREJECT in %, others in the unit of the card.
+    """Compare a number of a sentence with its card, in the unit of the card.
+
+    The sentence on rejected values has a percentage of one amplifier. NREJECT is the number of all
+    amplifiers, and may be larger.
 
     Parameters
     ----------

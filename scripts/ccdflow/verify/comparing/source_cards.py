@@ -161,7 +161,7 @@ def check_cards(header, sources, origin, *, must_have=True):
     Raises
     ------
     Differs
-        If a card is absent or has another value.
+        If a card is absent, added or repeated, or has another value or comment.
     """
     counts = Counter(keyword for keyword in header if keyword not in _COMMENTARY)
     for keyword, count in counts.items():
@@ -268,7 +268,7 @@ def _check_lines(keyword, lines, source_lines, origin):
 
     Parameters
     ----------
-    keyword : {'COMMENT', 'HISTORY'}
+    keyword : {'COMMENT', 'HISTORY', ''}
     lines : list of str
         Lines of the product.
     source_lines : set of str

@@ -357,17 +357,17 @@ def _find_jointly_low(nights, image_number, shape, share):
     keyword, weak_of_nights = f"FLATOWN{image_number}", []
     for night_index, night in enumerate(nights):
         if night.weak_pixels is not None and keyword in night.header:
-            places, lines = _places_in_image(night.weak_pixels, image_number, shape)
-            sigma, noise_fraction = night.weak_pixels["SIGMA"][lines], night.header[keyword]
+            places, is_of_image = _places_in_image(night.weak_pixels, image_number, shape)
+            sigma, noise_fraction = night.weak_pixels["SIGMA"][is_of_image], night.header[keyword]
             weak_of_nights.append(_WeakPixels(night_index, places, sigma, noise_fraction))
     all_places = [np.empty(0, np.int64), *(weak.places for weak in weak_of_nights)]
     index = np.unique(np.concatenate(all_places))
     if not index.size:
         return _JointlyLow(*[np.empty(0, np.int64)] * 5)
-    sums = np.zeros((len(weak_of_nights), index.size), np.float32)
-    for row, weak in zip(sums, weak_of_nights, strict=True):
+    sigma_by_night = np.zeros((len(weak_of_nights), index.size), np.float32)
+    for row, weak in zip(sigma_by_night, weak_of_nights, strict=True):
         row[np.searchsorted(index, weak.places)] = weak.sigma
-    is_listed = sums < 0
+    is_listed = sigma_by_night < 0
     nights_listed = is_listed.sum(axis=0)
     # Nights count from the first one in which a pixel was listed.
     nights_counted = np.logical_or.accumulate(is_listed, axis=0).sum(axis=0)
@@ -377,7 +377,8 @@ def _find_jointly_low(nights, image_number, shape, share):
     is_often_low = nights_listed >= np.maximum(
         np.floor(share * nights_counted + _NIGHTS_BY_ROUNDING), 2
     )
-    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -LOW_SIGMA * np.sqrt(variance))
+    sum_of_nights = sigma_by_night.sum(axis=0, dtype=float)
+    is_low = is_often_low & (sum_of_nights < -LOW_SIGMA * np.sqrt(variance))
     night_indices = np.array([weak.night_index for weak in weak_of_nights])
     is_listed = is_listed[:, is_low]
     return _JointlyLow(

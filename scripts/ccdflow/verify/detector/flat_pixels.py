@@ -33,7 +33,7 @@ _FEWEST_ROWS = 8
 # Sigma by which a weak pixel is below its neighbours: several nights must confirm it.
 _WEAK_SIGMA = 2.5
 # A deep column is below both sides by at least this fraction of the light.
-_DEEP_PART = 0.2
+_DEEP_FRACTION = 0.2
 # A deep column is below both sides by at least this many sigma of the flat's structure.
 _STRUCTURE_SIGMA = 5.0
 # Columns whose median is the light on either side of a deep column.
@@ -41,7 +41,7 @@ _COLUMNS_AROUND = 15
 # Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
 # Deep parts of columns are at most this fraction of all parts: more are structure of the light.
-_MOST_DEEP_PART = 0.01
+_MOST_DEEP_FRACTION = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # The means of the two levels differ at least by this factor.
@@ -67,7 +67,7 @@ class Contrast:
     noise_fraction : float
         Fraction of the variance that is noise of the night.
     low_share : float
-        Fraction of the pixels outside bad columns that are low.
+        Fraction of the pixels outside bad columns that are low by `LOW_SIGMA`.
     """
 
     sigma: np.ndarray
@@ -85,7 +85,7 @@ def measure_contrast(pairs, bits, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     bits : OpenBits
         Changed in place.
     low_sigma : float, optional
-        Sigma by which a low pixel is below its neighbours.
+        Sigma by which a low pixel is below its neighbours; by default that of the maker.
     parts : sequence of (slice, slice), optional
         Regions that make up the image: pixels are compared with others of their region.
 
@@ -177,10 +177,12 @@ def _find_deep_parts(flat, is_usable, limit_shift):
     if not is_measured.any():
         return is_measured
     ratio = levels[is_measured] / ((left_light + right_light)[is_measured] / 2)
-    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
+    limit = 1 - max(_DEEP_FRACTION, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
     is_deep = is_measured & (levels < (limit - limit_shift) * darker_side)
     return (
-        is_deep if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum() else np.zeros_like(is_deep)
+        is_deep
+        if is_deep.sum() <= _MOST_DEEP_FRACTION * is_measured.sum()
+        else np.zeros_like(is_deep)
     )
 
 

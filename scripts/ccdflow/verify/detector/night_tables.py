@@ -40,7 +40,7 @@ USES = ("dark", "flat", "spectrum", "not used")
 # Bits of flats' pixels whose values do not depend on the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Fraction of low pixels above which a night's flats show no low pixels: night_flats.py.
-_MOST_LOW_PART = 0.02
+_MOST_LOW_FRACTION = 0.02
 # Relative rounding of SIGMA: it is divided by a scatter of float32 values.
 _SIGMA_ROUNDING = 1e-4
 # All rows, or all columns.
@@ -149,7 +149,7 @@ class NightMaster:
         return np.array(rows_of_members)
 
     def seconds(self):
-        """Return the exposure of each member.
+        """Return the exposure of each member, s: (n,).
 
         Raises
         ------
@@ -211,7 +211,7 @@ def masters_named(first_header, results):
     Raises
     ------
     CannotRemake
-        If the table names no master, or a master is missing or was replaced.
+        If the table names no master or lacks a limit, or a master is missing or was replaced.
     Differs
         If a card has none of `USES`.
     """
@@ -247,13 +247,13 @@ def night_images(first_header, masters, results):
     Raises
     ------
     CannotRemake
-        If the cards lack the noise of an amplifier.
+        If the cards lack the noise of an amplifier, or no table has the gain of the night.
     Differs
         If a noise or gain is not that of the masters or of detector.csv.
     """
     images = open_product(masters[0].path).images
-    numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
-    tails = [(hdu, tail) for hdu in numbers for tail in tails_of(images[hdu].header)]
+    image_indices = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
+    tails = [(hdu, tail) for hdu in image_indices for tail in tails_of(images[hdu].header)]
     noises = {}
     for number, (hdu, tail) in enumerate(tails, start=1):
         keywords = [
@@ -271,7 +271,7 @@ def night_images(first_header, masters, results):
             results=results,
         )
         noises.setdefault(hdu, {})[tail] = noise, gain
-    return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
+    return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in image_indices]
 
 
 def _check_noise_and_gain(first_header, keywords, values, masters, amplifier, results):
@@ -493,12 +493,12 @@ def _bits_of_image(image, masters, first_header):
 
 
 def _bits_and_contrast(image, flats, low_sigma):
-    """Return the `OpenBits` and the `Contrast` of imaging flats, None if too many are low."""
+    """Return the `OpenBits` and `Contrast` of imaging flats; the latter None if many are low."""
     bits = OpenBits(image.shape)
     contrast = flat_pixels.measure_contrast(
         _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image)
     )
-    return bits, None if contrast.low_share > _MOST_LOW_PART else contrast
+    return bits, None if contrast.low_share > _MOST_LOW_FRACTION else contrast
 
 
 def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):

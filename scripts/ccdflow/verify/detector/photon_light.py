@@ -13,22 +13,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-# All numbers are those of calibrate/signal.py, written again, so that a wrong one there is noticed
-# here.
+# All numbers but `_NEAR_FRACTION` and `_EXAMINED_FRACTION` are those of calibrate/signal.py,
+# written again, so that a wrong one there is noticed here.
 
 # Rows and columns of a tile whose median is the smooth light.
 _TILE_SIDE = 64
-# Rows of a tile that are sampled.
+# From this many rows of a tile to fewer than twice as many are sampled, and all of a lower tile.
 _SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # A tile with fewer columns than this has all of them in its median.
 _WIDE_TILE_COLUMNS = 32
-# Standard deviations by which a pixel stands out of the smooth light.
+# Standard deviations by which a mean of 3 x 3 pixels stands out of the smooth light.
 _SIGNIFICANT_SIGMA = 4.0
 # Standard deviations by which a pixel is off the surface through its neighbours, or through all.
 _SHARP_SIGMA = 3.0
-# A pixel of this many photons has the light of the surface through it.
+# A sharp pixel whose surface has more photons than this has its own light.
 _OWN_ELECTRONS = 2500.0
 # A squared difference above this fraction of its limit is near a decision. The comparison of errors
 # needs only pixels that are nearer to it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
@@ -95,19 +95,20 @@ class SmoothLight:
         self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
         self._middles_of_tiles = (edges[:-1] + edges[1:] - 1) / 2
 
-    def rows(self, first, stop):
+    def rows(self, start, stop):
         """Return the light of some rows: (k, nx).
 
         Parameters
         ----------
-        first, stop : int
+        start, stop : int
+            Half-open range.
 
         Returns
         -------
         numpy.ndarray of shape (k, nx), float64
             In the unit of the sample.
         """
-        return lines_between_middles(self._middles_of_tiles, self._grid, np.arange(first, stop))
+        return lines_between_middles(self._middles_of_tiles, self._grid, np.arange(start, stop))
 
 
 def lines_between_middles(middles, values, places):

@@ -11,8 +11,8 @@ from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, PART_ROWS
 NEAR_LIMIT_FRACTION = 2e-3
 """Fraction of a limit, and sigma about it, within which float32 and float64 may disagree."""
 
-# All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
-# here.
+# All numbers below are those of detector/pixels/, written again, so that a wrong one there is
+# noticed here.
 
 # Rows and columns of a block.
 _BLOCK_SIDE = 8
@@ -30,7 +30,7 @@ _COLUMNS_AROUND = 31
 _BLOCKS_A_SIDE = 24
 # Degree of the polynomials through the medians of the blocks of a flat.
 _DEGREE = 6
-# In blocks of more pixels, every fourth pixel gives the median.
+# In blocks of more pixels, one pixel of four gives the median.
 _MANY_PIXELS = 1000
 
 

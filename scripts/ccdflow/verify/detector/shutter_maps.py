@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 64
 _SAME_EXPOSURE = 0.01
 # Largest relative scatter of the levels of a steady lamp.
 _MOST_LAMP_SCATTER = 0.02
-# Every lamp is taken to scatter by at least this.
+# Every lamp counts as scattering by at least this, relative.
 _LEAST_LAMP_SCATTER = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
 _MANY_FREEDOMS = 50
@@ -186,10 +186,13 @@ def verify_shutter(first_header, hdus, results):
     hdu_indices = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
     _check_names_of_images(hdus, hdu_indices)
     shapes = [_shape_in_cells(images[hdu].shape) for hdu in hdu_indices]
-    noises = _gains_and_noises(first_header, images, hdu_indices, flats)
+    gains_and_noises = _gains_and_noises(first_header, images, hdu_indices, flats)
     series = [
         _series_of_cells(
-            [flat for flat in flats if flat.series == number], hdu_indices, images, noises
+            [flat for flat in flats if flat.series == number],
+            hdu_indices,
+            images,
+            gains_and_noises,
         )
         for number in sorted({flat.series for flat in flats})
     ]
@@ -255,20 +258,23 @@ def _gains_and_noises(first_header, images, hdu_indices, flats):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-    images : dict of int to object
+    images : dict of int or str to ccdflow.verify.reading.stored_rows.StoredPixels
         The images by HDU.
     hdu_indices : list of int
         The HDUs.
     flats : list of ShutterFlat
     """
-    noises = {}
+    gains_and_noises = {}
     for place, hdu in enumerate(hdu_indices, start=1):
         keywords = [
             f"{name}{place:02d}" if len(hdu_indices) > 1 else name for name in ("MODGN", "MODRN")
         ]
         gain, noise = (number_of_card(first_header.get(keyword)) for keyword in keywords)
         if gain is None or noise is None:
-            raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
+            missing_keyword = keywords[0] if gain is None else keywords[1]
+            raise CannotRemake(
+                f"the header lacks {missing_keyword}: it is of an older version", OLDER
+            )
         header = images[hdu].header
         tail = tails_of(header)[0]
         expected = number_of_card(card(header, "AMPGAIN", tail))
@@ -277,8 +283,8 @@ def _gains_and_noises(first_header, images, hdu_indices, flats):
             bias = open_product(flats[0].bias).images[hdu].header
             if expected := number_of_card(card(bias, "RNOISE", tail)):
                 check_value(keywords[1], noise, expected, rtol=DERIVED_ROUNDING)
-        noises[hdu] = gain, noise
-    return noises
+        gains_and_noises[hdu] = gain, noise
+    return gains_and_noises
 
 
 @dataclass(frozen=True)
@@ -318,7 +324,7 @@ def _shape_in_cells(shape):
     return tuple(int(_cell_of_each_pixel(size)[-1]) + 1 for size in shape)
 
 
-def _series_of_cells(flats, hdu_indices, images, noises):
+def _series_of_cells(flats, hdu_indices, images, gains_and_noises):
     """Return the `CellSeries` of flats of one light, with the cells of all images joined.
 
     Parameters
@@ -327,9 +333,9 @@ def _series_of_cells(flats, hdu_indices, images, noises):
         Flats of one light.
     hdu_indices : list of int
         The HDUs.
-    images : dict of int to object
+    images : dict of int or str to ccdflow.verify.reading.stored_rows.StoredPixels
         The images by HDU.
-    noises : dict of int to (float, float)
+    gains_and_noises : dict of int to (float, float)
         Gain and read noise by HDU.
     """
     means, variances, counts = [], [], []
@@ -346,7 +352,7 @@ def _series_of_cells(flats, hdu_indices, images, noises):
             cells = (cell_of_row[rows, None] * cells_in_a_row + cell_of_column)[is_finite]
             sums += [np.bincount(cells, image[is_finite], size) for image in values]
             count += np.bincount(cells, minlength=size)
-        gain, noise = noises[hdu]
+        gain, noise = gains_and_noises[hdu]
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = sums / count
             variances.append((np.maximum(mean, 1) / gain + noise**2) / count)
@@ -361,7 +367,7 @@ def _series_of_cells(flats, hdu_indices, images, noises):
 
 def _fit_excess(series, mean):
     """Return the excess dead time and its error, s, each (cells,), and the reduced chi^2."""
-    weights = values = squares = degrees_of_freedom = 0.0
+    weights = weighted_sum = squares = degrees_of_freedom = 0.0
     for cells in series:
         x, ratios = 1 / (cells.seconds - mean)[:, None], cells.means / cells.levels[:, None]
         weight = cells.levels[:, None] ** 2 / cells.variances
@@ -379,12 +385,12 @@ def _fit_excess(series, mean):
         residuals = weight * (ratios - flat - slope * x) ** 2
         squares += float(np.nansum(residuals))
         degrees_of_freedom += np.count_nonzero(np.isfinite(dead_time)) * (len(x) - 2)
-        weights, values = weights + 1 / variance, values + dead_time / variance
+        weights, weighted_sum = weights + 1 / variance, weighted_sum + dead_time / variance
     chi2 = squares / degrees_of_freedom if degrees_of_freedom else np.nan
     factor = 1.0
     if degrees_of_freedom:
         factor = chi2**0.5 if degrees_of_freedom >= _MANY_FREEDOMS else max(1.0, chi2**0.5)
-    return values / weights, weights**-0.5 * factor, chi2
+    return weighted_sum / weights, weights**-0.5 * factor, chi2
 
 
 def _mean_dead_time(series):
@@ -410,8 +416,9 @@ def _mean_dead_time(series):
     times = np.array([series.seconds[same_exposure].mean() for same_exposure in sets])
     coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
     _, linear, constant = coefficients
-    slope = np.array([0, constant / linear**2, -1 / linear])
-    return -constant / linear, float(slope @ covariance @ slope) ** 0.5
+    # The derivatives of -constant / linear by the three coefficients.
+    gradient = np.array([0, constant / linear**2, -1 / linear])
+    return -constant / linear, float(gradient @ covariance @ gradient) ** 0.5
 
 
 def _weighted_mean(pairs):
@@ -423,7 +430,7 @@ def _weighted_mean(pairs):
     return float((finite_pairs[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def _check_cards(first_header, flats, chi2, mean):
+def _check_cards(first_header, flats, chi2, mean_and_error):
     """Compare the cards on flats, chi^2 and mean dead time.
 
     Parameters
@@ -431,15 +438,15 @@ def _check_cards(first_header, flats, chi2, mean):
     first_header : astropy.io.fits.Header
     flats : list of ShutterFlat
     chi2 : float
-    mean : (float, float)
+    mean_and_error : (float, float)
         The mean dead time and its error, s.
     """
     seconds = [flat.seconds for flat in flats]
     check_figure(first_header, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
         check_figure(first_header, keyword, value, rtol=DERIVED_ROUNDING)
-    for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
-        if np.isfinite(mean).all():
+    for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean_and_error, strict=True):
+        if np.isfinite(mean_and_error).all():
             check_figure(
                 first_header, keyword, value, rtol=_MEAN_TOLERANCE, atol=_LEAST_MEAN_TOLERANCE
             )

@@ -72,6 +72,7 @@ class FrameAccount:
     raw_file : str
         The raw file, relative to the raw folder.
     fingerprint, key : str
+        RAWFP and CCDFKEY.
     statistic : {'median', 'mean', ''}
         Statistic across the overscan; '' where none was subtracted.
     model : str
@@ -255,7 +256,7 @@ def account_of_frame(headers):
     Raises
     ------
     CannotRemake
-        If a card that the account needs is not there.
+        If a card that the account needs is not there, or has no section where one must be.
     """
     first_header = headers[0]
     if is_of_first_version(first_header) and (first_header.get("NAMPS") != 1 or len(headers) > 1):
@@ -364,7 +365,7 @@ def account_of_combined(headers):
     Raises
     ------
     CannotRemake
-        If a card that the account needs is not there.
+        If a card that the account needs is not there, or has no section where one must be.
     """
     first_header = headers[0]
     try:
@@ -414,27 +415,27 @@ def _numbered_values(header, name, long_name, n_values):
     return tuple(header[pattern.format(number)] for number in range(1, n_values + 1))
 
 
-def masters_of(header, names=("bias", "dark")):
+def masters_of(header, kinds=("bias", "dark")):
     """Return the masters that a header names, by their kind.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-    names : sequence of str, optional
-        Kinds, out of 'bias', 'dark' and 'flat'.
+    kinds : sequence of str, optional
+        Out of 'bias', 'dark' and 'flat'.
 
     Returns
     -------
     dict of str to NamedMaster
     """
     return {
-        name: NamedMaster(
-            unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
-            header[f"{name.upper()}KEY"],
-            cut=slices_of(header[f"{name.upper()}CUT"]) if f"{name.upper()}CUT" in header else None,
+        kind: NamedMaster(
+            unquote(header[f"{kind.upper()}IM"], errors="surrogateescape"),
+            header[f"{kind.upper()}KEY"],
+            cut=slices_of(header[f"{kind.upper()}CUT"]) if f"{kind.upper()}CUT" in header else None,
         )
-        for name in names
-        if f"{name.upper()}IM" in header
+        for kind in kinds
+        if f"{kind.upper()}IM" in header
     }
 
 
@@ -491,7 +492,7 @@ def account_of_calibrated(headers):
     Raises
     ------
     CannotRemake
-        If a card that the account needs is not there.
+        If a card that the account needs is not there, or has no section where one must be.
     """
     first_header = headers[0]
     try:

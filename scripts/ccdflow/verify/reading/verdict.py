@@ -56,7 +56,8 @@ class Verdict:
         Largest difference; NaN where no pixel was compared.
     unit : str
         Unit of the largest difference: adu or electron for pixels, s for a shutter's dead time,
-        sigma for a table of bad pixels. '' without a difference, and for a flat, whose mean is 1.
+        sigma for a night's table of bad pixels. '' without a difference, for a flat, whose mean is
+        1, and for a map of bad pixels.
     verdict : {'verified', 'differs', 'cannot be made again', 'verification failed'}
     reason : str
         The difference, the reason against a remake, or the error of the verification.

@@ -537,15 +537,15 @@ def _moved_span(chip, data, length, sign, shift):
     -------
     str or None
     """
-    start, stop = chip
+    first, last = chip
     low, high = sorted(data)
-    binning, remainder = divmod(abs(stop - start) + 1, high - low + 1)
+    binning, remainder = divmod(abs(last - first) + 1, high - low + 1)
     if remainder or not binning:
         return None
-    upwards = 1 if stop >= start else -1
+    upwards = 1 if last >= first else -1
     edges = []
     for pixel in (1, length):
-        pixel_of_detector = start + upwards * binning * ((pixel - shift) * sign - low)
+        pixel_of_detector = first + upwards * binning * ((pixel - shift) * sign - low)
         edges += [pixel_of_detector, pixel_of_detector + upwards * (binning - 1)]
     if min(edges) < 1:
         return None

@@ -316,17 +316,19 @@ def overscan_figures(account, raw_images):
     """Yield (amplifier, level, noise) by the raw overscan, adu.
 
     The level is the mean of the subtracted values. The noise is the scatter of overscan pixels
-    about the mean of their row or column, without outliers beyond `_OUTLIER_SIGMA`.
+    about the mean of their row or column, or about the median of a frame with one level. Outliers
+    beyond `_OUTLIER_SIGMA` do not count.
 
     Parameters
     ----------
     account : ccdflow.verify.reading.accounts.FrameAccount
-    raw_images : sequence of astropy.nddata.CCDData
-        The raw HDUs, adu.
+    raw_images : dict of int to astropy.nddata.CCDData
+        The used HDUs of the raw file, adu.
 
     Yields
     ------
-    (ccdflow.verify.reading.accounts.AmplifierAccount, float, float)
+    (ccdflow.verify.reading.accounts.AmplifierAccount, float, float or None)
+        The noise is None if no row or column of the overscan has two pixels.
 
     Raises
     ------
