@@ -589,7 +589,7 @@ def test_a_name_in_words_has_its_file_on_hovering():
         r'<a class="whole" href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page
     )
     assert link[0] == "../../c/f_a1b2c3.fits"
-    assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end name")
+    assert link[1].startswith("c/f_a1b2c3.fits (the six characters at its end are of")
 
 
 def relative_luminance(colour):

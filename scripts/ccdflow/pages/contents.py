@@ -18,10 +18,10 @@ FRAMES_ORDER = 30
 """The `Section.order` of the section on frames: only sections on the whole night are before it."""
 
 # Matches the end of a file's name that distinguishes products with equal values in their names.
-_SUFFIX_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
+_SUFFIX = re.compile(r"_[0-9a-f]{6}\.fits$")
 _SUFFIX_HINT = (
-    " (the six letters at its end name the part of the detector, or the setting, by which it"
-    " differs from others of the same name)"
+    " (the six characters at its end are of the part of the detector, or of the setting, by which"
+    " it differs from others of the same name)"
 )
 
 
@@ -100,8 +100,8 @@ class NamedFile(str):
 
     @property
     def hint(self):
-        """The text on hovering: the file, with the meaning of six letters at its end."""
-        return f"{self.file}{_SUFFIX_HINT if _SUFFIX_LETTERS.search(self.file) else ''}"
+        """The text on hovering: the file, with the meaning of six characters at its end."""
+        return f"{self.file}{_SUFFIX_HINT if _SUFFIX.search(self.file) else ''}"
 
 
 @dataclass(frozen=True)

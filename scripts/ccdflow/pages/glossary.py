@@ -6,7 +6,11 @@ of all other columns are here.
 
 from __future__ import annotations
 
-_GRADE = "A: exact and of the same night; B: older, scaled down or of unknown temperature; C: a step is missing or stretched"  # noqa: E501
+_GRADE = (
+    "A: every step, with masters of the same night; B: every step, but a master is of another night or cut from a"  # noqa: E501
+    " larger window, a dark is scaled down or of another or unknown temperature, or one that does harm is left out;"  # noqa: E501
+    " C: a step is missing, a dark is scaled up, or the scales of the amplifiers differ"
+)
 
 SECTION_TERMS = {
     "darks-and-flats": {

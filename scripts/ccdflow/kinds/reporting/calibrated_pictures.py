@@ -267,9 +267,10 @@ class SciencePicture(CalibrationPicture):
             "Calibrated frames",
             (f"{sentence}: {counts_in_words}." if counts_in_words else f"{sentence}.",),
             (
-                "A: everything of the same night and exact; B: a master of another night, cut from"
-                " a larger window, or a dark scaled down or of unknown temperature; C: a step is"
-                " missing, a dark is scaled up, or the scales of the amplifiers differ.",
+                "A: every step, with masters of the same night; B: every step, but a master is of"
+                " another night or cut from a larger window, a dark is scaled down or of another or"
+                " unknown temperature, or one that does harm is left out; C: a step is missing, a"
+                " dark is scaled up, or the scales of the amplifiers differ.",
             ),
             headings=(
                 "Frame", "Grade", "Bias", "Dark", "Flat", f"Sky ({unit})", f"Noise ({unit})",

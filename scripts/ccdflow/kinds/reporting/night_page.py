@@ -19,7 +19,7 @@ from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, digest
 
-PAGES_VERSION = 18
+PAGES_VERSION = 19
 """Raised when a change alters any page or the overview: all of them are then written again."""
 
 # A sentence names at most this many files.

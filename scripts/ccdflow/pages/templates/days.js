@@ -1,5 +1,5 @@
 "use strict";
-// A year of the calendar is one stop of the Tab key; arrow keys go from night to night.
+// The Tab key stops once in each year of the calendar; arrow keys go from night to night.
 for (const year of document.querySelectorAll(".months")) {
   const nights = [...year.querySelectorAll("a")];
   const stop = (night) => { for (const each of nights) each.tabIndex = each === night ? 0 : -1; };

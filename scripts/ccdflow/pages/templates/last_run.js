@@ -1,5 +1,5 @@
 "use strict";
-// What the last run did, and the disk, from the script that it left beside the overview.
+// Shows the products of the last run and their disk space, which a script beside the overview has.
 {
   const told = window.ccdflowLastRun;
   const place = document.getElementById("last-run");
@@ -42,7 +42,7 @@
     if (told.failed.length) {
       table([["Failed", "Product"], ["Reason", "Why it was not made"]], told.failed);
     }
-    // To a tenth, and small ones to their first digit: nothing that is there is shown as 0.
+    // Megabytes to a tenth; less than a tenth to the first digit, because 0 would say "no bytes".
     const megabytes = (bytes) => Number(bytes < 1e5 ? (bytes / 1e6).toPrecision(1) : (bytes / 1e6).toFixed(1));
     const all = told.disk.reduce((sum, line) => sum + line[2], 0);
     add(place, "p", `The products take ${megabytes(all)} MB of disk, small pictures not counted.`);

@@ -1,5 +1,5 @@
 "use strict";
-// The contact sheet: order, choice, and a frame opened large.
+// The contact sheet: sorts and filters the frames, and opens one of them large.
 {
   const frames = JSON.parse(document.getElementById("sheet-data").textContent);
   const list = document.getElementById("sheet-tiles");
@@ -30,7 +30,7 @@
     }
   });
 
-  // Those that are shown, in their order: what the arrow keys go through.
+  // The numbers of the visible frames, in the order in which the arrow keys open them.
   const inOrder = () => [...list.children].filter((tile) => !tile.hidden)
     .map((tile) => tile.querySelector("[data-open]")).filter(Boolean)
     .map((button) => Number(button.dataset.open));
@@ -47,7 +47,7 @@
       document.querySelector(`#shades feFunc${name}`).setAttribute("tableValues", table.join(" "));
     }
   };
-  // All digits before the point: 65535 is not 65540.
+  // Four digits, but all digits before the point: 65535 is not shown as 65540.
   const figure = (number) => String(Number(
     Math.abs(number) < 1000 ? number.toPrecision(4) : number.toFixed(0))).replace("-", "−");
 

@@ -1,5 +1,5 @@
 "use strict";
-// Tables sort by a click on a heading, and long ones filter.
+// A click on a heading sorts its table; a field above a long table filters its rows.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   if (!table.tHead || !body || body.rows.length < 2) continue;

@@ -1,5 +1,5 @@
 "use strict";
-// What is wider than its place says so, and fades where it goes on.
+// A table or picture wider than the window gets a line above it, and fades at its hidden end.
 {
   const look = (box) => {
     const rest = box.scrollWidth - box.clientWidth;
