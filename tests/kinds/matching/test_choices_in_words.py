@@ -228,7 +228,9 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     nights = [f"{2000 + n // 300}-{n % 300 // 28 + 1:02}-{n % 28 + 1:02}" for n in range(3000)]
     masters = MasterChoice([master("bias", night, setup=s) for night in nights for s in setups])
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
-    monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
+    monkeypatch.setattr(
+        rule, "_are_of_one_camera", lambda master, frame: asked.append(master) or True
+    )
     passed = [each for each, _ in masters.refused_masters("bias", wanted, some)]
     assert [each.observation.night for each in passed] == [nights[10], nights[2000]]
     assert [each.observation.setup for each in passed] == [setups[1]] * 2

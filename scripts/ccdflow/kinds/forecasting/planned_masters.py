@@ -266,7 +266,9 @@ def _planned_master(context, kind, groups_and_answers):
         )
     rival, reason = rival_of(context, answer)
     degrees_warmer = [each.use.degrees_warmer for _, each in groups_and_answers]
-    words_on_degrees = match_sentences.span_words(degrees_warmer) if use.degrees_warmer else ""
+    words_on_degrees = (
+        match_sentences.warmer_span_words(degrees_warmer) if use.degrees_warmer else ""
+    )
     reasons = reasons_of(
         answer, master_library.rules_of(context), words_on_degrees=words_on_degrees
     )

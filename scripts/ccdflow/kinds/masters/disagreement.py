@@ -39,7 +39,8 @@ def odd_frames_in_words(context, members, left_out):
 def _populations_in_words(context, members):
     """Return the smaller of two populations of frames in words, and the cards that differ.
 
-    '' where the frames are one population.
+    The figures of the first amplifier separate the populations. The result is '' where the frames
+    are one population, or one of them has no figures.
     """
     figures = [record.data.get("statistics") or [] for _, record in members]
     if not all(figures):

@@ -77,7 +77,7 @@ class Flat(ExposedMasterKind):
         return basis
 
     def _dark_use(self, context, group):
-        """Return the `Use` of the dark; None without a bias, because darks are minus a bias."""
+        """Return the `Use` of the dark; None without one, and where the flats take no bias."""
         bias, dark = (first_use(context, step) for step in group.steps)
         return None if bias is None else dark
 

@@ -27,8 +27,9 @@ WHY_UNNEEDED = "too short for its dark current"
 class Answer:
     """The master that a frame takes in one step of calibrating, or the reason why it takes none.
 
-    The step ranks the candidates before they are made. The answer is known once they are made. It
-    is the first one that was made, unless this dark does harm or this flat cannot be applied.
+    The step ranks the candidates before they are made. The answer is known once they are made: the
+    first candidate that was made. A dark that does harm is left out instead. A flat is missing if
+    the frame still has its bias level.
 
     Attributes
     ----------
@@ -127,7 +128,9 @@ def reasons_of(answer, rules, *, words_on_degrees=""):
 
 
 def _why_later(use, index, uses, rules):
-    """Return why a master of a later night is taken; '' where its nearness is the reason.
+    """Return why a master of a later night is taken.
+
+    '' where its nearness is the reason, and where the candidates do not show the reason.
 
     Parameters
     ----------

@@ -85,33 +85,33 @@ def _best_pair(context, pair, rows, night):
         Rows of the frame or of the members.
     night : str
     """
-    bias, dark = pair
-    if not bias.uses or not dark.uses:
+    bias_step, dark_step = pair
+    if not bias_step.uses or not dark_step.uses:
         return pair
     # Frames with one step of the bias share these biases: the exposures of the frames change only
     # the scales of the darks.
-    darks = [use.product for use in dark.uses]
-    biases = context.kept_by_identity(
+    darks = [use.product for use in dark_step.uses]
+    biases_of_darks = context.kept_by_identity(
         OutcomeKey.BIASES_OF_DARKS,
-        (bias,),
-        lambda: _biases_of_darks(context, bias, darks, rows, night),
+        (bias_step,),
+        lambda: _biases_of_darks(context, bias_step, darks, rows, night),
         *darks,
     )
     equal_steps = context.lookup((Lookup.PAIRS,), dict)
     # Equal steps share one object.
     return tuple(
         step if step is earlier_step else equal_steps.setdefault(step, step)
-        for step, earlier_step in zip(biases.best_pair_first(dark), pair, strict=True)
+        for step, earlier_step in zip(biases_of_darks.best_pair_first(dark_step), pair, strict=True)
     )
 
 
-def _biases_of_darks(context, bias, darks, rows, night):
-    """Return the `pairs.BiasesOfDarks` of frames: the biases that compete with some darks.
+def _biases_of_darks(context, bias_step, darks, rows, night):
+    """Return the `pairs.BiasesOfDarks` of frames: the biases that compete beside some darks.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    bias : ccdflow.run.master_choices.Step
+    bias_step : ccdflow.run.master_choices.Step
     darks : list of str
         Products.
     rows : sequence of ccdflow.run.raw_frames.rows.Row
@@ -121,7 +121,7 @@ def _biases_of_darks(context, bias, darks, rows, night):
         library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)
     )
     return pairs.BiasesOfDarks(
-        bias,
+        bias_step,
         list(map(dark_library.bias_of, darks)),
         master_library.rules_of(context),
         bias_library.ageing(rows[0]),
@@ -187,7 +187,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
-    """Return `first_use` of a step, None for none, without looking for an earlier result."""
+    """Return the `first_use` of a step, without looking for an earlier result."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -220,7 +220,10 @@ def dark_harms(context, uses):
 
 
 def _bias_variance(context, uses):
-    """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
+    """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain).
+
+    It is the largest of the amplifiers' variances; 0 where none is known.
+    """
     bias = uses.get(BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
@@ -310,7 +313,7 @@ def bias_without_dark(context, step):
 
 
 def _biases_without_dark(context, steps):
-    """Return the steps of biases that change if the dark of a frame is left out."""
+    """Return the steps of biases for a frame whose dark is left out, where their order changes."""
     kinds = {step.kind for step in steps}
     if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
         return []

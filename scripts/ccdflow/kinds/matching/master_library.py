@@ -48,7 +48,7 @@ def rules_of(context):
     )
 
 
-# A process has one configuration, a watch a further one after each change: the last ones are kept.
+# A process has one configuration, a watch a further one after each change: the last eight are kept.
 @lru_cache(maxsize=8, typed=True)
 def _shared_rules(*values):
     """Return the `Rules` of some settings: one object, because it is a part of keys."""
@@ -88,7 +88,7 @@ def _bias_of(group):
 
 
 class MasterLibrary:
-    """The masters of a kind in the plan: it takes rows and groups, and returns their steps.
+    """The masters of a kind in the plan: it takes the rows of frames, and returns their steps.
 
     `rule.MasterChoice` chooses. The library gives it the setups and the noise of detectors, and
     adds the masters of larger windows.
@@ -494,10 +494,8 @@ class MasterLibrary:
         -------
         list of (CandidateMaster, str)
         """
-        frame, kind = (
-            self._observation_with_settings(rows[0], medians_of(rows), night),
-            self.kind.name,
-        )
+        frame = self._observation_with_settings(rows[0], medians_of(rows), night)
+        kind = self.kind.name
         frames_in_larger = {
             frame_in_larger.setup: frame_in_larger
             for frame_in_larger, _ in self._larger_windows(frame, rows[0])

@@ -1,4 +1,4 @@
-"""The masters of a setup that go first for a frame: arrays only."""
+"""The masters of a setup that go first for a frame, found by arrays of their values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SCALE_KIND = RemarkKind.SCALE
 
 
 def rescale_use(use, exptime, seconds):
-    """Return the `Use` of a scaled dark for a frame of another exposure.
+    """Return the `Use` of a dark for a frame of another exposure; an exact dark stays as it is.
 
     Parameters
     ----------
@@ -252,8 +252,8 @@ class Ranking:
             self._added_variance,
             days_apart,
         ]
-        # These flags rank before the reach in days: a master beyond it precedes one with a
-        # flag.
+        # These ranks count before the variance: a master beyond the reach may precede one that has
+        # such a rank.
         ranks = (tier, is_undated, is_not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
@@ -367,7 +367,8 @@ def _unscaled_use(
         Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
         the signal^2.
     ageing_variance : float
-        The part of the variance that is due to the lag, in the same unit.
+        The part of the variance that is due to the lag and to the degrees between, in the same
+        unit.
     degrees_warmer : float
         Degrees Celsius by which the master is warmer; 0 within the tolerance, and where unknown.
     has_known_temperature : bool

@@ -116,7 +116,7 @@ class MasterChoice:
         """
         refusals = []
         for master in self._masters_of_nights(kind, nights):
-            if _is_of_camera(master, frame) and (reason := self.why_not(kind, frame, master)):
+            if _are_of_one_camera(master, frame) and (reason := self.why_not(kind, frame, master)):
                 refusals.append((master, reason))
         return refusals
 
@@ -198,7 +198,9 @@ class MasterChoice:
         """
         # The criteria are compared with the frame's own exposure: a rounded one may meet them.
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
-        masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
+        masters_of_camera = [
+            each for each in self._masters_by_kind[kind] if _are_of_one_camera(each, frame)
+        ]
         if not masters_of_camera:
             extent = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {extent}")
@@ -215,9 +217,9 @@ class MasterChoice:
             self._degrees_beyond_tolerance(dark.observation, frame) is not None
             for dark in same_setup
         )
-        rest_words = "; ".join(phrases)
+        obstacles = "; ".join(phrases)
         return _none_fits(
-            kind, named_frame, rest_words, is_of_other_temperature=is_of_other_temperature
+            kind, named_frame, obstacles, is_of_other_temperature=is_of_other_temperature
         )
 
     def _words_on_own_setup(self, kind, masters, frame):
@@ -268,7 +270,10 @@ class MasterChoice:
         return faults
 
     def _degrees_beyond_tolerance(self, observation, frame):
-        """Return by how many degrees Celsius a dark is warmer than a frame; None if it may be."""
+        """Return by how many degrees Celsius a dark is warmer than a frame, beyond the tolerance.
+
+        None within the tolerance, and where it is unknown.
+        """
         degrees = observation_degrees_warmer(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
@@ -306,10 +311,10 @@ class SetupChoice:
     Parameters
     ----------
     master_choice : MasterChoice
-        The rule on all candidates, of which these are those of one setup.
+        The rule on the candidates of all setups.
     kind : {'bias', 'dark', 'flat'}
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
-        The masters of their setup.
+        The candidates of this setup; None where there is none.
     noise : DetectorNoise
 
     Attributes
@@ -390,10 +395,10 @@ class NightChoice:
         Returns
         -------
         tuple, float, bool or None
-            False for a frame that needs no dark; None for biases and flats.
+            False for a frame that needs no dark; None for biases and flats, and for a dark if the
+            exposure is unknown.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            # A short exposure needs no dark. An unknown exposure has a key of its own.
             return False
         return exposure_key(self._columns, self._kind, seconds)[0]
 
@@ -413,6 +418,8 @@ class NightChoice:
 
     def choose(self, seconds, set_point, sensor):
         """Return the `Step` of a frame: one object for all frames with the same key.
+
+        Steps with scaled darks are shared only by frames of exactly one exposure.
 
         Parameters
         ----------
@@ -549,7 +556,7 @@ def _distance_key(kind, master, frame):
     return match_sentences.count_differences(master.observation, frame), log_ratio, master.product
 
 
-def _is_of_camera(master, frame):
+def _are_of_one_camera(master, frame):
     """Return whether a master and a frame are of one camera."""
     return dict(master.observation.setup).get("camera") == dict(frame.setup).get("camera")
 
@@ -562,8 +569,9 @@ def _setup_key(kind, observation):
 def _needs_dark(seconds, noise):
     """Return whether a frame is long enough for its dark current to matter.
 
-    Where the dark current of the frame is below a tenth of its read noise, the dark would add more
-    noise than it takes away.
+    It matters where the electrons of the dark current are at least a tenth of the read noise. The
+    tenth is chosen: with fewer electrons a dark would add more noise than it takes away. A frame of
+    unknown exposure or dark current counts as long enough.
     """
     if seconds is not None and seconds <= 0:
         return False
