@@ -278,8 +278,8 @@ def test_the_matrix_marks_missing_masters_and_those_of_another_night(tmp_path):
     assert matrix.nights == ("2024-03-01", "2024-03-02")
     assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
     assert matrix.cells["bias", "2024-03-01"] == (6, coverage.FROM_OWN_NIGHT)
-    assert matrix.holes(coverage.NO_MASTERS) == [("dark 200 s", "2024-03-02")]
-    assert set(matrix.holes(coverage.FROM_OTHER_NIGHT)) == {
+    assert matrix.cells_of_state(coverage.NO_MASTERS) == [("dark 200 s", "2024-03-02")]
+    assert set(matrix.cells_of_state(coverage.FROM_OTHER_NIGHT)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
     section = ASSOCIATIONS.overview(PlanContext.of(running.context))

@@ -24,7 +24,8 @@ def raw_of(results, path):
     results : pathlib.Path
         The results folder.
     path : path-like
-        Path of the raw file: absolute, or relative to any folder; with .gz or without.
+        Path of the raw file: absolute, or relative to any folder; with .gz, .fz and the like or
+        without.
 
     Returns
     -------

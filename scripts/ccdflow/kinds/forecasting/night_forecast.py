@@ -68,8 +68,8 @@ def forecasts_of_setups(context, night, *, foretells=False):
         With all groups.
     night : str
     foretells : bool, optional
-        Whether a sky that is not measured is predicted from other frames, and refused masters are
-        named. Only a plan has the values for both.
+        Whether a sky or read noise that is not measured is predicted from other products, and
+        refused masters are named. Only a plan has the values for both.
 
     Returns
     -------
@@ -242,17 +242,27 @@ def names_of_files(groups):
 def _name_of_exposure(context, group):
     """Return filter, grism and exposure of a frame: ``g' 300.1 s``."""
     facts = context.row(group.files[0]).facts
-    time = _exposure_in_words(context, group)
-    return light_words((facts["filter"], facts["grism"], time))
+    exposure_in_words = _exposure_in_words(context, group)
+    return light_words((facts["filter"], facts["grism"], exposure_in_words))
 
 
 def _exposure_in_words(context, group):
-    """Return the exposure of a frame: ``300.1 s``."""
+    """Return the exposure of a frame in words: ``300.1 s``."""
     return seconds_words(context.row(group.files[0]).facts["exptime"])
 
 
 def seconds_words(seconds):
-    """Return an exposure in words: ``300.1 s``."""
+    """Return an exposure in words: ``300.1 s``; ``unknown exposure`` of a value that is no number.
+
+    Parameters
+    ----------
+    seconds : object
+        As in the header.
+
+    Returns
+    -------
+    str
+    """
     is_known = isinstance(seconds, int | float)
     return f"{_round_exposure(seconds):g} s" if is_known else "unknown exposure"
 

@@ -110,7 +110,7 @@ def planned_masters_of(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application_of_use(use)
-                reason = _reason_but_degrees(answer.missing_master) or answer.why_none
+                reason = _reason_without_degrees(answer.missing_master) or answer.why_none
                 frames_by_application[application or (answer.grade, reason)].append((group, answer))
     return [
         _planned_master(context, kind, groups_and_answers)
@@ -118,8 +118,8 @@ def planned_masters_of(context, kind, groups):
     ]
 
 
-def _reason_but_degrees(missing_master):
-    """Return why frames lack a master, in words, without their own temperatures.
+def _reason_without_degrees(missing_master):
+    """Return the `MissingWords` on a master, without the temperatures of frames; None for None.
 
     Frames with equal words share a line: those of 600 s and of 600.01 s.
     """
@@ -344,8 +344,8 @@ def _rival_of(context, answer):
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:
-                # The plan ranked the flats by their number of frames. The flat taken has its
-                # measured variance, so this candidate gets its own: two measured ones are compared.
+                # The plan ranked the flats by predicted variances. The flat taken has its measured
+                # one, so this candidate gets its own: two measured ones are compared.
                 candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
@@ -382,7 +382,7 @@ def masters_refused_to_all(context, groups, masters):
 
     Only better masters than the planned ones are among those that could not be made. Only masters
     of the frames' night, and of the nights of their masters, are among those that no frame may
-    take.
+    take. Of all these the first few are returned.
 
     Parameters
     ----------
