@@ -77,7 +77,7 @@ def _read_verdicts(results):
 
 
 def page_basis(context, night):
-    """Return the verdicts as sources of a night's page; {} where nothing was verified.
+    """Return the verdicts as sources of a night's page; {} without verdicts.
 
     Parameters
     ----------

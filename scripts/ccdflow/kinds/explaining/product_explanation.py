@@ -38,7 +38,7 @@ _COMPARISON_BY_WORD = {
 }
 
 
-def results_of(path):
+def results_folder_of(path):
     """Return the results folder that holds a file: the one with ccdflow's notes.
 
     Raises

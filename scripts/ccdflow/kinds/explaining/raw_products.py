@@ -16,7 +16,7 @@ from ccdflow.wording import first_named
 _MOST_NAMED = 3
 
 
-def raw_of(results, path):
+def raw_file_of(results, path):
     """Return the raw frame of a path, by the inventory.
 
     Parameters
@@ -68,7 +68,7 @@ def products_of(results, file):
     ----------
     results : pathlib.Path
     file : str
-        The result of `raw_of`.
+        The result of `raw_file_of`.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def line_on_raw(results, file):
     ----------
     results : pathlib.Path
     file : str
-        The result of `raw_of`.
+        The result of `raw_file_of`.
 
     Returns
     -------

@@ -10,6 +10,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE_PIXELS
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
+from ccdflow.kinds.forecasting.planned_masters import name_and_night
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.pages.text_formatting import light_words, plural
@@ -166,14 +167,14 @@ def _rival_words(planned_master):
     if planned_master.rival is None:
         return "-"
     if planned_master.rival_master is None:
-        return _name_and_night(planned_master.rival.product)
+        return name_and_night(planned_master.rival.product)
     words = _words_on_use(
         planned_master.rival_master, planned_master.rival, len(planned_master.rival_master.files)
     )
     needs_name = planned_master.master is not None and words == _words_on_use(
         planned_master.master, planned_master.use, len(planned_master.master.files)
     )
-    return _name_and_night(planned_master.rival.product) if needs_name else words
+    return name_and_night(planned_master.rival.product) if needs_name else words
 
 
 def _words_on_use(group, use, n_frames, level=""):
@@ -295,12 +296,12 @@ def _variance_text(value):
 
 
 def _two_digits(value):
-    """Return a number as text, rounded to two digits.
+    """Return a number as text, rounded to two digits; a whole number below 10.
 
     Examples
     --------
-    >>> _two_digits(345.2), _two_digits(2440.0), _two_digits(71.3)
-    ('350', '2,400', '71')
+    >>> _two_digits(345.2), _two_digits(2440.0), _two_digits(71.3), _two_digits(7.13)
+    ('350', '2,400', '71', '7')
     """
     digits = max(0, math.floor(math.log10(value)) - 1) if value > 0 else 0
     return f"{round(value, -digits):,.0f}"
@@ -532,15 +533,3 @@ def _table_rows(forecasts):
                 )
             )
     return tuple(rows)
-
-
-def _name_and_night(product):
-    """Return the name and night of a master: masters of several nights may have one name.
-
-    Examples
-    --------
-    >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
-    'dark_lfc_300s of 2016-03-12'
-    """
-    path = Path(product)
-    return f"{path.stem} of {path.parent.name}"

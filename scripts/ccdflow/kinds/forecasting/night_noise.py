@@ -181,7 +181,7 @@ def _temperatures_in_words(context, groups):
     bias = context.chain.by_name("bias")
     rows = [context.row(group.files[0]) for group in groups]
     texts = (
-        match_sentences.degrees_words(
+        match_sentences.temperature_words(
             observation_of_members(context, row, medians_of([row]), bias, night="")
         )
         for row in rows

@@ -364,6 +364,18 @@ def _range_of_fractions(context, groups_and_answers):
     return min(fraction_by_steps.values()), max(fraction_by_steps.values())
 
 
+def name_and_night(product):
+    """Return the name and night of a master: masters of several nights may have one name.
+
+    Examples
+    --------
+    >>> name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
+    'dark_lfc_300s of 2016-03-12'
+    """
+    path = Path(product)
+    return f"{path.stem} of {path.parent.name}"
+
+
 def _masters_that_failed(context, masters):
     """Yield the better masters that could not be made, and why, as words."""
     products_named = set()
@@ -373,8 +385,7 @@ def _masters_that_failed(context, masters):
             record = context.outcome(use.product)
             if use.product not in products_named and record is not None and record.reason:
                 products_named.add(use.product)
-                path = Path(use.product)
-                yield f"{path.stem} of {path.parent.name}", record.reason
+                yield name_and_night(use.product), record.reason
 
 
 def masters_refused_to_all(context, groups, masters):

@@ -54,7 +54,7 @@ def _groups_for_missing_master(context, answer, group):
             yield SmallGroup(n_members, minimum, observation.exptime, is_preferred=True)
 
 
-def _groups_below_minimum(context, name, group):
+def _groups_below_minimum(context, kind_name, group):
     """Yield the number of members of a group, the minimum, and their observation, if too few.
 
     Frames that were left out of the group do not count.
@@ -63,7 +63,7 @@ def _groups_below_minimum(context, name, group):
     ------
     (int, int, ccdflow.kinds.matching.rule_values.Observation)
     """
-    kind = context.chain.by_name(name)
+    kind = context.chain.by_name(kind_name)
     minimum, files = kind.configuration(context)["minimum"], group.files
     record = context.outcome(group.product)
     if record is not None and is_below_minimum(record):

@@ -146,7 +146,7 @@ class CombineWork:
 
     @property
     def flags(self):
-        """The flags of amplifiers: all members have the same, because others are left out."""
+        """The flags of amplifiers, {name: 'saturated' or 'dead'}: selected members share them."""
         return self.records_of_files[0][1].data.get("flags", {})
 
     @property

@@ -25,13 +25,13 @@ from ccdflow.wording import first_named
 _MOST_NAMED = 2
 
 
-def steps_of(context, names, rows, night):
+def steps_of(context, kind_names, rows, night):
     """Return the steps of the members of a master, bias and dark as a pair.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    names : sequence of str
+    kind_names : sequence of str
         Kinds of masters, in the order of the steps; the plan has all groups of these kinds.
     rows : sequence of ccdflow.run.raw_frames.rows.Row
     night : str
@@ -40,7 +40,7 @@ def steps_of(context, names, rows, night):
     -------
     tuple of ccdflow.run.master_choices.Step
     """
-    libraries = [library_of(context, context.chain.by_name(name)) for name in names]
+    libraries = [library_of(context, context.chain.by_name(name)) for name in kind_names]
     steps = tuple([library.step(rows, night) for library in libraries])
     return pair_masters(context, steps, rows, night)
 
@@ -144,14 +144,14 @@ def library_of(context, kind):
     return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
-def refused_masters(context, name, group, nights):
+def refused_masters(context, kind_name, group, nights):
     """Return the masters of some nights that a frame may not take, and why.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
         After the plan was made.
-    name : {'bias', 'dark', 'flat'}
+    kind_name : {'bias', 'dark', 'flat'}
     group : ccdflow.run.job.Group
         Group of the frame.
     nights : set of str
@@ -161,7 +161,7 @@ def refused_masters(context, name, group, nights):
     -------
     list of (ccdflow.kinds.matching.rule_values.CandidateMaster, str)
     """
-    kind = context.chain.by_name(name)
+    kind = context.chain.by_name(kind_name)
     rows = [context.row(file) for file in group.files]
     return library_of(context, kind).refused_masters(rows, group.night, nights)
 

@@ -520,7 +520,9 @@ def _with_values_of(missing_master, frame):
     seconds = missing_master.seconds
     if seconds and frame.exptime is not None:
         seconds = (frame.exptime,)
-    words = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
+    words = (
+        match_sentences.temperature_words(frame) if missing_master.is_of_other_temperature else ""
+    )
     return replace(missing_master, seconds=seconds, temperature_in_words=words)
 
 

@@ -20,9 +20,12 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.run.master_choices import MissingCause, Remark, RemarkKind
 from ccdflow.wording import first_named
 
-# A name of the module is found faster than a member of an enumeration: a plan scales hundreds of
-# thousands of darks.
-_SCALE_KIND = RemarkKind.SCALE
+SCALE_KIND = RemarkKind.SCALE
+"""The kind of a remark on a scaled dark.
+
+A name of a module is found faster than a member of an enumeration, and a plan scales hundreds of
+thousands of darks.
+"""
 
 
 # Most lags are whole nights: the cache holds those of 27 years. A lag that has left it is worded
@@ -74,7 +77,7 @@ def remark_on_lag(lag):
 
 def remark_on_scale(scale):
     """Return the `Remark` on a scaled dark: ``scaled down by 0.5``."""
-    return Remark(_SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
+    return Remark(SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
 
 
 def remark_on_degrees(degrees):
@@ -121,7 +124,7 @@ def warmer_span_words(degrees):
     return f"{abs(lesser_change):.3g} to {warmer_words(larger_change)}"
 
 
-def degrees_words(observation):
+def temperature_words(observation):
     """Return the temperature of a frame or master in words; '' where it is unknown.
 
     Parameters
@@ -527,7 +530,7 @@ def master_in_words(master, kind):
         kind, ""
     )
     if kind == "dark":
-        words_on_temperature = degrees_words(observation)
+        words_on_temperature = temperature_words(observation)
         traits += f" at {words_on_temperature}" if words_on_temperature else ""
     return f"{traits} ({master.n_members}, {observation.night})".strip()
 

@@ -11,27 +11,27 @@ from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.matching.match_sentences import SCALE_KIND
 from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
 )
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
-from ccdflow.run.master_choices import RemarkKind, Use
+from ccdflow.run.master_choices import Use
 
 # Tiers of masters: the sum of a master's tiers ranks it before its variance does. A master of a
 # later night counts only where the frame's own and all earlier nights have none: otherwise each new
 # night would change older frames. In both groups a dark that is scaled up comes after the others.
 _LATER_TIER, _SCALED_UP_TIER = 2, 1
 # At most this many masters are sorted as a whole; of more masters only the first ones are found.
+# Sorting 128 takes 5 us and finding the first ones 18 us; of 4,096 it is 670 and 77 us.
 _FEW_MASTERS = 128
 # Number of the last masters up to the frame's night that are compared first, before any other.
+# Chosen: two weeks of one master a night.
 _RECENT_MASTERS = 16
 # Two variances that differ by more than this factor differ by more than their rounding.
 _ROUNDING_MARGIN = 1 + 1e-9
-# A name of the module is found faster than a member of an enumeration: a plan scales hundreds of
-# thousands of darks.
-_SCALE_KIND = RemarkKind.SCALE
 
 
 def rescale_use(use, exptime, seconds):
@@ -53,7 +53,7 @@ def rescale_use(use, exptime, seconds):
         return use
     scale = seconds / exptime
     scale_remark = match_sentences.remark_on_scale(scale)
-    remarks = [scale_remark if each[0] is _SCALE_KIND else each for each in use.remarks]
+    remarks = [scale_remark if each[0] is SCALE_KIND else each for each in use.remarks]
     return use.rescale(scale, tuple(remarks))
 
 

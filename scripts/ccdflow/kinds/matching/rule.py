@@ -381,7 +381,7 @@ class NightChoice:
         return choices[night]
 
     @property
-    def choice_basis(self):
+    def candidates_key(self):
         """The key of the candidate masters: kind, identity of their columns, and noise."""
         return self._kind, id(self._columns), self._noise
 

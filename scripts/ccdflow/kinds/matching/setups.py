@@ -329,8 +329,7 @@ def _light_as_written(filter_name, grism):
     return light_words((filter_name, grism))
 
 
-# A camera has some tens of pairs of filter and grism. A pair that has left the cache is
-# computed again.
+# As many as of `_light_as_written`.
 @lru_cache(maxsize=1000)
 def _light_in_any_order(filter_name, grism):
     """Return filter and grism in words, equal for any order of the wheels."""

@@ -21,7 +21,7 @@ from ccdflow.kinds.matching.master_columns import (
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 
 # The terms of at most this many keys are kept. The frames of a night have a few keys; those of an
-# archive whose sensor has no cooler have a million.
+# archive whose sensor has no cooler have a million. Chosen, not measured.
 _MOST_TERMS = 64
 
 
@@ -297,7 +297,7 @@ class Terms:
 
 
 def terms_of(columns, kind, frame, noise, seconds, *, key=None):
-    """Return the `Terms` of a frame: one object for all frames with the same key.
+    """Return the `Terms` of a frame: one object for frames with the same key, exposure and noise.
 
     Parameters
     ----------
