@@ -345,7 +345,7 @@ def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, c
 def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
     gains, flats, tmp_path, capsys
 ):
-    """No flat is wanted: nothing was missing, and the frames had grade C."""
+    """No flat is wanted and no master is missing: without gains the frames have grade C."""
     chain = take(tmp_path, darks=((60.0, 3),), flats=flats, science=(("g", 60.0, 2),))
     lacks = {"none": r"\n +gain: .*", "one of two": r"\n +gain: 1.2(?=\n)", "both": "(?!)"}[gains]
     profile = re.sub(lacks, "", chain.profile)

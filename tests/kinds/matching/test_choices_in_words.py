@@ -514,7 +514,7 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     ("sky", "words"), [(-45.75, "sky predicted 0 e-,"), (12.0, "sky predicted 12 e-,")]
 )
 def test_a_sky_below_the_bias_is_no_light(sky, words):
-    """A bias of another night, above the frame, gave 'sky predicted -45.75 e-'."""
+    """With a bias of another night, above the frame, the sky is -45.75 e-: no light is below 0."""
     noise = SimpleNamespace(
         budget=SimpleNamespace(
             parts={"read noise": 27.0}, total=27.0, noise=5.2, largest_part="read noise"

@@ -120,7 +120,7 @@ def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_on
 
 
 def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
-    """The reason of the first such frame was told of all others."""
+    """The reason of the first such frame is not that of the others."""
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     choice = masters.night_choice_of("dark", frame(night=NIGHT))
     warm, cold = (

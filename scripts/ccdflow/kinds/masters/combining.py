@@ -266,7 +266,9 @@ def _work_on_selection(request, selection):
     left_out = disagreement.explain_left_out(context, members, members_kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
-        "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
+        "left_out": [
+            [file, each.text, each.figure, each.value, each.threshold] for file, each in left_out
+        ],
         "members": [file for file, _ in members_kept],
         "header": kind.header_version,
         SOURCE_HEADER: oldest_header(context, [file for file, _ in members_kept]),
