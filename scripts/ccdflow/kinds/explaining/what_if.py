@@ -207,7 +207,7 @@ def rule_line(context, product, master):
     reasons = [reason for candidate, reason in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
-    is_causal = master_library.rules_of(context).direction != "nearest"
+    is_causal = master_library.rules_of(context).is_causal
     if is_causal and _is_later_than_taken(night, group, answer.use):
         return "  rule     it is not taken: of a later night"
     return ""

@@ -340,7 +340,7 @@ def _rival_of(context, answer):
     next_uses = step.uses[step.uses.index(use) + 1 :]
     for candidate in next_uses:
         is_first_later = match_sentences.is_later(candidate) and not match_sentences.is_later(use)
-        if is_first_later and rules.direction != "nearest":
+        if is_first_later and rules.is_causal:
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:

@@ -11,7 +11,7 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 # At most this many calibrated frames of a camera and filter, the last ones, predict a sky. Chosen:
-# their median is not that of one bright night.
+# a median of five is not that of one bright frame.
 _MOST_FRAMES = 5
 
 

@@ -146,7 +146,7 @@ def _is_preferred(use, rules_of_run):
     -------
     bool
     """
-    is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
+    is_later = match_sentences.is_later(use) and rules_of_run.is_causal
     is_of_worse_rank = is_later or use.lag is None or bool(use.cut) or use.scale != 1
     return is_of_worse_rank or rules_of_run.prefers_own_night
 

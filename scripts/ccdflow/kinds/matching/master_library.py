@@ -128,7 +128,7 @@ class MasterLibrary:
             self._chips.add(first, setup)
         self.minimum = kind.configuration(context)["minimum"]
         masters = list(self._candidates(first_members))
-        self._is_causal = rules_of(context).direction != "nearest"
+        self._is_causal = rules_of(context).is_causal
         self._choice = self._choice_among(
             master for master in masters if master.n_members >= self.minimum
         )

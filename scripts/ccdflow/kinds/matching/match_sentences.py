@@ -262,7 +262,7 @@ def why_lost(winner, rival, rules):
 
 def _why_lost_by_rule(winner, rival, rules):
     """Return the rule, other than variance, that decided between two masters; '' for none."""
-    is_rival_later = rules.direction != "nearest" and is_later(rival)
+    is_rival_later = rules.is_causal and is_later(rival)
     if is_rival_later and not is_later(winner):
         return "of a later night"
     if rival.cut and not winner.cut:

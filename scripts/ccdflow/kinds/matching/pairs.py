@@ -265,7 +265,7 @@ def rank_of(use, rules):
         unknown; the region cut from a larger window.
     """
     lag = use.lag
-    is_later = lag is not None and lag < 0 and rules.direction != "nearest"
+    is_later = lag is not None and lag < 0 and rules.is_causal
     return lag if is_later else None, rules.prefers_own_night and lag != 0, lag is None, use.cut
 
 

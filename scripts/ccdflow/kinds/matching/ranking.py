@@ -108,7 +108,7 @@ def rank_recent(terms, night):
         None where all masters have to be compared.
     """
     day, unscaled, rules = day_of(night), terms.unscaled_masters, terms.columns.rules
-    if day is None or rules.direction == "nearest" or rules.prefers_own_night:
+    if day is None or not rules.is_causal or rules.prefers_own_night:
         return None
     days, ageing_a_day = unscaled.days, terms.ageing_a_day
     end = bisect_right(days, day)
@@ -203,7 +203,7 @@ class Ranking:
 
     def __init__(self, terms, night, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
-        self._is_causal = terms.columns.rules.direction != "nearest"
+        self._is_causal = terms.columns.rules.is_causal
         selection = self._selection = terms.masters_within(
             self._day, reach, is_causal=self._is_causal
         )

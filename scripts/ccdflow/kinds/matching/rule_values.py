@@ -91,6 +91,11 @@ class Rules:
     scale_up: float = 2.5
     temperature_tolerance: float = 0.5
 
+    @property
+    def is_causal(self):
+        """Whether later masters count only where the own and earlier nights have none."""
+        return self.direction == "causal"
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorNoise:

@@ -304,6 +304,21 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
     )
 
 
+def is_level_subtracted(recipe, amplifiers):
+    """Return whether the overscan level of every amplifier of a frame is subtracted.
+
+    Parameters
+    ----------
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    amplifiers : iterable of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    bool
+    """
+    return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)
+
+
 def filter_and_grism(facts):
     """Return the filter and grism by which flats are chosen, equal for any order of the wheels.
 

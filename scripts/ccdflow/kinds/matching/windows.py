@@ -22,6 +22,7 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axis_shifts, detector_section
 from ccdflow.frame.products import product_images
+from ccdflow.kinds.matching.setups import is_level_subtracted
 from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
@@ -93,10 +94,8 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    is_level_subtracted = recipe.subtract and all(
-        amplifier.overscan for amplifier in image.amplifiers
-    )
-    return WindowPlace(sections, image.shape, image.amplifiers, is_level_subtracted)
+    has_no_level = is_level_subtracted(recipe, image.amplifiers)
+    return WindowPlace(sections, image.shape, image.amplifiers, has_no_level)
 
 
 def _sections_by_cards(row, cards, image, shape):
