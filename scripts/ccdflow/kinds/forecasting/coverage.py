@@ -100,19 +100,20 @@ def coverage_of(context):
         """Return the `Cell` of a night, a setup and the words on a kind of frames."""
         return Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
 
-    counts, states, ranks = Counter(), {}, Counter()
+    counts, states, counts_by_label = Counter(), {}, Counter()
     for night, summary in summaries.items():
         for setup, words, n_frames in summary["frames"]:
             cell = cell_of(night, setup, words)
             counts[cell] += n_frames
-            ranks[cell.label] += n_frames
+            counts_by_label[cell.label] += n_frames
         for setup, words, state, n_frames in summary["holes"]:
             cell = cell_of(night, setup, words)
             if state == NO_MASTERS or not counts[cell]:
                 states[cell] = max(states.get(cell, ""), state, key=_state_rank)
                 # A label without frames is ranked by the number of frames that lack its master.
-                ranks[cell.label] += 0 if counts[cell] else n_frames
-    labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
+                counts_by_label[cell.label] += 0 if counts[cell] else n_frames
+    labels_by_rank = sorted(counts_by_label, key=lambda label: (-counts_by_label[label], label))
+    labels_shown = labels_by_rank[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
     cells |= {cell: (counts[cell], state) for cell, state in states.items()}
     return Coverage(
@@ -120,7 +121,7 @@ def coverage_of(context):
         n_earlier,
         tuple(sorted(labels_shown, key=_label_order)),
         {cell: content for cell, content in cells.items() if cell.label in labels_shown},
-        len(ranks) - len(labels_shown),
+        len(labels_by_rank) - len(labels_shown),
     )
 
 
@@ -174,13 +175,13 @@ def night_coverage(context, night):
     holes, answers_without_own_master = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
         # Hundreds of frames have one tuple of steps, and most nights have masters of their own.
-        steps = id(group.steps)
-        if steps not in answers_without_own_master:
-            answers_without_own_master[steps] = [
+        steps_id = id(group.steps)
+        if steps_id not in answers_without_own_master:
+            answers_without_own_master[steps_id] = [
                 answer for answer in answers_of(context, group) if _lacks_master_of_night(answer)
             ]
-        if answers_without_own_master[steps]:
-            holes.update(_coverage_holes(context, group, answers_without_own_master[steps]))
+        if answers_without_own_master[steps_id]:
+            holes.update(_coverage_holes(context, group, answers_without_own_master[steps_id]))
     return {
         "dated": _is_dated(context, night),
         "frames": [[*setup_and_label, n_frames] for setup_and_label, n_frames in frames.items()],
@@ -240,11 +241,12 @@ def _state_rank(state):
 
 
 def _label_order(label):
-    """Return the key by which labels are sorted: camera, type, exposures as numbers."""
-    words = label.split()
-    frame_type = next(word for word in words if word in TYPE_ORDER)
-    numbers = tuple(float(word) for word in words if word.replace(".", "", 1).isdigit())
-    return words[: words.index(frame_type)], TYPE_ORDER.index(frame_type), numbers, label
+    """Return the key by which labels are sorted: setup, type, numbers such as exposures, label."""
+    label_parts = label.split()
+    frame_type = next(each for each in label_parts if each in TYPE_ORDER)
+    numbers = tuple(float(each) for each in label_parts if each.replace(".", "", 1).isdigit())
+    traits_of_setup = label_parts[: label_parts.index(frame_type)]
+    return traits_of_setup, TYPE_ORDER.index(frame_type), numbers, label
 
 
 def _row_label(row):

@@ -64,12 +64,12 @@ def paragraphs(context, groups_by_night, *, most_nights):
 def _count_grades(context, groups):
     """Return the number of frames of each grade, a Counter."""
     # Thousands of frames share one tuple of steps, and therefore their answers.
-    group_by_steps = {id(group.steps): group for group in groups}
+    group_by_steps_id = {id(group.steps): group for group in groups}
     counts, grades = Counter(id(group.steps) for group in groups), Counter()
-    for steps, group in group_by_steps.items():
+    for steps_id, group in group_by_steps_id.items():
         grade = grade_of(answers_of(context, group))
         is_unlike = grade != "C" and night_forecast.lacks_scale(context, group)
-        grades["C" if is_unlike else grade] += counts[steps]
+        grades["C" if is_unlike else grade] += counts[steps_id]
     return grades
 
 
@@ -264,11 +264,11 @@ def budgeted_frame_with_master(planned_master, forecast):
     -------
     ccdflow.kinds.forecasting.budget.BudgetedFrame or None
     """
-    names = {group.product for group in planned_master.groups}
+    products = {group.product for group in planned_master.groups}
     frames = [
         noise.frame
         for noise in (forecast.noises if forecast is not None else ())
-        if names & set(noise.products)
+        if products & set(noise.products)
     ]
     # The budget is that of one frame of its filter and exposure, which may lack this master.
     return next((each for each in frames if planned_master.kind in each.masters), None)

@@ -264,7 +264,7 @@ def _planned_master(context, kind, groups_and_answers):
         return PlannedMaster(
             kind, groups, answer, why_missing=_words_on_missing(groups_and_answers)
         )
-    rival, reason = rival_of(context, answer)
+    rival, why_lost = rival_of(context, answer)
     degrees_warmer = [each.use.degrees_warmer for _, each in groups_and_answers]
     words_on_degrees = (
         match_sentences.warmer_span_words(degrees_warmer) if use.degrees_warmer else ""
@@ -283,7 +283,7 @@ def _planned_master(context, kind, groups_and_answers):
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
-        why_lost=reason,
+        why_lost=why_lost,
         level_in_words=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         n_frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
         n_unmeasured=_count_unmeasured(context, answer.step),

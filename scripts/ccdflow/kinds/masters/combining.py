@@ -336,8 +336,8 @@ def _why_no_master(selection, n_available, minimum):
     if n_selected >= minimum:
         return ""
     out_of_all = f" of {n_available}" if n_selected < n_available else ""
-    frames = "frame" if n_selected == n_available == 1 else "frames"
-    return f"{n_selected}{out_of_all} {frames}, fewer than the minimum of {minimum}"
+    noun = "frame" if n_selected == n_available == 1 else "frames"
+    return f"{n_selected}{out_of_all} {noun}, fewer than the minimum of {minimum}"
 
 
 def is_below_minimum(record):

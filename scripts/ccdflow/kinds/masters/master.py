@@ -186,9 +186,11 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     def size(self, context, job):
         """Return the size of a group."""
         files = context.group(job.product).files
-        pixels = [number_of_raw_pixels(context, context.row(file)) for file in files]
+        pixel_counts = [number_of_raw_pixels(context, context.row(file)) for file in files]
         return Size(
-            n_combined=len(files), n_pixels_of_largest=max(pixels, default=0), n_pixels=sum(pixels)
+            n_combined=len(files),
+            n_pixels_of_largest=max(pixel_counts, default=0),
+            n_pixels=sum(pixel_counts),
         )
 
     def cores_of(self, context, job, *, cores, has_others):

@@ -203,8 +203,9 @@ class Members:
         is_inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
             if amplifier.name not in self.flags:
-                place = reduction.region_of(amplifier)
-                is_inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
+                region = reduction.region_of(amplifier)
+                is_in_rows = (rows >= region.y0) & (rows < region.y1)
+                is_inside[is_in_rows, region.x0 : region.x1] = True
         is_lost, n_inside = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
         counts = np.count_nonzero(is_lost, axis=(1, 2))
         planes = self._planes_without_level(image) or [None] * len(sample)
@@ -259,8 +260,8 @@ class Members:
             return None
         flaws = np.zeros(image.shape, np.int16)
         for amplifier in amplifiers_lost:
-            place = reduction.region_of(amplifier)
-            flaws[place.slices] = _BIT_OF_FLAG[self.flags[amplifier.name]]
+            region = reduction.region_of(amplifier)
+            flaws[region.slices] = _BIT_OF_FLAG[self.flags[amplifier.name]]
         return flaws
 
     def noises(self, image, reduction):

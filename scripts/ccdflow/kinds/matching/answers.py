@@ -152,8 +152,8 @@ def _why_later(use, index, uses, rules):
     if earlier_uses[0] in uses[:index]:
         return "nothing earlier could be made"
     earlier_use = earlier_uses[0]
-    when = match_sentences.lag_words(earlier_use.lag) if earlier_use.lag else "of the own night"
-    return f"one {when} {match_sentences.why_lost(use, earlier_use, rules)}"
+    nearness = match_sentences.lag_words(earlier_use.lag) if earlier_use.lag else "of the own night"
+    return f"one {nearness} {match_sentences.why_lost(use, earlier_use, rules)}"
 
 
 def _temperatures_in_words(use, uses, rules):

@@ -32,7 +32,7 @@ HAS_OTHER_TEMPERATURE, HAS_KNOWN_TEMPERATURE = 1, 2
 
 @cache
 def day_of(night):
-    """Return the day number of a night's date, or None where its name is not a date."""
+    """Return the day number of a night's date, or None where its name begins with no date."""
     try:
         return date.fromisoformat(night[:10]).toordinal()
     except ValueError:

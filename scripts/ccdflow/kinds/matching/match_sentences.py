@@ -176,9 +176,9 @@ def parts_on_missing(missing_master):
     """
     kind, end = missing_master.kind, f" of {missing_master.setup}: {missing_master.obstacles}"
     if missing_master.cause is MissingCause.TOO_FEW:
-        frames = "frame" if missing_master.n_frames == 1 else "frames"
+        noun = "frame" if missing_master.n_frames == 1 else "frames"
         return MissingWords(
-            f"no {kind}: {missing_master.product} would be of {missing_master.n_frames} {frames},"
+            f"no {kind}: {missing_master.product} would be of {missing_master.n_frames} {noun},"
             f" allowed {missing_master.minimum} or more"
         )
     if missing_master.cause is MissingCause.LEVEL_IN_FRAME:

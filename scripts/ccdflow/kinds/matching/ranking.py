@@ -117,13 +117,13 @@ def rank_recent(terms, night):
     start = max(0, end - _RECENT_MASTERS)
     fixed_variance, warming_variance = unscaled.fixed_variance, unscaled.warming_variance
     bias_variance_left, ties = unscaled.bias_variance_left, unscaled.ties
-    variances_and_lags = []
+    candidate_values = []
     for index in range(start, end):
         # These sums have the order of those in `Ranking`, so that their rounding is the same.
         lag = day - days[index]
         ageing_variance = ageing_a_day * lag + warming_variance[index]
         variance = fixed_variance[index] + ageing_variance
-        variances_and_lags.append(
+        candidate_values.append(
             (
                 variance + bias_variance_left[index],
                 lag,
@@ -133,12 +133,12 @@ def rank_recent(terms, night):
                 ageing_variance,
             )
         )
-    variances_and_lags.sort()
+    candidate_values.sort()
     if start:
         least_variance = unscaled.least_variances[start - 1] + ageing_a_day * (
             day - days[start - 1]
         )
-        if least_variance <= variances_and_lags[MOST_CANDIDATES - 1][0] * _ROUNDING_MARGIN:
+        if least_variance <= candidate_values[MOST_CANDIDATES - 1][0] * _ROUNDING_MARGIN:
             return None
     return tuple(
         [
@@ -147,7 +147,7 @@ def rank_recent(terms, night):
                 degrees_warmer=unscaled.degrees_warmer[index],
                 has_known_temperature=unscaled.has_known_temperature[index],
             )
-            for _, lag, _, index, variance, ageing_variance in variances_and_lags[:MOST_CANDIDATES]
+            for _, lag, _, index, variance, ageing_variance in candidate_values[:MOST_CANDIDATES]
         ]
     )  # fmt: skip
 

@@ -204,9 +204,11 @@ class MasterChoice:
         if not masters_of_camera:
             extent = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {extent}")
-        same_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
-        phrases = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
-        if other_masters and (kind == FLAT or not same_setup):
+        masters_of_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
+        phrases = []
+        if masters_of_setup:
+            phrases.append(self._words_on_own_setup(kind, masters_of_setup, frame))
+        if other_masters and (kind == FLAT or not masters_of_setup):
             nearest = min(
                 other_masters, key=lambda master: _distance_key(kind, master, named_frame)
             )
@@ -215,7 +217,7 @@ class MasterChoice:
             phrases.append(f"nearest {words} with {difference_words}")
         is_of_other_temperature = kind == DARK and any(
             self._degrees_beyond_tolerance(dark.observation, frame) is not None
-            for dark in same_setup
+            for dark in masters_of_setup
         )
         obstacles = "; ".join(phrases)
         return _none_fits(
@@ -284,10 +286,12 @@ def _split_by_setup(kind, masters, frame):
 
     Where flats of other setups have the frame's filter, the others are left out.
     """
-    same_setup = [master for master in masters if master.observation.setup == frame.setup]
-    other_masters = [master for master in masters if master.observation.setup != frame.setup]
-    same_light = [master for master in other_masters if master.observation.light == frame.light]
-    return same_setup, same_light if kind == FLAT and same_light else other_masters
+    masters_of_setup = [each for each in masters if each.observation.setup == frame.setup]
+    other_masters = [each for each in masters if each.observation.setup != frame.setup]
+    masters_of_light = [each for each in other_masters if each.observation.light == frame.light]
+    if kind == FLAT and masters_of_light:
+        return masters_of_setup, masters_of_light
+    return masters_of_setup, other_masters
 
 
 class _DarkFault(NamedTuple):

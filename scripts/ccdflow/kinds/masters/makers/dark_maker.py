@@ -91,8 +91,9 @@ class DarkMaker(ExposedMasterMaker):
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
-                place = reduction.region_of(amplifier)
-                pixels = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+                region = reduction.region_of(amplifier)
+                is_in_rows = (rows >= region.y0) & (rows < region.y1)
+                pixels = sample[:, is_in_rows, region.x0 : region.x1]
                 if min(pixels.shape[1:]) < COARSE_BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
