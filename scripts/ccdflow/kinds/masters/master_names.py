@@ -16,8 +16,9 @@ _FIRST_FACTS = ("filter", "grism", "exptime")
 def master_names(groups, *, prefix="", night=""):
     """Return {product: NamedFile} of combined biases, darks and flats, no two with the same words.
 
-    A name has the type, the filter and grism, and the exposure time of a dark. Where masters of one
-    night have these in common, their names also have the values in which the masters differ.
+    A name has the type, and the filter, grism and exposure time that the frames share. Where
+    masters of one night have these in common, their names also have the values in which the masters
+    differ.
 
     Parameters
     ----------

@@ -575,7 +575,7 @@ def _needs_dark(seconds, noise):
 
     It matters where the electrons of the dark current are at least a tenth of the read noise. The
     tenth is chosen: with fewer electrons a dark would add more noise than it takes away. A frame of
-    unknown exposure or dark current counts as long enough.
+    0 s is never long enough; one of unknown exposure or dark current always is.
     """
     if seconds is not None and seconds <= 0:
         return False
