@@ -62,7 +62,7 @@ def run(options):
             remedy="run the command once for each file",
         )
     file = Path(files[0])
-    results = Path(settings_given.get("results") or product_explanation.results_of(file))
+    results = Path(settings_given.get("results") or product_explanation.results_folder_of(file))
     product, first_lines = product_of(file, results)
     context = None
     if "raw" in settings_given:
@@ -101,7 +101,7 @@ def product_of(file, results):
         file = results / file
     with contextlib.suppress(ValueError):
         return file.resolve().relative_to(results.resolve()).as_posix(), []
-    raw_file = raw_products.raw_of(results, file)
+    raw_file = raw_products.raw_file_of(results, file)
     products, _ = raw_products.products_of(results, raw_file)
     first_line = raw_products.line_on_raw(results, raw_file)
     return (products or [paths.reduced_frame(raw_file)])[-1], [first_line]

@@ -44,9 +44,11 @@ def run(tmp_path, profile=LFC, **more):
 
 
 def statuses_of(done, name):
-    """Status and reason of the frames whose names begin so, without advice on image types."""
+    """Return (status, reason) of each frame whose name begins so; assert that there are some."""
     rows = done.context.store.rows
-    return [rows[file].status_and_reason for file in sorted(rows) if file.startswith(name)]
+    statuses = [rows[file].status_and_reason for file in sorted(rows) if file.startswith(name)]
+    assert statuses
+    return statuses
 
 
 def sections(nx, *, overscan=STRIP):

@@ -85,7 +85,7 @@ def test_rows_without_level_are_verified_and_another_card_is_found(night, produc
 
 
 def test_the_mask_of_a_reduced_frame_has_them_in_its_own_orientation():
-    """A turned amplifier and one with levels along columns; the bit is that of no data."""
+    """An amplifier as it was read, and one that is turned over; the bit is that of no data."""
     frame = np.full((40, 60), 1000, np.uint16) + np.arange(60, dtype=np.uint16) % 3
     frame[5:8, 50:] = 65535
     for changes, expected in (

@@ -387,7 +387,7 @@ WHOLE_TUPLES = {
     ("kinds/calibrating/master_help.py", "_effect_cells"),
     ("kinds/reporting/frame_pictures.py", "_corners_of_region"),
     ("kinds/matching/pairs.py", "rank_of"), ("kinds/measuring/trend_series.py", "key"),
-    ("kinds/forecasting/coverage.py", "_named_by"),
+    ("kinds/forecasting/coverage.py", "_setup_and_label_values"),
     ("kinds/forecasting/coverage.py", "_label_order"),
     ("kinds/reducing/reduce_job.py", "header_form"),
     ("kinds/reducing/frame_warnings.py", "_setup_of_noise"),

@@ -1,4 +1,4 @@
-"""The kinds of products, a module each; `CHAIN` is the order in which they are made.
+"""The kinds of products; `CHAIN` is the order in which they are made.
 
 The folders are layers: `matching`, `reducing`, `masters`, `measuring`, `calibrating`,
 `forecasting`, `reporting`, `explaining`. Each kind lies in one of them, and no module imports one

@@ -12,7 +12,7 @@ from ccdflow.run.products import kept_products
 
 
 class Kind(PartlyPlanned, OnPages):
-    """A kind of product: a subclass for each, with one instance, in a module of this package.
+    """The base class of the kinds of products: `ccdflow.kinds.CHAIN` has one instance of each.
 
     A kind that does not define `closing_lines` has no lines at the end of a run. The methods on
     closed nights and on pages are in `ccdflow.kinds.kind_roles`.
@@ -418,7 +418,8 @@ class Chain(tuple):
     def make(self, context, job, *, threads=1):
         """Make the product of a job by `Kind.make` and return its record.
 
-        Where a source of the product could not be made, an earlier version of it stays.
+        Where a source of the product could not be made, the earlier version of the product stays,
+        if there is one. A report is made in any case.
 
         Parameters
         ----------
@@ -432,7 +433,6 @@ class Chain(tuple):
         ccdflow.run.job_records.Record
         """
         kind = self.by_name(job.kind)
-        # A report is made even where products that it shows are missing.
         missing_source = "" if kind.is_report else kept_products.missing_source(context, job)
         earlier_record = context.earlier_record(job.product) if missing_source else None
         if kept_products.has_earlier_version(context, job, earlier_record):

@@ -98,7 +98,7 @@ class PartlyPlanned:
 class OnPages:
     """The methods of a kind for the page of a night and for the overview of all nights.
 
-    A kind that defines neither `section` nor `overview` is on no page.
+    A kind that defines none of `section`, `sections` and `overview` is on no page.
 
     Attributes
     ----------
@@ -137,8 +137,8 @@ class OnPages:
             Under the name of the kind, '' for a product without a record; {} without products.
         """
         keys = [
-            getattr(context.outcome(each), "key", "")
-            for each in self.products_on_page(context, night)
+            getattr(context.outcome(product), "key", "")
+            for product in self.products_on_page(context, night)
         ]
         return {self.name: keys} if keys else {}
 

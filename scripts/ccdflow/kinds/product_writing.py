@@ -54,8 +54,8 @@ def csv_text(rows, columns):
     Returns
     -------
     str
-        The first line has the names. Whole numbers in a column with a float or an empty value are
-        written as floats.
+        The first line has the names. In a column of numbers and empty values, whole numbers are
+        written as floats if the column has a float or an empty value.
     """
     cells = [_cells_of_column([row.get(name) for row in rows]) for name in columns]
     buffer = io.StringIO()
@@ -123,14 +123,16 @@ def refused_record(job, basis, reason):
 
 
 _IMPORT_LOCK = threading.RLock()
-# Number of pictures that are kept, the last ones that were shown: a page that is written again
-# shows most of its pictures unchanged.
+# A process keeps at most this many pictures, the last ones that it drew or showed: a page that is
+# written again shows most of its pictures unchanged. Chosen, not measured.
 _MOST_KEPT_PICTURES = 32
 _kept_pictures = OrderedDict()
+# Threads that write pages share these pictures.
+_PICTURES_LOCK = threading.Lock()
 
 
 def draw_once(key, draw):
-    """Return a picture: the one that this process has kept, or a new one.
+    """Return a picture: the one that this process has kept, or else a new one, which it keeps.
 
     Parameters
     ----------
@@ -143,12 +145,15 @@ def draw_once(key, draw):
     -------
     bytes
     """
-    if key not in _kept_pictures:
-        _kept_pictures[key] = draw()
-    _kept_pictures.move_to_end(key)
-    while len(_kept_pictures) > _MOST_KEPT_PICTURES:
-        _kept_pictures.popitem(last=False)
-    return _kept_pictures[key]
+    picture = _kept_pictures.get(key)
+    if picture is None:
+        picture = draw()
+    with _PICTURES_LOCK:
+        _kept_pictures[key] = picture
+        _kept_pictures.move_to_end(key)
+        while len(_kept_pictures) > _MOST_KEPT_PICTURES:
+            _kept_pictures.popitem(last=False)
+    return picture
 
 
 def draw_ahead(key, draw):

@@ -2,8 +2,9 @@
 
 The page has the verdicts that are in the table of verdicts when the page is planned. So a
 verification changes the page once, in the next run; a night without verdicts has no such section.
-A verdict holds while the product has the key that was verified. The verdict "differs" also needs
-the time of the file that was verified: a run makes such a product again with an unchanged key.
+A verdict holds while the product has the key that was verified. Every other verdict than
+"verified" also needs the time of the file that was verified: a run makes such a product again with
+an unchanged key.
 """
 
 from __future__ import annotations
@@ -33,28 +34,24 @@ def verdicts_of(context, night):
     list of [str, str, str, str]
         Product, verdict, reason, and version of ccdproc.
     """
-    line_of_product = context.lookup((Lookup.VERDICTS,), lambda: _read_verdicts(context.results))
-    if not line_of_product:
+    lines_by_product = context.lookup((Lookup.VERDICTS,), lambda: _read_verdicts(context.results))
+    if not lines_by_product:
         return []
     files = [row.file for row in context.rows_of(night)]
     products = [*map(reduced_product, files), *map(paths.calibrated_frame, files)]
     folder = paths.segment(night)
+    # The masters of the night, and the measurements of its detectors.
     products += [
-        product for product in line_of_product if _is_master_or_measurement(product, folder)
+        product for product in lines_by_product if paths.night_of_product(product) == folder
     ]
     verdicts = []
     for product in products:
-        line = line_of_product.get(product)
+        line = lines_by_product.get(product)
         if line is not None and _verdict_holds(
             line, context.outcome(product), product in context.jobs
         ):
             verdicts.append([product, line["verdict"], line["reason"], line["ccdproc"]])
     return sorted(verdicts)
-
-
-def _is_master_or_measurement(product, folder):
-    """Return whether a product is a master of a night's folder, or a measurement of a detector."""
-    return paths.night_of_product(product) == folder
 
 
 def _verdict_holds(line, record, is_to_be_made):
@@ -71,14 +68,16 @@ def _verdict_holds(line, record, is_to_be_made):
 def _read_verdicts(results):
     """Return {product: its line of the table}, without the lines that somebody has edited."""
     columns = ("product", "key", "modified", "verdict", "reason", "ccdproc")
-    rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
+    lines, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
     return {
-        row["product"]: row for row in rows if all(row.get(name) is not None for name in columns)
+        line["product"]: line
+        for line in lines
+        if all(line.get(name) is not None for name in columns)
     }
 
 
 def page_basis(context, night):
-    """Return the verdicts as sources of a night's page; {} where nothing was verified.
+    """Return the verdicts as sources of a night's page; {} without verdicts.
 
     Parameters
     ----------

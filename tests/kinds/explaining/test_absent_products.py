@@ -1,11 +1,16 @@
-"""explain.py on a product that is not there: the reason, where the notes have one."""
+"""explain.py on a product or a master that is not there: the reason, where the notes have one."""
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 
 from ccdflow.errors import UserError
 from ccdflow.kinds.explaining.product_explanation import explain_product
+from ccdflow.run import job_records
+from ccdflow.run.job import Group, Job
+from ccdflow.run.job_records import Record
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.raw_frames import inventory_table
 
 REASON = "the file is truncated: its header has no END card; copy the file again"
@@ -34,3 +39,30 @@ def test_a_warning_is_no_reason_for_absence(results):
     with pytest.raises(UserError) as error:
         explain_product(results, "reduced/n1/good.fits")
     assert str(error.value).endswith("there is no such file; give a product in the results folder")
+
+
+def test_a_master_that_could_not_be_made_is_not_called_unneeded(results):
+    """The page is made again; its frame has no bias because the bias was refused, and no dark."""
+    page, bias = "nights/2024-03-01/report.html", "combined/2024-03-01/bias.fits"
+    steps = (
+        Step("bias", (Use(bias, 0, 1.0, 4.0, "A"),)),
+        Step("dark", is_needed=False),
+    )
+    group = Group(page, "2024-03-01", "cam", (), ("a.fits",), steps=steps)
+    refused = Record(bias, "bias", "0" * 16, job_records.REFUSED, "the frames do not agree")
+    context = SimpleNamespace(
+        chain=SimpleNamespace(kind_of=lambda product: "page"),
+        is_planned=lambda product: True,
+        jobs={page: Job("page", page, "1" * 16, "new", "2024-03-01")},
+        find_group=lambda product: group,
+        kept_by_identity=lambda key, objects, make: make(),
+        made_record=lambda product: None,
+        outcome=lambda product: refused,
+    )
+    (results / page).parent.mkdir(parents=True)
+    (results / page).touch()
+    assert explain_product(results, page, context)[1:] == [
+        "  today    would be made again: new",
+        f"           bias: no bias: {bias} could not be made",
+        "           dark: not needed",
+    ]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ccdflow.kinds.forecasting.budget import (
-    Applied,
     BudgetedFrame,
+    BudgetedMaster,
     budget_of,
     flat_noise,
-    frames_wished,
+    wishes_of,
 )
 
 LFC = BudgetedFrame(
@@ -20,9 +20,9 @@ LFC = BudgetedFrame(
     level_share=0.061,
     sky=450.0,
     masters={
-        "bias": Applied(6),
-        "dark": Applied(3, exptime=300.0),
-        "flat": Applied(3, noise=22_000**-0.5),
+        "bias": BudgetedMaster(6),
+        "dark": BudgetedMaster(3, exptime=300.0),
+        "flat": BudgetedMaster(3, noise=22_000**-0.5),
     },
 )
 
@@ -53,7 +53,7 @@ def variance_by_drawing(exposure, *, dark_scale, response=1.0, pixels=120_000, r
 def test_the_budget_is_the_variance_of_pixels_drawn_from_it(seconds):
     """At k = 1 the bias cancels; scaled up or down it enters with (1 - k)^2."""
     scale = LFC.exptime / seconds
-    masters = {**LFC.masters, "dark": Applied(3, scale=scale, exptime=seconds)}
+    masters = {**LFC.masters, "dark": BudgetedMaster(3, scale=scale, exptime=seconds)}
     exposure = replace(LFC, masters=masters)
     assert budget_of(exposure).total == pytest.approx(
         variance_by_drawing(exposure, dark_scale=scale), rel=0.02
@@ -70,10 +70,10 @@ def test_the_bias_of_a_dark_that_is_not_the_frames_adds_to_the_budget():
             return rng.normal(0, rn / frames**0.5, 200_000)
 
         variance = (rng.normal(0, rn, 200_000) - mean(6) - k * (mean(3) - mean(2))).var()
-        masters = {"bias": Applied(6), "dark": Applied(3, scale=k, exptime=300 / k)}
+        masters = {"bias": BudgetedMaster(6), "dark": BudgetedMaster(3, scale=k, exptime=300 / k)}
         exposure = replace(
             LFC, masters=masters, sky=0.0, dark_rate=0.0, level_share=0.0,
-            is_bias_in_dark=False, other_bias=Applied(2),
+            is_bias_in_dark=False, other_bias=BudgetedMaster(2),
         )  # fmt: skip
         budget = budget_of(exposure)
         assert budget.total == pytest.approx(variance, rel=0.01)
@@ -97,7 +97,7 @@ def test_the_parts_of_the_guides_frame():
 
 
 def test_ageing_is_in_the_budget():
-    dark = Applied(3, exptime=300.0, ageing_variance=5.0)
+    dark = BudgetedMaster(3, exptime=300.0, ageing_variance=5.0)
     old = replace(LFC, masters={**LFC.masters, "dark": dark})
     assert budget_of(old).total == pytest.approx(budget_of(LFC).total + 5.0)
 
@@ -105,42 +105,45 @@ def test_ageing_is_in_the_budget():
 def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
     """The example of the plan: three darks, read noise only."""
     exposure = replace(LFC, dark_rate=0.0, level_share=0.0, sky=None)
-    first = frames_wished(exposure)[0]
+    first = wishes_of(exposure)[0]
     assert (first.kind, first.n_frames, first.joins_frames) == ("dark", 9, True)
     assert first.saved_fraction_without_light == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
     assert first.saved_fraction_without_light == pytest.approx(0.1875)
 
 
 def test_a_master_of_another_night_is_not_joined_but_replaced():
-    old = Applied(3, exptime=300.0, ageing_variance=30.0, takes_further_frames=False)
+    old = BudgetedMaster(3, exptime=300.0, ageing_variance=30.0, takes_further_frames=False)
     exposure = replace(LFC, masters={**LFC.masters, "dark": old})
-    first = frames_wished(exposure)[0]
+    first = wishes_of(exposure)[0]
     assert (first.kind, first.n_frames, first.joins_frames) == ("dark", 12, False)
-    fresh = {**LFC.masters, "dark": Applied(12, exptime=300.0)}
+    fresh = {**LFC.masters, "dark": BudgetedMaster(12, exptime=300.0)}
     then = budget_of(replace(LFC, masters=fresh)).total
     assert first.saved_fraction == pytest.approx(1 - then / budget_of(exposure).total)
 
 
 def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
-    bare = replace(LFC, masters={"bias": Applied(6)})
-    kinds = [(wish.kind, wish.is_missing) for wish in frames_wished(bare)]
+    bare = replace(LFC, masters={"bias": BudgetedMaster(6)})
+    kinds = [(wish.kind, wish.is_missing) for wish in wishes_of(bare)]
     assert kinds[:2] == [("dark", True), ("flat", True)]
     # The bias cancels in the dark: more biases gain nothing.
-    assert "bias" not in [wish.kind for wish in frames_wished(LFC)]
+    assert "bias" not in [wish.kind for wish in wishes_of(LFC)]
     bright = replace(LFC, sky=30_000.0)
-    assert frames_wished(bright)[0].kind == "flat"
+    assert wishes_of(bright)[0].kind == "flat"
     many = replace(
         LFC, masters={kind: replace(m, n_frames=2000) for kind, m in LFC.masters.items()}
     )
-    assert frames_wished(many) == []
+    assert wishes_of(many) == []
 
 
 def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
     """A scaled dark of another night leaves half of a bias: new exact darks leave nothing of it."""
-    bias, dark = Applied(3), Applied(5, scale=0.5, exptime=600.0, takes_further_frames=False)
+    bias, dark = (
+        BudgetedMaster(3),
+        BudgetedMaster(5, scale=0.5, exptime=600.0, takes_further_frames=False),
+    )
     exposure = BudgetedFrame(
         300.0, 8.0, masters={"bias": bias, "dark": dark}, needed_kinds=("dark",)
     )
-    (wish,) = frames_wished(exposure)
+    (wish,) = wishes_of(exposure)
     now = 64 * (1 + 0.25 / 3 + 0.25 / 5)
     assert wish.saved_fraction == pytest.approx((now - 64 * (1 + 1 / 20)) / now)

@@ -278,8 +278,8 @@ def test_the_matrix_marks_missing_masters_and_those_of_another_night(tmp_path):
     assert matrix.nights == ("2024-03-01", "2024-03-02")
     assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
     assert matrix.cells["bias", "2024-03-01"] == (6, coverage.FROM_OWN_NIGHT)
-    assert matrix.holes(coverage.NO_MASTERS) == [("dark 200 s", "2024-03-02")]
-    assert set(matrix.holes(coverage.FROM_OTHER_NIGHT)) == {
+    assert matrix.cells_of_state(coverage.NO_MASTERS) == [("dark 200 s", "2024-03-02")]
+    assert set(matrix.cells_of_state(coverage.FROM_OTHER_NIGHT)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
     section = ASSOCIATIONS.overview(PlanContext.of(running.context))
@@ -345,7 +345,7 @@ def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, c
 def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
     gains, flats, tmp_path, capsys
 ):
-    """No flat is wanted: nothing was missing, and the frames had grade C."""
+    """No flat is wanted and no master is missing: without gains the frames have grade C."""
     chain = take(tmp_path, darks=((60.0, 3),), flats=flats, science=(("g", 60.0, 2),))
     lacks = {"none": r"\n +gain: .*", "one of two": r"\n +gain: 1.2(?=\n)", "both": "(?!)"}[gains]
     profile = re.sub(lacks, "", chain.profile)

@@ -158,9 +158,8 @@ def test_flats_that_do_not_belong(tmp_path):
 def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
     """Levels are 2,500 to 30,000 electrons, and each flat has the stars at other places.
 
-    The two amplifiers have unlike gains. The median of all pixels was taken for the level, and lay
-    anywhere between those of the amplifiers. Stars were taken for moving spots, and the flats were
-    refused.
+    The two amplifiers have unlike gains: the median of all pixels lies anywhere between the levels
+    of the amplifiers, and is none. Stars look like spots that move, and are no reason to refuse.
     """
     detector = simulate.draw_detector((180, 190), seed=1, shutter=0.0)
     chain = take(tmp_path, detector=detector, biases=4, darks=((60.0, 3),), flats=(("r", 3),))

@@ -17,7 +17,7 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast, planned_masters
-from ccdflow.kinds.forecasting.budget import frames_wished as wishes_of
+from ccdflow.kinds.forecasting.budget import wishes_of
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.match_sentences import missing_words
@@ -204,7 +204,7 @@ def test_flats_and_biases_that_complete_a_group_go_before_other_wishes(archive):
     (noise,) = block.noises
     lit = replace(noise.frame, sky=50_000.0)
     wish = next(wish for wish in wishes_of(lit) if wish.kind == "flat")
-    assert (wish.n_frames, wish.completes.n_frames, wish.completes.minimum) == (1, 2, 3)
+    assert (wish.n_frames, wish.small_group.n_frames, wish.small_group.minimum) == (1, 2, 3)
 
 
 def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
@@ -228,7 +228,9 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     nights = [f"{2000 + n // 300}-{n % 300 // 28 + 1:02}-{n % 28 + 1:02}" for n in range(3000)]
     masters = MasterChoice([master("bias", night, setup=s) for night in nights for s in setups])
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
-    monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
+    monkeypatch.setattr(
+        rule, "_are_of_one_camera", lambda master, frame: asked.append(master) or True
+    )
     passed = [each for each, _ in masters.refused_masters("bias", wanted, some)]
     assert [each.observation.night for each in passed] == [nights[10], nights[2000]]
     assert [each.observation.setup for each in passed] == [setups[1]] * 2
@@ -255,12 +257,12 @@ def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
     archive.take("bias", NIGHT, 5, CCDSUM="2 2")
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="1 1")
     context = archive.plan()
-    assert coverage.coverage_of(context).holes(coverage.NO_MASTERS) == []
+    assert coverage.coverage_of(context).cells_of_state(coverage.NO_MASTERS) == []
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="2 2")
     context = archive.plan()
     matrix = coverage.coverage_of(context)
     missing = [("2x2 dark 300 s", NIGHT), ("2x2 flat V", NIGHT)]
-    assert matrix.holes(coverage.NO_MASTERS) == missing
+    assert matrix.cells_of_state(coverage.NO_MASTERS) == missing
     assert [matrix.cells[place] for place in missing] == [(0, coverage.NO_MASTERS)] * 2
     assert (
         matrix.cells["1x1 bias", NIGHT]
@@ -512,7 +514,7 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
     ("sky", "words"), [(-45.75, "sky predicted 0 e-,"), (12.0, "sky predicted 12 e-,")]
 )
 def test_a_sky_below_the_bias_is_no_light(sky, words):
-    """A bias of another night, above the frame, gave 'sky predicted -45.75 e-'."""
+    """With a bias of another night, above the frame, the sky is -45.75 e-: no light is below 0."""
     noise = SimpleNamespace(
         budget=SimpleNamespace(
             parts={"read noise": 27.0}, total=27.0, noise=5.2, largest_part="read noise"

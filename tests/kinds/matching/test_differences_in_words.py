@@ -120,7 +120,7 @@ def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_on
 
 
 def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():
-    """The reason of the first such frame was told of all others."""
+    """The reason of the first such frame is not that of the others."""
     masters = MasterChoice([master("dark", NIGHT, set_temperature=-20.0)])
     choice = masters.night_choice_of("dark", frame(night=NIGHT))
     warm, cold = (
@@ -386,7 +386,7 @@ def test_degrees_between_are_given_to_a_tenth_and_as_a_span(archive):
     context = archive.plan()
     step = context.groups[f"calibrated/{file}"].steps[0]
     assert step.uses[0].remark_texts == ["4.8 C warmer"]
-    assert match_sentences.span_words([2.5, -3.0]) == "3 C colder to 2.5 C warmer"
+    assert match_sentences.warmer_span_words([2.5, -3.0]) == "3 C colder to 2.5 C warmer"
 
 
 @pytest.mark.parametrize(("scale", "is_named"), [(0.667, True), (1.0, False)])

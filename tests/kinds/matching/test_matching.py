@@ -528,7 +528,7 @@ def test_the_regret_against_an_oracle_is_small_and_that_of_nearest_in_time_is_la
 
 
 def test_another_wording_of_a_remark_changes_no_choice(monkeypatch):
-    """The dark of a frame of 300.4 s is that of 300 s, scaled anew: it was known by its words."""
+    """The dark of a frame of 300.4 s is that of 300 s, scaled anew, whatever words a remark has."""
     monkeypatch.setattr(
         match_sentences, "remark_on_scale", lambda scale: Remark(RemarkKind.SCALE, "by a factor")
     )

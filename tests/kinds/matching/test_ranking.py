@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from ccdflow.kinds.matching import ranking
 from ccdflow.kinds.matching.master_columns import (
     HAS_KNOWN_TEMPERATURE,
     HAS_OTHER_TEMPERATURE,
@@ -279,3 +280,18 @@ def test_the_index_of_a_master_of_several_nights_is_its_first():
     index = columns.index_of(masters[1].product)
     assert columns.masters[index].observation.night == "2024-03-10"
     assert columns.index_of("bias of another setup") is None
+
+
+def test_the_first_of_many_masters_are_those_of_a_whole_sort(monkeypatch):
+    rng, orders = random.Random(5), set()
+    for _ in range(200):
+        _, _, frame, _, _ = asked = columns_and_frame(rng)
+        terms = terms_of(*asked)
+        if len(terms.indices) < 6:
+            continue
+        monkeypatch.setattr(ranking, "_FEW_MASTERS", len(terms.indices))
+        expected = Ranking(terms, frame.night).uses()
+        monkeypatch.setattr(ranking, "_FEW_MASTERS", 0)
+        assert Ranking(terms, frame.night).uses() == expected
+        orders.add(tuple(use.product for use in expected))
+    assert len(orders) > 100

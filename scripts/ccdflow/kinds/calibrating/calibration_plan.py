@@ -140,8 +140,8 @@ def steps_choice_of(context, kinds, row):
         lambda: [association.library_of(context, kind) for kind in kinds],
     )
     window_choices = [library.window_choice_of(row) for library in libraries]
-    choice_basis = tuple([each.choice_basis for each in window_choices])
-    choice_ids = context.kept_by_key((OutcomeKey.CHOICE_IDS, choice_basis), ChoiceIds)
+    candidates_key = tuple([each.candidates_key for each in window_choices])
+    choice_ids = context.kept_by_key((OutcomeKey.CHOICE_IDS, candidates_key), ChoiceIds)
     return StepsChoice(context, window_choices, choice_ids)
 
 

@@ -16,9 +16,8 @@ from ccdflow.errors import UserError
 from ccdflow.files.header_text import printable_text
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.run import ledger
+from ccdflow.kinds.matching.association import first_use, why_missing
+from ccdflow.run import job_records, ledger
 from ccdflow.run.raw_frames.rows import OK
 from ccdflow.wording import count, first_named
 
@@ -39,7 +38,7 @@ _COMPARISON_BY_WORD = {
 }
 
 
-def results_of(path):
+def results_folder_of(path):
     """Return the results folder that holds a file: the one with ccdflow's notes.
 
     Raises
@@ -74,7 +73,7 @@ def explain_product(results, product, context=None):
     Raises
     ------
     UserError
-        If the file is not there, or is not a FITS file.
+        If the file is not there, is a folder or no FITS file, or was not made by ccdflow.
     """
     path = Path(results) / product
     if not path.is_file():
@@ -137,7 +136,7 @@ def _why_absent(results, product):
     record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""
-    if record.reason:
+    if record.status != job_records.MADE:
         return f": it was refused: {record.reason}"
     return ": it was made, and deleted or moved; the next run makes it again"
 
@@ -149,10 +148,10 @@ def _story_of_frame(results, product, header):
     """Return the lines of the story of a reduced or calibrated frame."""
     raw = header.get("RAWFILE", "unknown")
     row = _inventory_rows(results).get(raw, {})
-    facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
+    columns = ("type", "object", "filter", "grism", "exptime", "night", "camera")
     if row.get("grism") == row.get("filter"):
         row = row | {"grism": ""}
-    description = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
+    description = ", ".join(f"{name} {row[name]}" for name in columns if row.get(name))
     lines = [f"{product}: {description}" if description else product]
     lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
     lines.append(f"  reduced  {_words_on_reduction(header)}")
@@ -160,9 +159,9 @@ def _story_of_frame(results, product, header):
         row_of_step = _steps_of_product(results, product)
         for kind in MASTER_KINDS:
             lines += step_lines(results, kind, header, row_of_step.get(kind, {}))
-        lines += _noise_lines(header)
+        lines += _lines_on_noise_and_grade(header)
     if row.get("reason"):
-        lines.append(f"  remarks  {row['reason']}")
+        lines.append(f"  warnings {row['reason']}")
     return lines
 
 
@@ -312,8 +311,8 @@ def _plural_unit(header):
     return "electrons" if unit == "electron" else unit
 
 
-def _noise_lines(header):
-    """Return the lines on sky and noise, flagged pixels and grade of a frame."""
+def _lines_on_noise_and_grade(header):
+    """Return the lines on sky and noise, flagged pixels and grade of a calibrated frame."""
     unit, lines = _plural_unit(header), []
     if "SKYLVL" in header:
         lines.append(
@@ -350,10 +349,10 @@ def _story_of_master(results, product, header):
         if f"{kind.upper()}IM" in header:
             lag = match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "them")
             lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each; {lag}")
-    words_on_clipping = (
-        f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
-    )
-    words_on_clipping = words_on_clipping if "CLIPSIG" in header else "not clipped"
+    words_on_clipping = "not clipped"
+    if "CLIPSIG" in header:
+        source = header.get("CLIPDEV", "mad")
+        words_on_clipping = f"clipped at {header['CLIPSIG']} sigma by {source}"
     method, n_rejected = header.get("COMBMETH"), header.get("NREJECT")
     lines.append(f"  how      {method}, {words_on_clipping}; {n_rejected} values rejected")
     figure_by_keyword = {
@@ -428,9 +427,7 @@ def _lines_on_today(product, context):
     group = context.find_group(product)
     for step in group.steps if group is not None else ():
         use = first_use(context, step)
-        master = "not needed" if use is None else use.product
-        if use is None and step.missing_master is not None:
-            master = missing_words(step.missing_master)
+        master = use.product if use is not None else why_missing(context, step) or "not needed"
         lines.append(f"           {step.kind}: {master}")
     return lines
 

@@ -16,7 +16,7 @@ from ccdflow.wording import first_named
 _MOST_NAMED = 3
 
 
-def raw_of(results, path):
+def raw_file_of(results, path):
     """Return the raw frame of a path, by the inventory.
 
     Parameters
@@ -24,7 +24,8 @@ def raw_of(results, path):
     results : pathlib.Path
         The results folder.
     path : path-like
-        Path of the raw file: absolute, or relative to any folder; with .gz or without.
+        Path of the raw file: absolute, or relative to any folder; with .gz, .fz and the like or
+        without.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def products_of(results, file):
     ----------
     results : pathlib.Path
     file : str
-        The result of `raw_of`.
+        The result of `raw_file_of`.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def line_on_raw(results, file):
     ----------
     results : pathlib.Path
     file : str
-        The result of `raw_of`.
+        The result of `raw_file_of`.
 
     Returns
     -------

@@ -43,7 +43,8 @@ class WhatIf:
         First image of the frame, in ``unit``: with its own master, and with the other one.
     unit : str
     noise, other_noise : float
-        Measured noise of a sky pixel, in ``unit``: with the own master, and with the other one.
+        Measured noise of a sky pixel, in ``unit``: with the own master, and with the other one; 0
+        where it was not measured.
     """
 
     image: np.ndarray
@@ -98,7 +99,7 @@ def try_master(context, product, master):
     Raises
     ------
     UserError
-        If there is no such frame, or the file is no master.
+        If there is no such frame or reduced frame, or the file is no master.
     FrameError
         If the master cannot be applied to the frame.
     """
@@ -165,7 +166,7 @@ def _other_master(store, kind, master, calibration, path):
 
 
 def rule_line(context, product, master):
-    """Return a line with the rule's reason against another master for a frame; '' without one.
+    """Return a line with the rule's verdict on another master for a frame; '' without one.
 
     Parameters
     ----------
@@ -206,7 +207,7 @@ def rule_line(context, product, master):
     reasons = [reason for candidate, reason in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
-    is_causal = master_library.rules_of(context).direction != "nearest"
+    is_causal = master_library.rules_of(context).is_causal
     if is_causal and _is_later_than_taken(night, group, answer.use):
         return "  rule     it is not taken: of a later night"
     return ""
@@ -233,7 +234,7 @@ def _calibrate_with(path, target, calibration, masters):
     calibration : ccdflow.kinds.calibrating.calibration.Calibration
         Calibration of the frame.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-        The masters of each image.
+        The masters by which the frame is calibrated.
     """
     limits = DarkLimits(np.inf, np.inf)
     frame_calibration = FrameCalibration(masters, calibration.readouts(), limits=limits)

@@ -24,9 +24,11 @@ from ccdflow.run.raw_frames.rows import is_dated
 AWAITED_NOTE = "waits"
 """The name, in the notes on closed nights, of the masters that a night waits for."""
 
-# A dark whose exposure is too short by less than this factor may be so by rounding alone.
+# The exposure that a dark must exceed is lowered by this factor: otherwise rounding alone could
+# exclude a dark.
 _ROUNDING_FACTOR = 1 - 1e-9
-_ANY_LIGHT = ("*", "", "", 0.0)
+# The properties of any new master, as `masters_awaited` returns them.
+_ANY_MASTER = ("*", "", "", 0.0)
 
 
 def masters_awaited(context, night, frames, masters):
@@ -42,15 +44,16 @@ def masters_awaited(context, night, frames, masters):
     Returns
     -------
     list of [str, str, str, float]
-        Either kind, camera and filter of a new master, with '' for any, and the exposure that a
-        dark must exceed, seconds; or '', the product that the night waits for, '' and 0.
+        Kind, camera and filter of a new master, with '' for any, and the exposure that a dark must
+        exceed, seconds. Or '', the product that the night waits for, '' and 0. Or '*', '', '' and
+        0: the night waits for any new master.
     """
     if not is_dated(night):
         # An undated night may be sorted before new ones, so any master may change it.
-        return [list(_ANY_LIGHT)] if frames or masters else []
+        return [list(_ANY_MASTER)] if frames or masters else []
     properties, choices_seen = {}, set()
     for group in (*frames, *masters):
-        row, seconds = context.row(group.files[0]), longest_of(context, group)
+        row, seconds = context.row(group.files[0]), longest_exposure(context, group)
         for step in group.steps:
             choice = (id(step), *_light_and_seconds(step.kind, row, seconds))
             if step.kind in MASTER_KINDS and choice not in choices_seen:
@@ -62,12 +65,15 @@ def masters_awaited(context, night, frames, masters):
 
 
 def _light_and_seconds(kind, row, seconds):
-    """Return the filter by which flats are chosen, and the exposure for which darks are chosen."""
+    """Return the filter of a frame or flat, and its exposure, if they count for masters of a kind.
+
+    The filter counts for flats, else it is ''; the exposure counts for darks, else it is 0.
+    """
     light = filter_and_grism(row.facts) if kind == FLAT else ""
     return light, seconds if kind == DARK else 0.0
 
 
-def longest_of(context, group):
+def longest_exposure(context, group):
     """Return the longest exposure of the members of a group, 0 where no header has one.
 
     Parameters
@@ -92,8 +98,8 @@ def _awaited_properties(step, camera, light, seconds):
     step : ccdflow.run.master_choices.Step
     camera, light : str
         Camera and filter of the frame.
-    seconds : float or None
-        Exposure of the frame.
+    seconds : float
+        Exposure of the frame, 0 where it is unknown.
     """
     if not step.is_needed:
         return
@@ -126,7 +132,7 @@ def _measurements_awaited(context, night, group):
         yield SHUTTER.name, group.camera, "", 0.0
 
 
-def waiting_for(context, new_groups):
+def nights_waiting_for(context, new_groups):
     """Return the closed nights that wait for one of some new groups.
 
     Parameters
@@ -139,16 +145,22 @@ def waiting_for(context, new_groups):
     -------
     set of str
     """
-    longest_by_master = {_ANY_LIGHT[:3]: math.inf} if new_groups else {}
+    # The longest exposure of the new masters with some properties; infinite where none counts.
+    longest_by_properties = {_ANY_MASTER[:3]: math.inf} if new_groups else {}
     for group in new_groups:
-        row, seconds = context.row(group.files[0]), longest_of(context, group)
+        row, seconds = context.row(group.files[0]), longest_exposure(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)
         seconds = seconds if group.kind == DARK else math.inf
-        for name in ((group.kind, "", ""), (group.kind, group.camera, light)):
-            longest_by_master[name] = max(seconds, longest_by_master.get(name, 0.0))
-        longest_by_master["", group.product, ""] = math.inf
+        for properties in ((group.kind, "", ""), (group.kind, group.camera, light)):
+            longest_by_properties[properties] = max(
+                seconds, longest_by_properties.get(properties, 0.0)
+            )
+        longest_by_properties["", group.product, ""] = math.inf
     return {
         night
-        for night, waits in context.summaries(AWAITED_NOTE).items()
-        if any(longest_by_master.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
+        for night, awaited in context.summaries(AWAITED_NOTE).items()
+        if any(
+            longest_by_properties.get(tuple(properties), 0.0) > seconds
+            for *properties, seconds in awaited
+        )
     }

@@ -14,19 +14,19 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 # A wish multiplies the frames of a master by at most this factor: four times as many frames halve
 # its noise.
 _FRAMES_FACTOR = 4
-# A wish is for at most this many further frames.
+# A wish is for at most this many further frames. Chosen: a night has time for them.
 _MOST_FURTHER_FRAMES = 20
-# A wish for a missing master has this many frames.
+# A wish for a missing master has this many frames. Chosen: ten biases take a minute.
 _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
-# A wish saves at least this fraction of a pixel's variance.
+# A wish saves at least this fraction of a pixel's variance, or it is not named. Chosen.
 _LEAST_SAVED_FRACTION = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _PARTS_WITHOUT_LIGHT = ("dark current", "read noise", "overscan", "bias", "dark")
 
 
 @dataclass(frozen=True)
-class Applied:
-    """A master applied to a frame.
+class BudgetedMaster:
+    """The values of a master on which the noise of a frame that takes it depends.
 
     Attributes
     ----------
@@ -102,13 +102,13 @@ class BudgetedFrame:
         Electrons of the sky in a pixel; None where it is not known.
     response : float
         Value of the flat in a median pixel; 1 without a flat, and where it is not known.
-    masters : dict of str to Applied
+    masters : dict of str to BudgetedMaster
         The masters applied, by kind; a kind without a master is absent.
     needed_kinds : tuple of str
         The kinds of masters that the frame should have.
     is_bias_in_dark : bool
         Whether the dark's members had the frame's own bias subtracted.
-    other_bias : Applied or None
+    other_bias : BudgetedMaster or None
         The bias that the dark's members had subtracted, where it is not the frame's own.
     small_groups : dict of str to SmallGroup
         By kind: frames of the night that would make a better master, or the missing one.
@@ -121,10 +121,10 @@ class BudgetedFrame:
     level_share: float = 0.0
     sky: float | None = None
     response: float = 1.0
-    masters: dict[str, Applied] = field(default_factory=dict)
+    masters: dict[str, BudgetedMaster] = field(default_factory=dict)
     needed_kinds: tuple[str, ...] = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
-    other_bias: Applied | None = None
+    other_bias: BudgetedMaster | None = None
     small_groups: dict[str, SmallGroup] = field(default_factory=dict)
 
     @property
@@ -180,11 +180,11 @@ class Wish:
     saved_fraction : float
         Fraction of the whole variance that they save; 0 where the master is missing.
     saved_fraction_without_light : float
-        Fraction of `Budget.variance_without_light` that they save.
+        Fraction of `Budget.variance_without_light` that they save; 0 where the master is missing.
     is_missing : bool
         Whether the frame has no such master.
-    completes : SmallGroup or None
-        The frames of the night that make a master together with them.
+    small_group : SmallGroup or None
+        The frames of the night that make a master together with them; None where they need none.
     """
 
     kind: str
@@ -193,7 +193,7 @@ class Wish:
     saved_fraction: float
     saved_fraction_without_light: float
     is_missing: bool = False
-    completes: SmallGroup | None = None
+    small_group: SmallGroup | None = None
 
 
 def budget_of(frame):
@@ -223,13 +223,13 @@ def budget_of(frame):
     # The variances of the levels of frame and masters, in units of that of the frame's level.
     level_variances = 1.0
     if bias is not None:
-        parts["bias"] = bias_fraction**2 * added_by(BIAS, bias, frame)
+        parts["bias"] = bias_fraction**2 * variance_added_by(BIAS, bias, frame)
         level_variances += bias_fraction**2 / bias.n_frames
     if dark is not None:
-        parts["dark"] = added_by(DARK, dark, frame)
+        parts["dark"] = variance_added_by(DARK, dark, frame)
         level_variances += dark.scale**2 / dark.n_frames
         if (other_bias := frame.other_bias) is not None and not frame.is_bias_in_dark:
-            parts["bias"] += dark.scale**2 * added_by(BIAS, other_bias, frame)
+            parts["bias"] += dark.scale**2 * variance_added_by(BIAS, other_bias, frame)
             level_variances += dark.scale**2 / other_bias.n_frames
     if flat is not None:
         parts["flat"] = sky**2 * (flat.noise**2 / flat.n_frames + flat.ageing_variance)
@@ -243,13 +243,13 @@ def budget_of(frame):
     return Budget({name: value / frame.response**2 for name, value in parts.items()})
 
 
-def added_by(kind, master, frame):
+def variance_added_by(kind, master, frame):
     """Return the variance that a bias or dark adds to a pixel that the flat does not change.
 
     Parameters
     ----------
     kind : {'bias', 'dark'}
-    master : Applied
+    master : BudgetedMaster
         The bias or dark.
     frame : BudgetedFrame
         The frame that takes it.
@@ -270,16 +270,17 @@ def flat_noise(flat):
 
     Examples
     --------
-    >>> round(flat_noise(Applied(3, noise=1 / 20_170**0.5)), 4)
+    >>> round(flat_noise(BudgetedMaster(3, noise=1 / 20_170**0.5)), 4)
     0.0041
     """
     return math.sqrt(flat.noise**2 / flat.n_frames + flat.ageing_variance)
 
 
-def frames_wished(frame):
+def wishes_of(frame):
     """Return the wishes for further frames that would save most variance, the best first.
 
-    Missing masters go first, then the frames that complete a master of the night.
+    Missing masters go first, then the frames that complete a master of the night. A wish that would
+    save less than 1 % is left out, unless the frame would prefer the new master for its night.
 
     Parameters
     ----------
@@ -302,27 +303,28 @@ def frames_wished(frame):
                     saved_fraction=0.0,
                     saved_fraction_without_light=0.0,
                     is_missing=True,
-                    completes=small_group,
+                    small_group=small_group,
                 )
             )
             continue
         wishes += [
             wish
-            for wish in _wishes_of(frame, kind)
+            for wish in _wishes_for_master(frame, kind)
             if wish.saved_fraction >= _LEAST_SAVED_FRACTION
-            or (wish.completes and wish.completes.is_preferred)
+            or (wish.small_group and wish.small_group.is_preferred)
         ]
     return sorted(
-        wishes, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.saved_fraction)
+        wishes,
+        key=lambda wish: (not wish.is_missing, wish.small_group is None, -wish.saved_fraction),
     )
 
 
-def _wishes_of(frame, kind):
+def _wishes_for_master(frame, kind):
     """Yield all wishes for further frames of a master of a frame, however little they save."""
     current_budget, master = budget_of(frame), frame.masters[kind]
     small_group = frame.small_groups.get(kind)
 
-    def wish(n_frames, budget_then, *, joins_frames=True, completes=None):
+    def wish(n_frames, budget_then, *, joins_frames=True, small_group=None):
         """Return the `Wish` for a number of frames, by the budget of the frame with them."""
         return Wish(
             kind,
@@ -332,12 +334,12 @@ def _wishes_of(frame, kind):
             _saved_fraction(
                 current_budget.variance_without_light, budget_then.variance_without_light
             ),
-            completes=completes,
+            small_group=small_group,
         )
 
     if small_group is not None:
         budget_then = budget_of(_with_new_master(frame, kind, small_group.minimum))
-        yield wish(small_group.n_lacking, budget_then, completes=small_group)
+        yield wish(small_group.n_lacking, budget_then, small_group=small_group)
     if master.takes_further_frames:
         n_further = min((_FRAMES_FACTOR - 1) * master.n_frames, _MOST_FURTHER_FRAMES)
         larger_master = replace(master, n_frames=master.n_frames + n_further)

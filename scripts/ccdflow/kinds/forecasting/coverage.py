@@ -19,10 +19,10 @@ COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""
 
 SHOWN_NIGHTS = 30
-"""The matrix has at most this many nights, the last ones."""
+"""The matrix has at most this many nights, the last ones: a month, chosen."""
 
 MOST_LABELS = 40
-"""The matrix has at most this many labels, those of most frames."""
+"""The matrix has at most this many labels, those of most frames. Chosen: they fit on a page."""
 
 FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The states of a cell, defined in `Coverage`: masters of the night, of another night, or none."""
@@ -65,14 +65,14 @@ class Coverage:
     cells: dict[Cell, tuple[int, str]]
     n_left_out: int = 0
 
-    def holes(self, state):
+    def cells_of_state(self, state):
         """Return the cells of a state, the last night first.
 
         Within a night they are in the order of the labels.
         """
         cells = [cell for cell, (_, state_of_cell) in self.cells.items() if state_of_cell == state]
-        order = {label: number for number, label in enumerate(self.labels)}
-        cells.sort(key=lambda cell: order.get(cell.label, len(order)))
+        index_by_label = {label: index for index, label in enumerate(self.labels)}
+        cells.sort(key=lambda cell: index_by_label.get(cell.label, len(index_by_label)))
         return sorted(cells, key=lambda cell: cell.night, reverse=True)
 
     def values(self):
@@ -100,19 +100,20 @@ def coverage_of(context):
         """Return the `Cell` of a night, a setup and the words on a kind of frames."""
         return Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
 
-    counts, states, ranks = Counter(), {}, Counter()
+    counts, states, counts_by_label = Counter(), {}, Counter()
     for night, summary in summaries.items():
-        for setup, words, number in summary["frames"]:
+        for setup, words, n_frames in summary["frames"]:
             cell = cell_of(night, setup, words)
-            counts[cell] += number
-            ranks[cell.label] += number
-        for setup, words, state, number in summary["holes"]:
+            counts[cell] += n_frames
+            counts_by_label[cell.label] += n_frames
+        for setup, words, state, n_frames in summary["holes"]:
             cell = cell_of(night, setup, words)
             if state == NO_MASTERS or not counts[cell]:
                 states[cell] = max(states.get(cell, ""), state, key=_state_rank)
                 # A label without frames is ranked by the number of frames that lack its master.
-                ranks[cell.label] += 0 if counts[cell] else number
-    labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
+                counts_by_label[cell.label] += 0 if counts[cell] else n_frames
+    labels_by_rank = sorted(counts_by_label, key=lambda label: (-counts_by_label[label], label))
+    labels_shown = labels_by_rank[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
     cells |= {cell: (counts[cell], state) for cell, state in states.items()}
     return Coverage(
@@ -120,7 +121,7 @@ def coverage_of(context):
         n_earlier,
         tuple(sorted(labels_shown, key=_label_order)),
         {cell: content for cell, content in cells.items() if cell.label in labels_shown},
-        len(ranks) - len(labels_shown),
+        len(labels_by_rank) - len(labels_shown),
     )
 
 
@@ -160,35 +161,35 @@ def night_coverage(context, night):
     Returns
     -------
     dict of str to (bool or list)
-        ``dated``: whether the night has a date; ``frames``: [setup, kind of frames, number];
-        ``holes``: [setup, kind of frames, state, number of frames that lack them]. A setup is a
-        list of [name, value].
+        ``dated``: whether any frame of the night has a date; ``frames``: [setup, label, number of
+        frames]; ``holes``: [setup, label of the master, state, number of frames that lack the
+        master or took one of another night]. A setup is a sequence of (name, value).
     """
     rows, frames, rows_of_sorts = context.rows_of(night), Counter(), {}
     for row in rows:
         if row.status == OK and not context.is_set_aside(row.file):
             # Hundreds of frames have one setup and label.
-            rows_of_sorts.setdefault(_named_by(row), []).append(row)
+            rows_of_sorts.setdefault(_setup_and_label_values(row), []).append(row)
     for first_row, *further_rows in rows_of_sorts.values():
         frames[_short_setup(context, first_row), _row_label(first_row)] += 1 + len(further_rows)
     holes, answers_without_own_master = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
         # Hundreds of frames have one tuple of steps, and most nights have masters of their own.
-        steps = id(group.steps)
-        if steps not in answers_without_own_master:
-            answers_without_own_master[steps] = [
+        steps_id = id(group.steps)
+        if steps_id not in answers_without_own_master:
+            answers_without_own_master[steps_id] = [
                 answer for answer in answers_of(context, group) if _lacks_master_of_night(answer)
             ]
-        if answers_without_own_master[steps]:
-            holes.update(_coverage_holes(context, group, answers_without_own_master[steps]))
+        if answers_without_own_master[steps_id]:
+            holes.update(_coverage_holes(context, group, answers_without_own_master[steps_id]))
     return {
         "dated": _is_dated(context, night),
-        "frames": [[*setup_and_label, number] for setup_and_label, number in frames.items()],
-        "holes": [[*entry, number] for entry, number in holes.items()],
+        "frames": [[*setup_and_label, n_frames] for setup_and_label, n_frames in frames.items()],
+        "holes": [[*entry, n_frames] for entry, n_frames in holes.items()],
     }
 
 
-def _named_by(row):
+def _setup_and_label_values(row):
     """Return the values of a frame from which its setup and label follow."""
     facts = row.facts
     seconds = facts["exptime"] if facts["type"] == "dark" else None
@@ -240,11 +241,12 @@ def _state_rank(state):
 
 
 def _label_order(label):
-    """Return the key by which labels are sorted: camera, type, exposures as numbers."""
-    parts = label.split()
-    frame_type = next(part for part in parts if part in TYPE_ORDER)
-    numbers = tuple(float(part) for part in parts if part.replace(".", "", 1).isdigit())
-    return parts[: parts.index(frame_type)], TYPE_ORDER.index(frame_type), numbers, label
+    """Return the key by which labels are sorted: setup, type, numbers such as exposures, label."""
+    label_parts = label.split()
+    frame_type = next(each for each in label_parts if each in TYPE_ORDER)
+    numbers = tuple(float(each) for each in label_parts if each.replace(".", "", 1).isdigit())
+    traits_of_setup = label_parts[: label_parts.index(frame_type)]
+    return traits_of_setup, TYPE_ORDER.index(frame_type), numbers, label
 
 
 def _row_label(row):
@@ -256,12 +258,12 @@ def _row_label(row):
 
 def _type_label(frame_type, facts, seconds):
     """Return a type with the exposure of a dark, or the filter of other frames but biases."""
-    parts = [frame_type]
+    words = [frame_type]
     if frame_type == "dark":
-        parts.append(night_forecast.seconds_words(seconds))
+        words.append(night_forecast.seconds_words(seconds))
     elif frame_type != "bias":
-        parts.append(light_words((facts["filter"], facts["grism"])))
-    return " ".join(filter(None, parts))
+        words.append(light_words((facts["filter"], facts["grism"])))
+    return " ".join(filter(None, words))
 
 
 def _lacks_master_of_night(answer):

@@ -10,6 +10,7 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE_PIXELS
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
+from ccdflow.kinds.forecasting.planned_masters import name_and_night
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.pages.text_formatting import light_words, plural
@@ -25,23 +26,23 @@ _MOST_ON_A_PAGE = 30
 _UNIT = "e2"
 
 
-def paragraphs(context, nights, *, most_nights):
-    """Return the lines of a plan: counts of the earlier nights, and a paragraph on each last one.
+def paragraphs(context, groups_by_night, *, most_nights):
+    """Return the lines of a plan: counts of the earlier nights, and paragraphs on the last ones.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    nights : dict of str to list of ccdflow.run.job.Group
-        The frames that are calibrated, by night.
+    groups_by_night : dict of str to list of ccdflow.run.job.Group
+        The frames that are calibrated.
     most_nights : int
-        Number of nights that get a paragraph.
+        At most this number of nights, the last ones, get paragraphs: one for each setup.
 
     Returns
     -------
     list of str
     """
-    lines, names = [], undated_first(nights)
-    earlier_groups = [group for night in names[:-most_nights] for group in nights[night]]
+    lines, nights = [], undated_first(groups_by_night)
+    earlier_groups = [group for night in nights[:-most_nights] for group in groups_by_night[night]]
     if earlier_groups:
         grades = _count_grades(context, earlier_groups)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
@@ -49,26 +50,26 @@ def paragraphs(context, nights, *, most_nights):
         counts_in_words = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
-        nights_words = count(len(names) - most_nights, "earlier night")
+        nights_words = count(len(nights) - most_nights, "earlier night")
         frames_words = count(len(earlier_groups), "frame")
-        dates = [night for night in names if is_dated(night)]
+        dates = [night for night in nights if is_dated(night)]
         first = f", from {dates[0]}" if dates else ""
         lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts_in_words}")
-    for night in names[-most_nights:]:
+    for night in nights[-most_nights:]:
         for forecast in night_forecast.forecasts_of_setups(context, night, foretells=True):
             lines += paragraph(forecast)
     return lines
 
 
 def _count_grades(context, groups):
-    """Return the number of frames of each grade."""
+    """Return the number of frames of each grade, a Counter."""
     # Thousands of frames share one tuple of steps, and therefore their answers.
-    group_by_steps = {id(group.steps): group for group in groups}
+    group_by_steps_id = {id(group.steps): group for group in groups}
     counts, grades = Counter(id(group.steps) for group in groups), Counter()
-    for steps, group in group_by_steps.items():
+    for steps_id, group in group_by_steps_id.items():
         grade = grade_of(answers_of(context, group))
         is_unlike = grade != "C" and night_forecast.lacks_scale(context, group)
-        grades["C" if is_unlike else grade] += counts[steps]
+        grades["C" if is_unlike else grade] += counts[steps_id]
     return grades
 
 
@@ -77,7 +78,7 @@ def paragraph(forecast):
     types_in_words = ", ".join(f"{number} {name}" for name, number in forecast.n_by_type)
     lines = [
         f"night {forecast.night}  {forecast.setup}",
-        f"  {types_in_words}  {_frames_of(forecast)}",
+        f"  {types_in_words}  {_counts_of_exposures(forecast)}",
     ]
     if forecast.n_refused:
         lines.append(
@@ -86,12 +87,15 @@ def paragraph(forecast):
         )
     if forecast.n_without_scale:
         lines.append(f"  {unlike_words(forecast)}   grade C")
-    for line in forecast.masters:
-        master_in_words, application = master_words(line), application_words(line, forecast)
-        name = _frames_of_line(line, forecast)
-        end = f"   grade {line.grade}" if line.grade != "A" else ""
+    for planned_master in forecast.masters:
+        master_in_words = master_words(planned_master)
+        application = application_words(planned_master, forecast)
+        name = _frames_of_planned_master(planned_master, forecast)
+        end = f"   grade {planned_master.grade}" if planned_master.grade != "A" else ""
         # Even a long name of a filter is followed by two blanks.
-        lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
+        lines.append(
+            f"  {planned_master.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}"
+        )
     entries = noise_entries(forecast, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
     if forecast.refused_masters:
@@ -112,7 +116,7 @@ def unlike_words(forecast):
     )
 
 
-def _frames_of(forecast):
+def _counts_of_exposures(forecast):
     """Return the number of frames of each filter and exposure of a setup, in words."""
     parts = [
         f"{number} x {name}" if number > 1 else name for name, number in forecast.n_by_exposure
@@ -120,24 +124,22 @@ def _frames_of(forecast):
     return first_named(parts, _MOST_NAMED)
 
 
-def _frames_of_line(line, forecast):
-    """Return the words on the frames of a line, with a colon; '' where it is clear without them."""
-    if len(line.groups) == len(forecast.groups):
+def _frames_of_planned_master(planned_master, forecast):
+    """Return the frames of a planned master in words, with a colon; '' where they are clear."""
+    if len(planned_master.groups) == len(forecast.groups):
         return ""
-    if line.kind == FLAT:
-        masters = [
-            master_words(line_taken) for line_taken in forecast.masters if line_taken.kind == FLAT
-        ]
-        if line.use is None or masters.count(master_words(line)) == 1:
-            # The filter alone distinguishes the lines.
+    if planned_master.kind == FLAT:
+        masters = [master_words(each) for each in forecast.masters if each.kind == FLAT]
+        if planned_master.use is None or masters.count(master_words(planned_master)) == 1:
+            # The filter alone distinguishes the flats.
             return ""
-    products = {group.product for group in line.groups}
+    products = {group.product for group in planned_master.groups}
     names = dict.fromkeys(
         noise.name for noise in forecast.noises if products >= set(noise.products)
     )
     if names and sum(dict(forecast.n_by_exposure)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
-    return f"{night_forecast.files_words(line.groups)}: "
+    return f"{night_forecast.files_words(planned_master.groups)}: "
 
 
 # -- masters ---------------------------------------------------------------------------------------
@@ -147,32 +149,35 @@ def _frames_of_line(line, forecast):
 _HALF_A_YEAR = 180
 
 
-def master_words(line):
+def master_words(planned_master):
     """Return a master in words: ``3 x 300 s of 03-13``."""
-    if line.use is None:
-        return "not needed" if line.is_unneeded else "none"
-    if line.master is None:
-        return Path(line.use.product).stem
-    frames = line.n_frames or len(line.master.files)
-    return _words_of(
-        line.master, line.use, frames, f" x {line.level_in_words}" if line.level_in_words else ""
+    if planned_master.use is None:
+        return "not needed" if planned_master.is_unneeded else "none"
+    if planned_master.master is None:
+        return Path(planned_master.use.product).stem
+    n_frames = planned_master.n_frames or len(planned_master.master.files)
+    level = planned_master.level_in_words
+    return _words_on_use(
+        planned_master.master, planned_master.use, n_frames, f" x {level}" if level else ""
     )
 
 
-def _rival_words(line):
+def _rival_words(planned_master):
     """Return the second choice in words; the name of its file where the first has equal words."""
-    if line.rival is None:
+    if planned_master.rival is None:
         return "-"
-    if line.rival_master is None:
-        return _name_and_night(line.rival.product)
-    words = _words_of(line.rival_master, line.rival, len(line.rival_master.files))
-    needs_name = line.master is not None and words == _words_of(
-        line.master, line.use, len(line.master.files)
+    if planned_master.rival_master is None:
+        return name_and_night(planned_master.rival.product)
+    words = _words_on_use(
+        planned_master.rival_master, planned_master.rival, len(planned_master.rival_master.files)
     )
-    return _name_and_night(line.rival.product) if needs_name else words
+    needs_name = planned_master.master is not None and words == _words_on_use(
+        planned_master.master, planned_master.use, len(planned_master.master.files)
+    )
+    return name_and_night(planned_master.rival.product) if needs_name else words
 
 
-def _words_of(group, use, n_frames, level=""):
+def _words_on_use(group, use, n_frames, level=""):
     """Return a used master in words: its number of frames, traits and date.
 
     Parameters
@@ -197,12 +202,14 @@ def _words_of(group, use, n_frames, level=""):
     return f"{n_frames} of {date}"
 
 
-def application_words(line, forecast=None):
-    """Return how near a master is, how it is applied, and the variance that it adds.
+def application_words(planned_master, forecast=None):
+    """Return how near a master is, how it is applied, and the noise that it adds, in words.
+
+    Without a master the words are the reason for none.
 
     Parameters
     ----------
-    line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
+    planned_master : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
         The master of a step.
     forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast, optional
         The forecast of its frames: the words do not repeat its setup.
@@ -211,31 +218,32 @@ def application_words(line, forecast=None):
     -------
     str
     """
-    if line.use is None:
-        if line.is_unneeded:
+    if planned_master.use is None:
+        if planned_master.is_unneeded:
             return WHY_UNNEEDED
         setup = f" of {forecast.setup}" if forecast is not None else ""
-        return (line.why_missing or line.answer.why_none).replace(setup, "", 1)
-    words = list(line.reasons)
-    if line.bias_fractions[1] == 0:
+        return (planned_master.why_missing or planned_master.answer.why_none).replace(setup, "", 1)
+    words = list(planned_master.reasons)
+    if planned_master.bias_fractions[1] == 0:
         words.append("cancels in the dark")
-    if line.n_unmeasured:
-        levels = "level" if line.n_unmeasured == 1 else "levels"
-        words.append(f"chosen by number, {line.n_unmeasured} {levels} not known yet")
-    return f"{', '.join(words)}{_words_on_added_variance(line, forecast)}"
+    if planned_master.n_unmeasured:
+        levels = "level" if planned_master.n_unmeasured == 1 else "levels"
+        words.append(f"chosen by number, {planned_master.n_unmeasured} {levels} not known yet")
+    return f"{', '.join(words)}{_words_on_added_variance(planned_master, forecast)}"
 
 
-def _words_on_added_variance(line, forecast):
+def _words_on_added_variance(planned_master, forecast):
     """Return the words on the noise that a master adds, with the sign before them; '' for none."""
-    if line.bias_fractions[1] == 0:
+    if planned_master.bias_fractions[1] == 0:
         return ""
-    if line.kind != FLAT:
-        variance = _variance_of_master(line, forecast)
+    if planned_master.kind != FLAT:
+        variance = _variance_of_master(planned_master, forecast)
         variances = dict.fromkeys(
-            _variance_text(variance * fraction**2) for fraction in line.bias_fractions
+            _variance_text(variance * fraction**2) for fraction in planned_master.bias_fractions
         )
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
-    noise, qualifier = _flat_noise(line, forecast), "" if line.level_in_words else "about "
+    noise = _flat_noise(planned_master, forecast)
+    qualifier = "" if planned_master.level_in_words else "about "
     pixel_limit, aperture_limit = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
         f": {qualifier}{100 * noise:.2g} % a pixel; limits S/N to"
@@ -244,41 +252,41 @@ def _words_on_added_variance(line, forecast):
     )
 
 
-def budgeted_frame_with_master(line, forecast):
+def budgeted_frame_with_master(planned_master, forecast):
     """Return the first budgeted frame that takes a master; None if no frame takes it.
 
     Parameters
     ----------
-    line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
+    planned_master : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
     forecast : ccdflow.kinds.forecasting.night_forecast.SetupForecast or None
 
     Returns
     -------
     ccdflow.kinds.forecasting.budget.BudgetedFrame or None
     """
-    names = {group.product for group in line.groups}
+    products = {group.product for group in planned_master.groups}
     frames = [
         noise.frame
         for noise in (forecast.noises if forecast is not None else ())
-        if names & set(noise.products)
+        if products & set(noise.products)
     ]
     # The budget is that of one frame of its filter and exposure, which may lack this master.
-    return next((each for each in frames if line.kind in each.masters), None)
+    return next((each for each in frames if planned_master.kind in each.masters), None)
 
 
-def _variance_of_master(line, forecast):
+def _variance_of_master(planned_master, forecast):
     """Return the variance that a bias or dark adds, electrons^2: by the budget, else predicted."""
-    frame = budgeted_frame_with_master(line, forecast)
+    frame = budgeted_frame_with_master(planned_master, forecast)
     if frame is None:
-        return line.use.variance
-    return budget.added_by(line.kind, frame.masters[line.kind], frame)
+        return planned_master.use.variance
+    return budget.variance_added_by(planned_master.kind, frame.masters[planned_master.kind], frame)
 
 
-def _flat_noise(line, forecast):
+def _flat_noise(planned_master, forecast):
     """Return the noise of a flat, relative to the signal: by the budget, else predicted."""
-    frame = budgeted_frame_with_master(line, forecast)
+    frame = budgeted_frame_with_master(planned_master, forecast)
     if frame is None:
-        return math.sqrt(line.use.variance)
+        return math.sqrt(planned_master.use.variance)
     return budget.flat_noise(frame.masters[FLAT])
 
 
@@ -288,12 +296,12 @@ def _variance_text(value):
 
 
 def _two_digits(value):
-    """Return a number as text, rounded to two digits.
+    """Return a number as text, rounded to two digits; a whole number below 10.
 
     Examples
     --------
-    >>> _two_digits(345.2), _two_digits(2440.0), _two_digits(71.3)
-    ('350', '2,400', '71')
+    >>> _two_digits(345.2), _two_digits(2440.0), _two_digits(71.3), _two_digits(7.13)
+    ('350', '2,400', '71', '7')
     """
     digits = max(0, math.floor(math.log10(value)) - 1) if value > 0 else 0
     return f"{round(value, -digits):,.0f}"
@@ -362,7 +370,7 @@ def wish_lines(forecast):
                 # Further frames would not help: the master could not be made without a bias.
                 continue
             wish_in_words = _wish_in_words(wish, noise, forecast, missing_master)
-            rank = (wish.is_missing, wish.completes is not None, wish.saved_fraction)
+            rank = (wish.is_missing, wish.small_group is not None, wish.saved_fraction)
             if wish_in_words not in ranks_and_savings or rank > ranks_and_savings[wish_in_words][0]:
                 ranks_and_savings[wish_in_words] = (rank, _saving_words(wish, missing_master))
     wishes_in_order = sorted(ranks_and_savings.items(), key=lambda item: item[1][0], reverse=True)
@@ -384,7 +392,8 @@ def _wish_in_words(wish, noise, forecast, missing_master):
     missing_master : ccdflow.run.master_choices.Missing or None
         Why the frames have no master now; None where they have one.
     """
-    joins_frames, small_group = wish.joins_frames or wish.completes is not None, wish.completes
+    small_group = wish.small_group
+    joins_frames = wish.joins_frames or small_group is not None
     adjective = "more " if joins_frames else ""
     is_faint = missing_master is not None and missing_master.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
@@ -432,12 +441,12 @@ def _traits_of_flats(noise, forecast, *, joins_frames):
 
 def _level_of_flats(*, products, forecast):
     """Return the level of the flats that frames take, in words; '' where it is not known."""
-    lines = (line for line in forecast.masters if line.kind == FLAT)
+    planned_flats = (each for each in forecast.masters if each.kind == FLAT)
     return next(
         (
-            line.level_in_words
-            for line in lines
-            if products & {group.product for group in line.groups}
+            planned_flat.level_in_words
+            for planned_flat in planned_flats
+            if products & {group.product for group in planned_flat.groups}
         ),
         "",
     )
@@ -446,14 +455,14 @@ def _level_of_flats(*, products, forecast):
 def _missing_master(wish, noise, forecast):
     """Return the `Missing` of frames that have no master of a kind, None where they have one."""
     products = set(noise.products)
-    lines = (
-        line for line in forecast.masters if line.kind == wish.kind and line.answer.missing_master
+    planned_masters = (
+        each for each in forecast.masters if each.kind == wish.kind and each.answer.missing_master
     )
     return next(
         (
-            line.answer.missing_master
-            for line in lines
-            if products & {group.product for group in line.groups}
+            planned_master.answer.missing_master
+            for planned_master in planned_masters
+            if products & {group.product for group in planned_master.groups}
         ),
         None,
     )
@@ -461,13 +470,13 @@ def _missing_master(wish, noise, forecast):
 
 def _saving_words(wish, missing_master):
     """Return the variance that a wish saves, in words, or the reason for a missing master."""
-    if wish.is_missing and wish.completes is not None:
+    if wish.is_missing and wish.small_group is not None:
         return ""
     if wish.is_missing:
         if missing_master is not None and missing_master.is_of_unmade:
             return "those that there are could not be made"
         return "there is none that fits"
-    if wish.completes is not None and round(100 * wish.saved_fraction) < 1:
+    if wish.small_group is not None and round(100 * wish.saved_fraction) < 1:
         return "of the own night"
     if wish.kind == FLAT:
         return f"-{100 * wish.saved_fraction:.0f} % of the variance"
@@ -504,32 +513,23 @@ def _table_rows(forecasts):
     """Return the rows of the table of a night's forecast."""
     rows = []
     for forecast in forecasts:
-        for line in forecast.masters:
-            file_names = night_forecast.names_of_files(line.groups)
+        for planned_master in forecast.masters:
+            file_names = night_forecast.names_of_files(planned_master.groups)
             if len(forecasts) > 1:
                 # Two cameras may have files of one name.
-                file_names = [f"{forecast.setup}: {line.groups[0].files[0]}", *file_names[1:]]
+                file_names = [
+                    f"{forecast.setup}: {planned_master.groups[0].files[0]}",
+                    *file_names[1:],
+                ]
             rows.append(
                 (
-                    line.kind,
-                    master_words(line) if line.use is not None else "-",
-                    application_words(line, forecast),
-                    line.grade,
+                    planned_master.kind,
+                    master_words(planned_master) if planned_master.use is not None else "-",
+                    application_words(planned_master, forecast),
+                    planned_master.grade,
                     first_named(file_names, 2),
-                    _rival_words(line),
-                    line.why_lost or "-",
+                    _rival_words(planned_master),
+                    planned_master.why_lost or "-",
                 )
             )
     return tuple(rows)
-
-
-def _name_and_night(product):
-    """Return the name and night of a master: masters of several nights may have one name.
-
-    Examples
-    --------
-    >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
-    'dark_lfc_300s of 2016-03-12'
-    """
-    path = Path(product)
-    return f"{path.stem} of {path.parent.name}"

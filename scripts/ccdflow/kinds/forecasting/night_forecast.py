@@ -68,8 +68,8 @@ def forecasts_of_setups(context, night, *, foretells=False):
         With all groups.
     night : str
     foretells : bool, optional
-        Whether a sky that is not measured is predicted from other frames, and refused masters are
-        named. Only a plan has the values for both.
+        Whether a sky or read noise that is not measured is predicted from other products, and
+        refused masters are named. Only a plan has the values for both.
 
     Returns
     -------
@@ -100,8 +100,8 @@ def _forecast_of_setup(context, night, setup, groups, *, foretells):
     foretells : bool
         See `forecasts_of_setups`.
     """
-    names = {group.product: _name_of_exposure(context, group) for group in groups}
-    noises = _noises_of_groups(context, groups, names, foretells=foretells)
+    exposure_names = {group.product: _name_of_exposure(context, group) for group in groups}
+    noises = _noises_of_groups(context, groups, exposure_names, foretells=foretells)
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     masters = tuple(
         each for kind in kinds for each in planned_masters.planned_masters_of(context, kind, groups)
@@ -121,7 +121,7 @@ def _forecast_of_setup(context, night, setup, groups, *, foretells):
         n_by_type=tuple(
             Counter(context.row(group.files[0]).facts["type"] for group in groups).items()
         ),
-        n_by_exposure=tuple(Counter(names.values()).items()),
+        n_by_exposure=tuple(Counter(exposure_names.values()).items()),
         masters=masters,
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
@@ -130,7 +130,7 @@ def _forecast_of_setup(context, night, setup, groups, *, foretells):
     )
 
 
-def _noises_of_groups(context, groups, names, *, foretells):
+def _noises_of_groups(context, groups, exposure_names, *, foretells):
     """Return the `GroupNoise` of the frames of each filter, exposure and choice of masters.
 
     Parameters
@@ -138,13 +138,15 @@ def _noises_of_groups(context, groups, names, *, foretells):
     context : ccdflow.run.context.Context
     groups : list of ccdflow.run.job.Group
         One for each frame.
-    names : dict of str to str
-        Name of the exposure by product.
+    exposure_names : dict of str to str
+        Filter and exposure of each frame in words, by product.
     foretells : bool
         See `forecasts_of_setups`.
     """
     noises = []
-    for name, words_on_files, groups_alike in _frames_of_one_budget(context, groups, names):
+    for name, words_on_files, groups_alike in _frames_of_one_budget(
+        context, groups, exposure_names
+    ):
         noise = night_noise.noise_of_group(context, name, groups_alike, foretells=foretells)
         if noise is not None:
             exposure = _exposure_in_words(context, groups_alike[0])
@@ -186,7 +188,7 @@ def _may_measure_gains(context, product):
     return any(context.row(file).facts["type"] == "flat" for file in files)
 
 
-def _frames_of_one_budget(context, groups, names):
+def _frames_of_one_budget(context, groups, exposure_names):
     """Yield the frames of one filter and exposure that take equal masters, with words on them.
 
     Yields
@@ -201,7 +203,7 @@ def _frames_of_one_budget(context, groups, names):
         key = tuple(
             (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
         )
-        groups_by_name[names[group.product]][key].append(group)
+        groups_by_name[exposure_names[group.product]][key].append(group)
     for name, groups_by_uses in groups_by_name.items():
         for groups_alike in groups_by_uses.values():
             yield name, files_words(groups_alike) if len(groups_by_uses) > 1 else "", groups_alike
@@ -242,17 +244,27 @@ def names_of_files(groups):
 def _name_of_exposure(context, group):
     """Return filter, grism and exposure of a frame: ``g' 300.1 s``."""
     facts = context.row(group.files[0]).facts
-    time = _exposure_in_words(context, group)
-    return light_words((facts["filter"], facts["grism"], time))
+    exposure_in_words = _exposure_in_words(context, group)
+    return light_words((facts["filter"], facts["grism"], exposure_in_words))
 
 
 def _exposure_in_words(context, group):
-    """Return the exposure of a frame: ``300.1 s``."""
+    """Return the exposure of a frame in words: ``300.1 s``."""
     return seconds_words(context.row(group.files[0]).facts["exptime"])
 
 
 def seconds_words(seconds):
-    """Return an exposure in words: ``300.1 s``."""
+    """Return an exposure in words: ``300.1 s``; ``unknown exposure`` of a value that is no number.
+
+    Parameters
+    ----------
+    seconds : float, int or str
+        As in the header.
+
+    Returns
+    -------
+    str
+    """
     is_known = isinstance(seconds, int | float)
     return f"{_round_exposure(seconds):g} s" if is_known else "unknown exposure"
 

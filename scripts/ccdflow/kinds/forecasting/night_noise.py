@@ -13,7 +13,7 @@ from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.readout import ROUNDING_VARIANCE, level_variance
 from ccdflow.kinds.forecasting import budget, sky_prediction
-from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
+from ccdflow.kinds.forecasting.budget import BudgetedFrame, BudgetedMaster
 from ccdflow.kinds.forecasting.small_groups import small_groups_of
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
@@ -27,10 +27,11 @@ from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.master_choices import MissingCause
 
-# The figures of a master are taken from this many of its rows.
+# The figures of a master are taken from at least this many of its rows, if it has them, and from
+# less than twice as many.
 _SAMPLE_ROWS = 64
 # The brightest fraction of a dark's pixels, which its mean leaves out: these pixels are hot, and
-# masks and the clipping of the sky's noise leave them out as well.
+# masks and the clipping of the sky's noise leave them out as well. Chosen, not measured.
 _HOT_FRACTION = 0.02
 
 
@@ -78,11 +79,11 @@ class GroupNoise:
     @property
     def wishes(self):
         """The wishes for further frames that would save most variance, the best first."""
-        return budget.frames_wished(self.frame)
+        return budget.wishes_of(self.frame)
 
 
 def noise_of_group(context, name, groups, *, foretells):
-    """Return the `GroupNoise` of one filter and exposure; None if gain or exposure is unknown.
+    """Return the `GroupNoise` of one filter and exposure; None if a gain or exposure is unknown.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def noise_of_group(context, name, groups, *, foretells):
     group = groups[0]
     row = context.row(group.files[0])
     amplifiers = context.store.geometry(row.geometry).amplifiers
-    if not all(a.gain for a in amplifiers) or not isinstance(row.facts["exptime"], int | float):
+    are_gains_known = all(amplifier.gain for amplifier in amplifiers)
+    if not are_gains_known or not isinstance(row.facts["exptime"], int | float):
         return None
     answers = answers_of(context, group)
     skies = map(partial(sky_prediction.measured_sky, context), groups)
@@ -140,7 +142,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     dark = uses.get(DARK)
-    amplifier, gain = geometry.amplifiers[0], fmean(a.gain for a in geometry.amplifiers)
+    amplifier, gain = geometry.amplifiers[0], fmean(each.gain for each in geometry.amplifiers)
     # A measured read noise contains the rounding of pixels.
     rounding_variance = 0.0 if read_noise else ROUNDING_VARIANCE
     read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding_variance
@@ -179,7 +181,7 @@ def _temperatures_in_words(context, groups):
     bias = context.chain.by_name("bias")
     rows = [context.row(group.files[0]) for group in groups]
     texts = (
-        match_sentences.degrees_words(
+        match_sentences.temperature_words(
             observation_of_members(context, row, medians_of([row]), bias, night="")
         )
         for row in rows
@@ -204,7 +206,7 @@ def _read_noise(context, answers, *, foretells):
 
 
 def _other_bias(context, dark, noise, seconds):
-    """Return the bias of a dark's members as an `Applied` master; None without a bias.
+    """Return the `BudgetedMaster` of the bias of a dark's members; None without a bias.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ def _other_bias(context, dark, noise, seconds):
 
 
 def _response_of_flat(context, group, use):
-    """Return the value of a flat in a median pixel; 1 without a combined flat."""
+    """Return the median of a flat's lit pixels in the first image; 1 without a combined flat."""
     record = None if use is None else context.made_record(use.product)
     path = None if use is None else context.results / use.product
     if record is None or not record.data or not path.is_file():
@@ -245,7 +247,7 @@ def _sampled_rows(path, hdu, region):
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):
-    """Return a master as an `Applied` one of the budget.
+    """Return the `BudgetedMaster` of a master.
 
     Parameters
     ----------
@@ -253,7 +255,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     kind : {'bias', 'dark', 'flat'}
     use : ccdflow.run.master_choices.Use
     record : ccdflow.run.job_records.Record or None
-        Record of the master; None while it is not made.
+        Record of the master; None without one. While the master is not made it has no figures.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
         Exposure of the frame.
@@ -268,7 +270,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         if signal_to_noise:
             noise_of_flat = math.sqrt(n_frames) / signal_to_noise
         ageing_variance = noise.flat_ageing * days + (noise.flat_warming * use.degrees_warmer) ** 2
-        return Applied(
+        return BudgetedMaster(
             n_frames,
             noise=noise_of_flat,
             ageing_variance=ageing_variance,
@@ -281,7 +283,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         exptime = seconds / use.scale
     # Further darks of a shorter exposure would be scaled up as well: new exact darks save more.
     takes_further_frames = use.lag == 0 and use.scale <= HARMLESS_SCALE_UP
-    return Applied(
+    return BudgetedMaster(
         n_frames,
         use.scale,
         exptime,

@@ -110,7 +110,7 @@ def planned_masters_of(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application_of_use(use)
-                reason = _reason_but_degrees(answer.missing_master) or answer.why_none
+                reason = _reason_without_degrees(answer.missing_master) or answer.why_none
                 frames_by_application[application or (answer.grade, reason)].append((group, answer))
     return [
         _planned_master(context, kind, groups_and_answers)
@@ -118,8 +118,8 @@ def planned_masters_of(context, kind, groups):
     ]
 
 
-def _reason_but_degrees(missing_master):
-    """Return why frames lack a master, in words, without their own temperatures.
+def _reason_without_degrees(missing_master):
+    """Return the `MissingWords` on a master, without the temperatures of frames; None for None.
 
     Frames with equal words share a line: those of 600 s and of 600.01 s.
     """
@@ -264,9 +264,11 @@ def _planned_master(context, kind, groups_and_answers):
         return PlannedMaster(
             kind, groups, answer, why_missing=_words_on_missing(groups_and_answers)
         )
-    rival, reason = rival_of(context, answer)
+    rival, why_lost = rival_of(context, answer)
     degrees_warmer = [each.use.degrees_warmer for _, each in groups_and_answers]
-    words_on_degrees = match_sentences.span_words(degrees_warmer) if use.degrees_warmer else ""
+    words_on_degrees = (
+        match_sentences.warmer_span_words(degrees_warmer) if use.degrees_warmer else ""
+    )
     reasons = reasons_of(
         answer, master_library.rules_of(context), words_on_degrees=words_on_degrees
     )
@@ -281,7 +283,7 @@ def _planned_master(context, kind, groups_and_answers):
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
-        why_lost=reason,
+        why_lost=why_lost,
         level_in_words=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         n_frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
         n_unmeasured=_count_unmeasured(context, answer.step),
@@ -338,12 +340,12 @@ def _rival_of(context, answer):
     next_uses = step.uses[step.uses.index(use) + 1 :]
     for candidate in next_uses:
         is_first_later = match_sentences.is_later(candidate) and not match_sentences.is_later(use)
-        if is_first_later and rules.direction != "nearest":
+        if is_first_later and rules.is_causal:
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:
-                # The plan ranked the flats by their number of frames. The flat taken has its
-                # measured variance, so this candidate gets its own: two measured ones are compared.
+                # The plan ranked the flats by predicted variances. The flat taken has its measured
+                # one, so this candidate gets its own: two measured ones are compared.
                 candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
@@ -362,6 +364,18 @@ def _range_of_fractions(context, groups_and_answers):
     return min(fraction_by_steps.values()), max(fraction_by_steps.values())
 
 
+def name_and_night(product):
+    """Return the name and night of a master: masters of several nights may have one name.
+
+    Examples
+    --------
+    >>> name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
+    'dark_lfc_300s of 2016-03-12'
+    """
+    path = Path(product)
+    return f"{path.stem} of {path.parent.name}"
+
+
 def _masters_that_failed(context, masters):
     """Yield the better masters that could not be made, and why, as words."""
     products_named = set()
@@ -371,8 +385,7 @@ def _masters_that_failed(context, masters):
             record = context.outcome(use.product)
             if use.product not in products_named and record is not None and record.reason:
                 products_named.add(use.product)
-                path = Path(use.product)
-                yield f"{path.stem} of {path.parent.name}", record.reason
+                yield name_and_night(use.product), record.reason
 
 
 def masters_refused_to_all(context, groups, masters):
@@ -380,7 +393,7 @@ def masters_refused_to_all(context, groups, masters):
 
     Only better masters than the planned ones are among those that could not be made. Only masters
     of the frames' night, and of the nights of their masters, are among those that no frame may
-    take.
+    take. Of all these the first few are returned.
 
     Parameters
     ----------

@@ -10,12 +10,13 @@ from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
-# At most this many calibrated frames of a camera and filter, the last ones, predict a sky.
+# At most this many calibrated frames of a camera and filter, the last ones, predict a sky. Chosen:
+# a median of five is not that of one bright frame.
 _MOST_FRAMES = 5
 
 
 def measured_sky(context, group):
-    """Return the sky that was measured in a calibrated frame, electrons in a pixel; None without.
+    """Return the sky that was measured in a calibrated frame, electrons in a pixel, or None.
 
     Parameters
     ----------
@@ -50,6 +51,11 @@ def predicted_sky(context, row, seconds):
     -------
     float or None
         Electrons in a pixel.
+
+    Raises
+    ------
+    NeedsWholePlan
+        If some nights are closed: frames of all nights may predict the sky.
     """
     rates = context.lookup((Lookup.SKY_RATES,), lambda: _sky_rates(context))
     rates_of_light = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
@@ -57,7 +63,7 @@ def predicted_sky(context, row, seconds):
 
 
 def _sky_rates(context):
-    """Return {(camera, filter, grism): electrons a second} of the last measured frames."""
+    """Return {(camera, filter, grism): [electrons a second]} of the last measured frames."""
     if context.closed_nights is not None:
         raise NeedsWholePlan("the sky of frames of all nights is asked for")
     rates = defaultdict(list)

@@ -48,13 +48,13 @@ def _groups_for_missing_master(context, answer, group):
     products_of_night = [use.product for use in answer.step.uses if use.lag == 0]
     for product in ([missing_master.product] if is_named else []) + products_of_night:
         master = context.find_group(product)
-        for count, minimum, observation in (
+        for n_members, minimum, observation in (
             () if master is None else _groups_below_minimum(context, answer.kind, master)
         ):
-            yield SmallGroup(count, minimum, observation.exptime, is_preferred=True)
+            yield SmallGroup(n_members, minimum, observation.exptime, is_preferred=True)
 
 
-def _groups_below_minimum(context, name, group):
+def _groups_below_minimum(context, kind_name, group):
     """Yield the number of members of a group, the minimum, and their observation, if too few.
 
     Frames that were left out of the group do not count.
@@ -63,7 +63,7 @@ def _groups_below_minimum(context, name, group):
     ------
     (int, int, ccdflow.kinds.matching.rule_values.Observation)
     """
-    kind = context.chain.by_name(name)
+    kind = context.chain.by_name(kind_name)
     minimum, files = kind.configuration(context)["minimum"], group.files
     record = context.outcome(group.product)
     if record is not None and is_below_minimum(record):
@@ -81,13 +81,13 @@ def _groups_before_master(context, answer, group):
     row = context.row(group.files[0])
     frame, noise = observation_of(context, [row], kind, night=group.night), None
     for master in kind.night_groups(context, group.night):
-        for count, minimum, observation in _groups_below_minimum(context, answer.kind, master):
+        for n_members, minimum, observation in _groups_below_minimum(context, answer.kind, master):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
             if is_of_setting and _would_serve(context, kind, observation, frame):
                 noise = noise or detector_noise_of(context, row)
                 is_preferred = _is_preferred(use, rules_of(context))
                 if is_preferred or _adds_less(answer, observation, minimum, noise):
-                    yield SmallGroup(count, minimum, observation.exptime, is_preferred)
+                    yield SmallGroup(n_members, minimum, observation.exptime, is_preferred)
 
 
 def _would_serve(context, kind, observation, frame):
@@ -146,13 +146,13 @@ def _is_preferred(use, rules_of_run):
     -------
     bool
     """
-    is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
+    is_later = match_sentences.is_later(use) and rules_of_run.is_causal
     is_of_worse_rank = is_later or use.lag is None or bool(use.cut) or use.scale != 1
     return is_of_worse_rank or rules_of_run.prefers_own_night
 
 
 def _adds_less(answer, observation, minimum, noise):
-    """Return whether a master of few frames adds less variance than the one that a frame has.
+    """Return whether a master of few frames may add less variance than the one that a frame has.
 
     Parameters
     ----------

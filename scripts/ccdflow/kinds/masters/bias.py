@@ -9,7 +9,7 @@ from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.raw_frames.warnings_of_rows import lines_on_absent_biases
 
-# Older results: biases were clipped by MAD alone. Biases with the recipe ``mad`` keep this version;
+# Older results: biases were clipped by MAD alone. Biases with ``clip_by: mad`` keep this version;
 # the others have `Bias.version`.
 _VERSION_OF_MAD_CLIPPING = 3
 

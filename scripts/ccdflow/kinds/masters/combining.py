@@ -146,7 +146,7 @@ class CombineWork:
 
     @property
     def flags(self):
-        """The flags of amplifiers: all members have the same, because others are left out."""
+        """The flags of amplifiers, {name: 'saturated' or 'dead'}: selected members share them."""
         return self.records_of_files[0][1].data.get("flags", {})
 
     @property
@@ -172,12 +172,12 @@ class CombineWork:
 
     @property
     def memory(self):
-        """Bytes for combining, so that the process stays below its limit of memory."""
+        """The bytes for combining with which the process stays below its limit of memory."""
         return memory_limits.bytes_for_combining(
             memory_limits.megabytes_allowed(self.context) * 1e6
         )
 
-    def place(self, amplifier):
+    def region_of(self, amplifier):
         """Return the region of an amplifier in an image of the members."""
         return self.reduction.region_of(amplifier)
 
@@ -193,11 +193,11 @@ class CombineWork:
         -------
         numpy.ndarray of shape (n, k, nx), float32 or float64
         """
-        place = self.place(amplifier)
-        rows = rows_within(combined.sample_rows, place)
-        return combined.sample[:, rows, place.x0 : place.x1]
+        region = self.region_of(amplifier)
+        rows = rows_within(combined.sample_rows, region)
+        return combined.sample[:, rows, region.x0 : region.x1]
 
-    def hdus(self):
+    def hdus_of_members(self):
         """Return the `ProductHdu` list of each member, up to the HDU of the last image."""
         n_hdus = self.images[-1].hdu + 1
         return [
@@ -222,15 +222,16 @@ def combine_group(kind, context, job, *, threads):
     Returns
     -------
     ccdflow.run.job_records.Record
-        ``refused`` with its reason where there are too few frames, they do not agree, or the memory
-        allowed does not suffice.
+        ``refused`` with its reason where the frames are too few or do not agree, where they lack a
+        master that they need, or where the memory allowed does not suffice.
 
     Raises
     ------
     OSError
         If the product cannot be written.
     ccdflow.errors.CcdflowError
-        If a member cannot be read.
+        If a member, or a master that is subtracted from it, cannot be read; or if no pixel has a
+        value in any member.
     """
     group = context.group(job.product)
     members = group_queries.reduced_members(context, group)
@@ -265,7 +266,9 @@ def _work_on_selection(request, selection):
     left_out = disagreement.explain_left_out(context, members, members_kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
-        "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
+        "left_out": [
+            [file, each.text, each.figure, each.value, each.threshold] for file, each in left_out
+        ],
         "members": [file for file, _ in members_kept],
         "header": kind.header_version,
         SOURCE_HEADER: oldest_header(context, [file for file, _ in members_kept]),
@@ -333,8 +336,8 @@ def _why_no_master(selection, n_available, minimum):
     if n_selected >= minimum:
         return ""
     out_of_all = f" of {n_available}" if n_selected < n_available else ""
-    frames = "frame" if n_selected == n_available == 1 else "frames"
-    return f"{n_selected}{out_of_all} {frames}, fewer than the minimum of {minimum}"
+    noun = "frame" if n_selected == n_available == 1 else "frames"
+    return f"{n_selected}{out_of_all} {noun}, fewer than the minimum of {minimum}"
 
 
 def is_below_minimum(record):
@@ -388,8 +391,8 @@ class _MasterFile:
     def __init__(self, work, hdus_of_members):
         self._work = work
         self._images, self._extensions = [], []
-        # Checksum of the words of the first image, for the record.
-        self._checksum = ""
+        # The DATASUM of the first image, for the record.
+        self._datasum = ""
         self.figures, self.remarks, self.n_rejected, self.recipe = [], [], 0, ""
         if work.images[0].hdu:
             primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
@@ -423,26 +426,26 @@ class _MasterFile:
         texts = [text for _, text in remarks]
         maker.write_image_cards(cards, combined, figures, texts, unit)
         name = combined_header.extension_name_cards(hdus[0])
-        pixels, words = data_unit(combined.image)
-        header = hdu_header(cards, combined.image, words, name=name, is_primary=is_first)
+        pixels, datasum = data_unit(combined.image)
+        header = hdu_header(cards, combined.image, datasum, name=name, is_primary=is_first)
         self._images += [header, *pixels]
         self._extensions += maker.extensions(work, combined, image.suffix, unit)
-        self._checksum = self._checksum or str(words)
+        self._datasum = self._datasum or str(datasum)
         self.figures += figures
         self.remarks += remarks
         self.n_rejected += int(combined.n_clipped.sum())
         self.recipe = str(combined.recipe)
 
     def write(self, target):
-        """Write the file; return the checksums of its content for the record."""
+        """Write the file; return the checksum of its content for the record."""
         parts = self._images + self._extensions
         atomic_write.write_whole(target, parts)
-        return checksum.product_checksum(self._checksum, checksum.headers_among(parts))
+        return checksum.product_checksum(self._datasum, checksum.headers_among(parts))
 
 
 def _make_master(work):
     """Combine the members and write the master; return its record."""
-    hdus_of_members = work.hdus()
+    hdus_of_members = work.hdus_of_members()
     master = _MasterFile(work, hdus_of_members)
     for image, hdus, combined in work.maker.combined_images(work, hdus_of_members):
         _check_values(work, combined)
@@ -483,7 +486,7 @@ def _check_values(work, combined):
 def _measure_only(work):
     """Return the figures of frames that are combined only to be measured, without a master."""
     figures = []
-    for image, hdus, combined in work.maker.combined_images(work, work.hdus()):
+    for image, hdus, combined in work.maker.combined_images(work, work.hdus_of_members()):
         _check_values(work, combined)
         figures += work.maker.measure_image(
             work, combined, image, combined_header.unit_of_member(hdus[0])
@@ -497,9 +500,9 @@ def _measure_only(work):
 
 def claimed_read_noise(work):
     """Return the read noise that the members' headers agree on, electrons, or None."""
-    claims = {facts["rdnoise"] for facts in work.facts}
-    claim = claims.pop() if len(claims) == 1 else ""
-    return claim if isinstance(claim, int | float) else None
+    claimed_noises = {facts["rdnoise"] for facts in work.facts}
+    claimed_noise = claimed_noises.pop() if len(claimed_noises) == 1 else ""
+    return claimed_noise if isinstance(claimed_noise, int | float) else None
 
 
 def _unix_seconds(text):

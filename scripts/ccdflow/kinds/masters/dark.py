@@ -65,7 +65,10 @@ class Dark(ExposedMasterKind):
         return f"{text}s"
 
     def why_lacking(self, context, group):
-        """Return why there is no bias: without it a dark cannot be scaled to another exposure."""
+        """Return why there is no bias; '' where there is one.
+
+        Without a bias a dark cannot be scaled to another exposure.
+        """
         return why_missing(context, group.steps[0])
 
     def flags(self, context, records):
@@ -86,10 +89,10 @@ class Dark(ExposedMasterKind):
         if not darks:
             return lines
         first = darks[0]
-        number_words = f" (the first of {len(darks)} darks)" if len(darks) > 1 else ""
+        count_words = f" (the first of {len(darks)} darks)" if len(darks) > 1 else ""
         return [
             *lines,
-            f"in no combined dark: {printable_text(first.file)}{number_words}:"
+            f"in no combined dark: {printable_text(first.file)}{count_words}:"
             f" it has {_exposure_words(first)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]

@@ -29,6 +29,11 @@ def odd_frames_in_words(context, members, left_out):
     -------
     str
         Continues the sentence of the reason; '' where no frame stands out.
+
+    Raises
+    ------
+    ccdflow.errors.FrameError
+        If the header of a reduced frame cannot be read.
     """
     if words := _populations_in_words(context, members):
         return words
@@ -39,7 +44,8 @@ def odd_frames_in_words(context, members, left_out):
 def _populations_in_words(context, members):
     """Return the smaller of two populations of frames in words, and the cards that differ.
 
-    '' where the frames are one population.
+    The figures of the first amplifier separate the populations. The result is '' where the frames
+    are one population, or one of them has no figures.
     """
     figures = [record.data.get("statistics") or [] for _, record in members]
     if not all(figures):
@@ -75,6 +81,11 @@ def explain_left_out(context, members, members_kept, left_out):
     -------
     list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw file, and the reason with the cards.
+
+    Raises
+    ------
+    ccdflow.errors.FrameError
+        If the header of a reduced frame cannot be read.
     """
     reasons_of_files = [(members[each.index][0], each) for each in left_out]
     if len(reasons_of_files) < 2 or not members_kept:

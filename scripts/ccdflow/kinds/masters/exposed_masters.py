@@ -36,7 +36,7 @@ class ExposedMasterKind(MasterKind):
         return f"{self.name} without"
 
     def summary(self, context, night, records):
-        """Return the facts by which a night's masters are chosen, and the masters they lack."""
+        """Return the facts by which a night's masters are chosen, and the reasons for none."""
         groups = self.night_groups(context, night)
         reasons = {group.product: _missing_masters(context, group) for group in groups}
         reasons_by_product = {product: reason for product, reason in reasons.items() if reason}

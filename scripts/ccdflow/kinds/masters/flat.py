@@ -9,6 +9,7 @@ from ccdflow.camera.image_types import light_named_in
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.makers.flat_maker import FlatMaker
 from ccdflow.kinds.matching.association import first_use, why_missing
+from ccdflow.kinds.matching.setups import is_level_subtracted
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 
 # Matches the keyword of a card; keywords of HIERARCH cards have several words.
@@ -62,7 +63,7 @@ class Flat(ExposedMasterKind):
         row = context.row(group.files[0])
         recipe, images = recipe_and_images(context, row)
         amplifiers = [amplifier for image in images for amplifier in image.amplifiers]
-        if recipe.subtract and all(amplifier.overscan for amplifier in amplifiers):
+        if is_level_subtracted(recipe, amplifiers):
             return ""
         return why_missing(context, group.steps[0])
 
@@ -77,7 +78,7 @@ class Flat(ExposedMasterKind):
         return basis
 
     def _dark_use(self, context, group):
-        """Return the `Use` of the dark; None without a bias, because darks are minus a bias."""
+        """Return the `Use` of the dark; None without one, and where the flats take no bias."""
         bias, dark = (first_use(context, step) for step in group.steps)
         return None if bias is None else dark
 

@@ -11,7 +11,8 @@ from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.raw_frames.rows import digest
 
 TREND_NIGHTS = 30
-"""The trend on a night's page has at most this many nights, its own the last of them."""
+"""The trend on a night's page has at most this many nights, its own the last of them: a month,
+chosen."""
 
 
 def reduced_members(context, group):
@@ -35,7 +36,7 @@ def reduced_members(context, group):
 
 
 def trend_groups(kind, context, night):
-    """Return the groups of a night and of the `TREND_NIGHTS` up to this night, oldest first.
+    """Return the groups of the last `TREND_NIGHTS` nights with groups, up to a night, oldest first.
 
     Parameters
     ----------
@@ -107,7 +108,8 @@ def candidate_masters(context, group):
 def basis_lines(kind, context, groups):
     """Return [product, key] of some groups, for the basis of a product that shows these groups.
 
-    After the key comes an entry on a failure, or on a refusal for lack of memory.
+    After the key come entries on a lack of memory and on a failure, if any. A group whose master
+    has no record has no line.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def basis_lines(kind, context, groups):
 
 
 def _entries_on_memory(context, record):
-    """Return ['memory'] for a master that lack of memory prevents, else [].
+    """Return ['memory'] for a master that is refused for lack of memory and stays so, else [].
 
     The limit of memory is not part of the master's key. The entry lets a product that shows the
     group be made again once a higher limit suffices for the master.

@@ -19,7 +19,8 @@ from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
 from ccdflow.run.raw_frames.raw_names import copied_files
 from ccdflow.run.raw_frames.rows import OK, SET_ASIDE, digest, picker_of_facts
 
-# Temperatures that differ by more than this, degrees C, are two settings of the cooler.
+# A gap of more than this between sensor temperatures, degrees C, separates two settings of the
+# cooler. Chosen, not measured: a sensor at one setting drifts in much smaller steps.
 _COOLER_GAP = 5.0
 
 
@@ -34,7 +35,8 @@ class GroupKey(NamedTuple):
     shared : tuple of (str, str)
         Names and values that the members share, for the name of the product.
     geometry, recipe : str
-        The names of both in the store; they are not in the product's name.
+        The names of both in the store. The product's name has a hash of them only where two groups
+        would have one name.
     """
 
     night: str
@@ -177,9 +179,10 @@ def _group_by(kind, context):
 
 
 def split_by_sensor(kind, rows):
-    """Yield the frames of each setting of the cooler: those of the cold detector, those before.
+    """Yield the frames of each setting of the cooler, such as those taken before it was cold.
 
-    A gap between the sensor's temperatures separates two settings. Darks are not split here:
+    A gap between the sensor's temperatures separates two settings. Where there are several, frames
+    of unknown temperature are yielded by themselves. Darks are not split here:
     `ccdflow.kinds.masters.dark.Dark.split` does that more finely.
 
     Parameters
@@ -190,7 +193,7 @@ def split_by_sensor(kind, rows):
     Yields
     ------
     degrees_value : tuple of (str, str)
-        The temperature of the setting, for `GroupKey.shared`; () where all frames have one setting.
+        The temperature of the setting, for `GroupKey.shared`; () where the frames are not split.
     rows_of_setting : list of ccdflow.run.raw_frames.rows.Row
     """
     temperatures = sorted(

@@ -45,7 +45,8 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         Whether pixels that are masked in a member, or have no level, are left out of it. Where this
         is False, clipping alone leaves values out.
     split_by_tolerance : tuple of str
-        Settings (`ccdflow.camera.identity`) by which `split` separates frames, within a tolerance.
+        Meanings of cards (`ccdflow.camera.identity`) by which `split` separates frames, within a
+        tolerance.
     """
 
     type = ""
@@ -185,15 +186,17 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     def size(self, context, job):
         """Return the size of a group."""
         files = context.group(job.product).files
-        pixels = [number_of_raw_pixels(context, context.row(file)) for file in files]
+        pixel_counts = [number_of_raw_pixels(context, context.row(file)) for file in files]
         return Size(
-            n_combined=len(files), n_pixels_of_largest=max(pixels, default=0), n_pixels=sum(pixels)
+            n_combined=len(files),
+            n_pixels_of_largest=max(pixel_counts, default=0),
+            n_pixels=sum(pixel_counts),
         )
 
     def cores_of(self, context, job, *, cores, has_others):
         """Return the number of cores for a master: half, so that two are made side by side, or all.
 
-        Measuring a master uses one core, and takes as long as combining a few frames.
+        Measuring a master uses few of the cores, and takes as long as combining a few frames.
         """
         size = self.size(context, job)
         if has_others and memory_limits.has_room_for_two(size, context):

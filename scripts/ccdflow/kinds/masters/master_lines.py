@@ -13,14 +13,14 @@ from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK
 from ccdflow.run.unparsed_mapping import lists_in
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, first_lines
 
-# The end of a run names at most this many frames that were left out of their master.
+# The end of a run names at most this many frames that were left out of masters of one kind.
 _MOST_LEFT_OUT = 10
-# The end of a run names at most this many masters that were not made.
+# The end of a run names at most this many masters of a kind that were not made.
 _MOST_REFUSED = 10
 # The least `minimum` of a master that the schema of the configuration allows.
 _FEWEST_FRAMES = 2
 # The lists of a master's record in which each entry gets a line.
-_LISTS = ("remarks", "left_out")
+_LIST_NAMES = ("remarks", "left_out")
 
 
 def flags_of_members(kind, context, records):
@@ -69,14 +69,16 @@ def lines_on_masters(kind, context, records):
     """
     noun = kind.nouns[0]
     made_records = (record for record in records if record.status == job_records.MADE)
-    lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made_records]
+    lists_of_records = [
+        (record.product, *lists_in(record.data, _LIST_NAMES)) for record in made_records
+    ]
     lines = _lines_on_refused(kind, context, records)
     lines += [
         f"{noun}: {product}: {text}" for product, remarks, _ in lists_of_records for text in remarks
     ]
     # Masters whose frames do not agree are not among these: their own line names the first frames.
     lists_below_minimum = [
-        (record.product, *lists_in(record.data, _LISTS))
+        (record.product, *lists_in(record.data, _LIST_NAMES))
         for record in records
         if is_below_minimum(record)
     ]
@@ -89,7 +91,7 @@ def lines_on_masters(kind, context, records):
 
 
 def _lines_on_refused(kind, context, records):
-    """Return the lines on masters that were refused; each remedy is in the first line it fits."""
+    """Return the lines on masters that were refused: a remedy is only in the first of its lines."""
     lines, remedies = [], set()
     files_left = [row.file for row in context.store.rows.values() if row.status == ARRIVING_STATUS]
     for record in records:
@@ -107,7 +109,9 @@ def _lines_on_refused(kind, context, records):
 
 
 def _remedy_of(kind, context, record, *, n_left, may_have_more):
-    """Return the remedy for a master that was refused; '' where its reason or another line has it.
+    """Return the remedy for a master that was refused; '' where its reason has the remedy.
+
+    '' also where the frames that are left for the next run suffice.
 
     Parameters
     ----------
@@ -146,7 +150,7 @@ def _remedy_of(kind, context, record, *, n_left, may_have_more):
 
 
 def _frames_left(context, record, files_left):
-    """Return the number of frames of a group that are left, and whether there may be more.
+    """Return how many frames of a group are left for the next run, and whether more may be.
 
     Parameters
     ----------
@@ -161,7 +165,8 @@ def _frames_left(context, record, files_left):
     n_left : int
         Number of frames that are known to be of the group.
     may_have_more : bool
-        Whether frames in its folders are still being written, whose headers are not known.
+        Whether the folders of the group have further frames that are still being written: their
+        headers are not known.
     """
     group = context.find_group(record.product) if files_left else None
     files = set(group.files) if group is not None else set()

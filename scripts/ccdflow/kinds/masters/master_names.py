@@ -16,8 +16,9 @@ _FIRST_FACTS = ("filter", "grism", "exptime")
 def master_names(groups, *, prefix="", night=""):
     """Return {product: NamedFile} of combined biases, darks and flats, no two with the same words.
 
-    A name has the type and the filter or exposure time. Names of masters with the same type, filter
-    and exposure also have the values in which these masters differ.
+    A name has the type, and the filter, grism and exposure time that the frames share. Where
+    masters of one night have these in common, their names also have the values in which the masters
+    differ.
 
     Parameters
     ----------
@@ -64,12 +65,10 @@ def _first_words(group):
     """Return the words by which most masters are known: kind, filter, grism, exposure."""
     shared_values = dict(group.shared)
     seconds = shared_values.get("exptime")
-    light = (
-        shared_values.get("filter"),
-        shared_values.get("grism"),
-        seconds and f"{float(seconds):g} s",
+    exposure_in_words = seconds and f"{float(seconds):g} s"
+    return light_words(
+        (group.kind, shared_values.get("filter"), shared_values.get("grism"), exposure_in_words)
     )
-    return light_words((group.kind, *light))
 
 
 def _distinguishing_values(group, groups):

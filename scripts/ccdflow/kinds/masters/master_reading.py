@@ -31,7 +31,8 @@ def read_applied_master(context, store, kind, use, path, degrees_warmer):
     Raises
     ------
     FrameError
-        If the region by the cards of frame and master is not the planned one.
+        If the master or the frame cannot be read, or if their cards give another region of the
+        master than the planned one.
     """
     file = context.results / use.product
     if not use.cut:

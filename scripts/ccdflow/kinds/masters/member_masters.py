@@ -31,13 +31,15 @@ from ccdflow.run.job import Group
 from ccdflow.run.job_records import Record
 from ccdflow.run.products.product_names import reduced_product
 
-# The mask bit of all pixels of an amplifier that is saturated or dead throughout.
-_BITS = {"dead": DEAD, "saturated": SATURATED}
+# The mask bit of all pixels of an amplifier that is saturated or dead throughout, by its flag.
+_BIT_OF_FLAG = {"dead": DEAD, "saturated": SATURATED}
 
 
-# Below this fraction of lost pixels no cause is searched, because all limits are higher.
+# Up to this fraction of lost pixels no cause is searched: the limits are 0.01 of a dark and 0.05 of
+# a flat (`ccdflow.detector.dark_flat_selection`).
 _LEAST_LOST_FRACTION = 0.005
-# A cause is not named if it is that of a smaller fraction of the pixels without a value.
+# A cause is named if more than this fraction of the pixels without a value has it. Chosen, not
+# measured.
 _LEAST_CAUSE_FRACTION = 0.02
 
 
@@ -94,7 +96,7 @@ class Members:
         ]
 
     def masks(self, image, reduction):
-        """Return the masks and saturation ceilings of one image of each member.
+        """Return the masks, saturation ceilings and flaws of one image of each member.
 
         Parameters
         ----------
@@ -150,7 +152,7 @@ class Members:
         planes : list of (numpy.ndarray of shape (ny, nx), uint8, or None), or None
             As `_planes_without_level` returns them; changed in place.
         """
-        for number, ((_, record), member) in enumerate(
+        for index, ((_, record), member) in enumerate(
             zip(self.records_of_files, self.frames_of(image), strict=True)
         ):
             ends = converter_ends_of(record)
@@ -163,14 +165,14 @@ class Members:
             if not regions_and_ends:
                 continue
             planes = planes or [None] * len(self.records_of_files)
-            if planes[number] is None:
-                planes[number] = np.zeros(image.shape, np.uint8)
+            if planes[index] is None:
+                planes[index] = np.zeros(image.shape, np.uint8)
             stored = open_image(member)
             for region, end in regions_and_ends:
                 y, x = region.slices
                 values = np.asarray(stored[np.arange(y.start, y.stop)])[:, x]
                 is_full = end.full_pixels(values, y.start, x.start)
-                planes[number][region.slices][is_full] |= SATURATED
+                planes[index][region.slices][is_full] |= SATURATED
         return planes
 
     @property
@@ -179,9 +181,10 @@ class Members:
         return selecting.common_flags(self.records_of_files)
 
     def lost_pixels(self, image, reduction, rows, sample):
-        """Return the fraction of each member's pixels without a value, in amplifiers with signal.
+        """Return the fraction of each member's pixels without a value, with its causes.
 
-        The overscan of frames that were not trimmed, and gaps between amplifiers, do not count.
+        Only amplifiers with signal count. The overscan of frames that were not trimmed, and gaps
+        between amplifiers, do not.
 
         Parameters
         ----------
@@ -200,54 +203,56 @@ class Members:
         is_inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
             if amplifier.name not in self.flags:
-                place = reduction.region_of(amplifier)
-                is_inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
-        lost, n_inside = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
-        counts = np.count_nonzero(lost, axis=(1, 2))
+                region = reduction.region_of(amplifier)
+                is_in_rows = (rows >= region.y0) & (rows < region.y1)
+                is_inside[is_in_rows, region.x0 : region.x1] = True
+        is_lost, n_inside = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
+        counts = np.count_nonzero(is_lost, axis=(1, 2))
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
             LostPixels(count / n_inside)
             if count <= _LEAST_LOST_FRACTION * n_inside
             else LostPixels(
-                count / n_inside, self._causes(image, number, rows, lost[number], plane)
+                count / n_inside, self._causes(image, index, rows, is_lost[index], plane)
             )
-            for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
+            for index, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
         ]
 
-    def _causes(self, image, number, rows, lost, plane):
+    def _causes(self, image, index, rows, is_lost, plane):
         """Return why sampled pixels of a member have no value, in words, the main cause first.
 
         Parameters
         ----------
         image : ccdflow.frame.products.ProductImage
-        number : int
-            Number of the member.
-        rows : numpy.ndarray of shape (k,), int
-        lost : numpy.ndarray of shape (k, nx), bool
-            The sampled pixels without a value.
+        index : int
+            Index of the member.
+        rows : numpy.ndarray of shape (k,), int64
+        is_lost : numpy.ndarray of shape (k, nx), bool
+            True for the sampled pixels without a value.
         plane : numpy.ndarray of shape (ny, nx), uint8, or None
             Mask of the pixels without a level.
         """
-        member = self.frames_of(image)[number]
+        member = self.frames_of(image)[index]
         stored_pixels = StoredImage(member.path, member.offset, member.dtype, member.shape)
         is_empty = ~np.isfinite(np.asarray(stored_pixels[rows]))
-        has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
+        has_no_level = np.zeros(is_lost.shape, bool) if plane is None else plane[rows] != 0
         masks_by_words = {
             NOT_FINITE_WORDS: is_empty,
             NO_LEVEL_WORDS: has_no_level & ~is_empty,
             SATURATED_WORDS: ~has_no_level & ~is_empty,
         }
         counts = {
-            words: int(np.count_nonzero(lost & part)) for words, part in masks_by_words.items()
+            words: int(np.count_nonzero(is_lost & is_of_cause))
+            for words, is_of_cause in masks_by_words.items()
         }
-        fewest_pixels = _LEAST_CAUSE_FRACTION * max(np.count_nonzero(lost), 1)
+        fewest_pixels = _LEAST_CAUSE_FRACTION * max(np.count_nonzero(is_lost), 1)
         causes = sorted(
             (words for words in counts if counts[words] > fewest_pixels), key=counts.get
         )
         return tuple(reversed(causes))
 
     def _flaws(self, image, reduction):
-        """Return the mask bits of the amplifiers of an image that have no signal, or None."""
+        """Return the bits of the amplifiers without signal, (ny, nx) int16; None without any."""
         amplifiers_lost = [
             amplifier for amplifier in image.amplifiers if amplifier.name in self.flags
         ]
@@ -255,8 +260,8 @@ class Members:
             return None
         flaws = np.zeros(image.shape, np.int16)
         for amplifier in amplifiers_lost:
-            place = reduction.region_of(amplifier)
-            flaws[place.slices] = _BITS[self.flags[amplifier.name]]
+            region = reduction.region_of(amplifier)
+            flaws[region.slices] = _BIT_OF_FLAG[self.flags[amplifier.name]]
         return flaws
 
     def noises(self, image, reduction):
@@ -287,7 +292,8 @@ class Members:
         pixels : numpy.ndarray of shape (ny, nx), float32
             The combined dark, minus its bias.
         mask : numpy.ndarray of shape (ny, nx), int16
-            Changed in place: it gets the bit `NOT_LINEAR` where the bit `SATURATED` is not set.
+            Changed in place: these pixels get the bit `NOT_LINEAR`, unless they have the bit
+            `SATURATED`.
         """
         bias = self.master("bias", image)
         for amplifier in image.amplifiers:
@@ -310,7 +316,7 @@ class Members:
 
         Parameters
         ----------
-        kind : {'bias', 'dark', 'flat'}
+        kind : {'bias', 'dark'}
         image : ccdflow.frame.products.ProductImage
 
         Returns
@@ -360,7 +366,7 @@ def saturation_ceiling(image, record):
     Returns
     -------
     float or None
-        Adu; None if it is unknown, or no pixel is saturated.
+        Adu; None if it is unknown for an amplifier, or if no pixel can be saturated.
     """
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ends, ceilings = converter_ends_of(record), []
@@ -398,7 +404,7 @@ def measured_read_noise(record, name):
 
 
 def gain_from_flats(record, amplifier):
-    """Return an amplifier's gain by the flats of a combined flat, unless another gain is right.
+    """Return an amplifier's gain by the flats of a combined flat, unless its known gain agrees.
 
     Parameters
     ----------
@@ -422,7 +428,10 @@ def gain_from_flats(record, amplifier):
 
 
 def _noise_of_bias(record, image):
-    """Return the predicted noise of a combined bias in adu, over an image; None if not known."""
+    """Return the predicted noise of an image of a combined bias, adu; None if not known.
+
+    It is the root mean square over the amplifiers.
+    """
     names = {amplifier.name for amplifier in image.amplifiers}
     variances = [
         noise**2
@@ -433,7 +442,7 @@ def _noise_of_bias(record, image):
 
 
 def amplifier_noise(amplifier, reduction, measured_noise=None):
-    """Return the noise of an amplifier, by a measured read noise or else that of the profile.
+    """Return the noise of an amplifier, by a measured read noise or else that of the amplifier.
 
     Parameters
     ----------

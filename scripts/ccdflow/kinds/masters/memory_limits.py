@@ -9,18 +9,19 @@ from pathlib import Path
 MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
 
-# Bytes that the process is assumed to hold if the system does not report them.
+# Bytes that the process is assumed to hold if the system does not report them. Chosen.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _WRITING_BYTES = 150e6
-# Combining may have at least this fraction of the memory allowed.
+# Combining may take at least this fraction of the memory allowed, whatever the process holds.
+# Chosen: a process that holds much still combines, in narrower tiles.
 _LEAST_COMBINING_FRACTION = 0.3
 
 # Bytes for each pixel of an image while a master is made: its planes, the planes of a subtracted
 # master, and the arrays of the measurement. Measured: 38, with three darks of LFC size.
 _BYTES_A_PIXEL_OF_MASTER = 40
-# Bytes for each pixel of a member: float32. Members that together would take more than half of the
-# memory are many. Combining them uses all cores, and takes longer than measuring.
+# Bytes for each pixel of a member: float32. Members that together take more than half of the memory
+# count as many: combining them uses all cores, and takes longer than measuring.
 _BYTES_A_PIXEL_OF_MEMBER = 4
 
 
@@ -45,7 +46,9 @@ def bytes_for_combining(limit):
 
 
 def has_room_for_two(size, context):
-    """Return whether two masters of a size, of few members, can be made at the same time.
+    """Return whether the memory suffices for two masters of a size that are made at the same time.
+
+    False for masters of many members.
 
     Parameters
     ----------

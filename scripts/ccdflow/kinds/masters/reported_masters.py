@@ -1,4 +1,4 @@
-"""The words of a run and its pages on masters: the flags of their members, the closing lines."""
+"""The flags of members of masters, the closing lines on masters, and their part of the overview."""
 
 from __future__ import annotations
 

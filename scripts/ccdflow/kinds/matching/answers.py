@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
-from ccdflow.kinds.matching import association, match_sentences, measured_flats
+from ccdflow.kinds.matching import association, match_sentences, measured_flats, setups
 from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.master_choices import Missing, MissingCause, RemarkKind, Step, Use
@@ -27,8 +27,9 @@ WHY_UNNEEDED = "too short for its dark current"
 class Answer:
     """The master that a frame takes in one step of calibrating, or the reason why it takes none.
 
-    The step ranks the candidates before they are made. The answer is known once they are made. It
-    is the first one that was made, unless this dark does harm or this flat cannot be applied.
+    The step ranks the candidates before they are made. The answer is known once they are made: the
+    first candidate that was made. A dark that does harm is left out instead. A flat is missing if
+    the frame still has its bias level.
 
     Attributes
     ----------
@@ -127,7 +128,9 @@ def reasons_of(answer, rules, *, words_on_degrees=""):
 
 
 def _why_later(use, index, uses, rules):
-    """Return why a master of a later night is taken; '' where its nearness is the reason.
+    """Return why a master of a later night is taken.
+
+    '' where its nearness is the reason, and where the candidates do not show the reason.
 
     Parameters
     ----------
@@ -138,7 +141,7 @@ def _why_later(use, index, uses, rules):
         All candidates, the best first.
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
-    if rules.direction == "nearest":
+    if not rules.is_causal:
         return ""
     earlier_uses = [
         each for each in uses if each.lag is not None and not match_sentences.is_later(each)
@@ -149,8 +152,8 @@ def _why_later(use, index, uses, rules):
     if earlier_uses[0] in uses[:index]:
         return "nothing earlier could be made"
     earlier_use = earlier_uses[0]
-    when = match_sentences.lag_words(earlier_use.lag) if earlier_use.lag else "of the own night"
-    return f"one {when} {match_sentences.why_lost(use, earlier_use, rules)}"
+    nearness = match_sentences.lag_words(earlier_use.lag) if earlier_use.lag else "of the own night"
+    return f"one {nearness} {match_sentences.why_lost(use, earlier_use, rules)}"
 
 
 def _temperatures_in_words(use, uses, rules):
@@ -226,7 +229,7 @@ def _applicable_answers(context, row, steps):
     answers = {step.kind: _answer_of_step(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
-    if flat is not None and uses.get(BIAS) is None and not _is_level_subtracted(context, row):
+    if flat is not None and uses.get(BIAS) is None and not _has_no_level(context, row):
         missing_master = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
         answers[FLAT] = Answer(answers[FLAT].step, missing_master=missing_master)
     skips_harmful = context.chain.by_name("science").configuration(context)["skip_harmful"]
@@ -252,8 +255,7 @@ def _answer_of_step(context, step):
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), answer_of_step)
 
 
-def _is_level_subtracted(context, row):
+def _has_no_level(context, row):
     """Return whether the overscan level of every amplifier of a frame was subtracted."""
-    recipe = context.store.recipe(row.recipe)
     amplifiers = context.store.geometry(row.geometry).amplifiers
-    return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)
+    return setups.is_level_subtracted(context.store.recipe(row.recipe), amplifiers)

@@ -25,13 +25,13 @@ from ccdflow.wording import first_named
 _MOST_NAMED = 2
 
 
-def steps_of(context, names, rows, night):
+def steps_of(context, kind_names, rows, night):
     """Return the steps of the members of a master, bias and dark as a pair.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    names : sequence of str
+    kind_names : sequence of str
         Kinds of masters, in the order of the steps; the plan has all groups of these kinds.
     rows : sequence of ccdflow.run.raw_frames.rows.Row
     night : str
@@ -40,7 +40,7 @@ def steps_of(context, names, rows, night):
     -------
     tuple of ccdflow.run.master_choices.Step
     """
-    libraries = [library_of(context, context.chain.by_name(name)) for name in names]
+    libraries = [library_of(context, context.chain.by_name(name)) for name in kind_names]
     steps = tuple([library.step(rows, night) for library in libraries])
     return pair_masters(context, steps, rows, night)
 
@@ -85,33 +85,33 @@ def _best_pair(context, pair, rows, night):
         Rows of the frame or of the members.
     night : str
     """
-    bias, dark = pair
-    if not bias.uses or not dark.uses:
+    bias_step, dark_step = pair
+    if not bias_step.uses or not dark_step.uses:
         return pair
     # Frames with one step of the bias share these biases: the exposures of the frames change only
     # the scales of the darks.
-    darks = [use.product for use in dark.uses]
-    biases = context.kept_by_identity(
+    darks = [use.product for use in dark_step.uses]
+    biases_of_darks = context.kept_by_identity(
         OutcomeKey.BIASES_OF_DARKS,
-        (bias,),
-        lambda: _biases_of_darks(context, bias, darks, rows, night),
+        (bias_step,),
+        lambda: _biases_of_darks(context, bias_step, darks, rows, night),
         *darks,
     )
     equal_steps = context.lookup((Lookup.PAIRS,), dict)
     # Equal steps share one object.
     return tuple(
         step if step is earlier_step else equal_steps.setdefault(step, step)
-        for step, earlier_step in zip(biases.best_pair_first(dark), pair, strict=True)
+        for step, earlier_step in zip(biases_of_darks.best_pair_first(dark_step), pair, strict=True)
     )
 
 
-def _biases_of_darks(context, bias, darks, rows, night):
-    """Return the `pairs.BiasesOfDarks` of frames: the biases that compete with some darks.
+def _biases_of_darks(context, bias_step, darks, rows, night):
+    """Return the `pairs.BiasesOfDarks` of frames: the biases that compete beside some darks.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    bias : ccdflow.run.master_choices.Step
+    bias_step : ccdflow.run.master_choices.Step
     darks : list of str
         Products.
     rows : sequence of ccdflow.run.raw_frames.rows.Row
@@ -121,7 +121,7 @@ def _biases_of_darks(context, bias, darks, rows, night):
         library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)
     )
     return pairs.BiasesOfDarks(
-        bias,
+        bias_step,
         list(map(dark_library.bias_of, darks)),
         master_library.rules_of(context),
         bias_library.ageing(rows[0]),
@@ -144,14 +144,14 @@ def library_of(context, kind):
     return context.lookup((Lookup.MASTER_LIBRARY, kind.name), lambda: MasterLibrary(context, kind))
 
 
-def refused_masters(context, name, group, nights):
+def refused_masters(context, kind_name, group, nights):
     """Return the masters of some nights that a frame may not take, and why.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
         After the plan was made.
-    name : {'bias', 'dark', 'flat'}
+    kind_name : {'bias', 'dark', 'flat'}
     group : ccdflow.run.job.Group
         Group of the frame.
     nights : set of str
@@ -161,7 +161,7 @@ def refused_masters(context, name, group, nights):
     -------
     list of (ccdflow.kinds.matching.rule_values.CandidateMaster, str)
     """
-    kind = context.chain.by_name(name)
+    kind = context.chain.by_name(kind_name)
     rows = [context.row(file) for file in group.files]
     return library_of(context, kind).refused_masters(rows, group.night, nights)
 
@@ -187,7 +187,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
-    """Return `first_use` of a step, None for none, without looking for an earlier result."""
+    """Return the `first_use` of a step, without looking for an earlier result."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -220,7 +220,10 @@ def dark_harms(context, uses):
 
 
 def _bias_variance(context, uses):
-    """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
+    """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain).
+
+    It is the largest of the amplifiers' variances; 0 where none is known.
+    """
     bias = uses.get(BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
@@ -310,7 +313,7 @@ def bias_without_dark(context, step):
 
 
 def _biases_without_dark(context, steps):
-    """Return the steps of biases that change if the dark of a frame is left out."""
+    """Return the steps of biases for a frame whose dark is left out, where their order changes."""
     kinds = {step.kind for step in steps}
     if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
         return []

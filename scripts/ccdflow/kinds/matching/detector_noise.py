@@ -21,8 +21,8 @@ def detector_noise_of(context, row):
     """
     default_noise = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
-    read_noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
-    gains = [a["gain"] for a in amplifiers if a.get("gain")]
+    read_noises = [each["read_noise"] for each in amplifiers if each.get("read_noise")]
+    gains = [each["gain"] for each in amplifiers if each.get("gain")]
     camera = profile_of(context, row.camera)
     noise_by_header = row.facts["rdnoise"]
     if not isinstance(noise_by_header, int | float) or noise_by_header <= 0:

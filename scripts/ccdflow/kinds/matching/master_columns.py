@@ -1,4 +1,4 @@
-"""The masters of one kind, setup and filter in columns: arrays only."""
+"""The masters of one kind, setup and filter in columns: an array for each of their values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HAS_OTHER_TEMPERATURE, HAS_KNOWN_TEMPERATURE = 1, 2
 
 @cache
 def day_of(night):
-    """Return the day number of a night's date, or None where its name is not a date."""
+    """Return the day number of a night's date, or None where its name begins with no date."""
     try:
         return date.fromisoformat(night[:10]).toordinal()
     except ValueError:
@@ -215,7 +215,10 @@ def columns_of_masters(masters, rules):
 
 
 def _number_values(values):
-    """Return the numbers of values, from 0 in the order of their first place; {value: number}."""
+    """Return the number of each value, (n,) int64, and {value: number}.
+
+    Numbers count from 0, in the order in which the values first occur.
+    """
     numbers = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
 

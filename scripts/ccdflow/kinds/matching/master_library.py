@@ -48,7 +48,7 @@ def rules_of(context):
     )
 
 
-# A process has one configuration, a watch a further one after each change: the last ones are kept.
+# A process has one configuration, a watch a further one after each change: the last eight are kept.
 @lru_cache(maxsize=8, typed=True)
 def _shared_rules(*values):
     """Return the `Rules` of some settings: one object, because it is a part of keys."""
@@ -88,7 +88,7 @@ def _bias_of(group):
 
 
 class MasterLibrary:
-    """The masters of a kind in the plan: it takes rows and groups, and returns their steps.
+    """The masters of a kind in the plan: it takes the rows of frames, and returns their steps.
 
     `rule.MasterChoice` chooses. The library gives it the setups and the noise of detectors, and
     adds the masters of larger windows.
@@ -116,19 +116,19 @@ class MasterLibrary:
         self._window_choices, self._larger_windows_by_key = {}, {}
         self._biases_of_darks = {}
         self.groups = {group.product: group for group in kind.groups(context)}
-        self._members = self._members_of_groups()
+        self._member_values = self._members_of_groups()
         # An archive of years has thousands of masters: each row and setup is looked up once.
         first_members = {}
         for product, group in self.groups.items():
-            first = context.row(group.files[0])
-            first_members[product] = first, setup_of(context, first, kind)
+            first_member = context.row(group.files[0])
+            first_members[product] = first_member, setup_of(context, first_member, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
         self._chips = windows.ChipWindows(context)
-        for first, setup in first_members.values():
-            self._chips.add(first, setup)
+        for first_member, setup in first_members.values():
+            self._chips.add(first_member, setup)
         self.minimum = kind.configuration(context)["minimum"]
         masters = list(self._candidates(first_members))
-        self._is_causal = rules_of(context).direction != "nearest"
+        self._is_causal = rules_of(context).is_causal
         self._choice = self._choice_among(
             master for master in masters if master.n_members >= self.minimum
         )
@@ -145,11 +145,13 @@ class MasterLibrary:
             The first member of each master, and its setup.
         """
         for product, group in self.groups.items():
-            (first, setup), count = first_members[product], len(group.files)
-            medians, _, variance = self._members[product]
+            first_member, setup = first_members[product]
+            medians, _, bias_variance = self._member_values[product]
             for night in group.nights or (group.night,):
-                observation = self._observation_with_settings(first, medians, night, setup)
-                yield CandidateMaster(product, self.kind.name, observation, count, variance)
+                observation = self._observation_with_settings(first_member, medians, night, setup)
+                yield CandidateMaster(
+                    product, self.kind.name, observation, len(group.files), bias_variance
+                )
 
     def _choice_among(self, masters):
         """Return the `rule.MasterChoice` among some masters, by the rules of the run."""
@@ -193,7 +195,7 @@ class MasterLibrary:
         """
         settings_by_setup = {}
         for product, (_, setup) in first_members.items():
-            settings = dict.fromkeys(self._members[product][1])
+            settings = dict.fromkeys(self._member_values[product][1])
             settings_by_setup.setdefault(setup, {}).update(settings)
         group_by = self.kind.configuration(self._context)["group_by"]
         distinguishing_keywords, common_cards = {}, {}
@@ -295,24 +297,24 @@ class MasterLibrary:
         NeedsWholePlan
             If two frames of one setup differ in their noise, and some nights are closed.
         """
+        exposures = [number_or_none(row.facts["exptime"]) for row in rows]
+        known_exposures = [seconds for seconds in exposures if seconds is not None]
         # A dark that is long enough for the longest member serves all members.
-        seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
-        longest_seconds = max(seconds, default=None)
+        longest = max(known_exposures, default=None)
         frame = self._observation_with_settings(rows[0], medians_of(rows), night)
         step = self._choose_step(
             self._night_choices(frame, rows[0]),
-            longest_seconds,
+            longest,
             frame.set_temperature,
             frame.temperature,
         )
         if step.missing_master is None or not step.missing_master.seconds:
             return step
-        if not seconds or is_same_exposure(min(seconds), longest_seconds):
+        shortest = min(known_exposures, default=None)
+        if shortest is None or is_same_exposure(shortest, longest):
             return step
-        return replace(
-            step,
-            missing_master=replace(step.missing_master, seconds=(min(seconds), longest_seconds)),
-        )
+        missing_master = replace(step.missing_master, seconds=(shortest, longest))
+        return replace(step, missing_master=missing_master)
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark had subtracted, or None.
@@ -494,10 +496,8 @@ class MasterLibrary:
         -------
         list of (CandidateMaster, str)
         """
-        frame, kind = (
-            self._observation_with_settings(rows[0], medians_of(rows), night),
-            self.kind.name,
-        )
+        frame = self._observation_with_settings(rows[0], medians_of(rows), night)
+        kind = self.kind.name
         frames_in_larger = {
             frame_in_larger.setup: frame_in_larger
             for frame_in_larger, _ in self._larger_windows(frame, rows[0])
@@ -522,7 +522,9 @@ def _with_values_of(missing_master, frame):
     seconds = missing_master.seconds
     if seconds and frame.exptime is not None:
         seconds = (frame.exptime,)
-    words = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
+    words = (
+        match_sentences.temperature_words(frame) if missing_master.is_of_other_temperature else ""
+    )
     return replace(missing_master, seconds=seconds, temperature_in_words=words)
 
 

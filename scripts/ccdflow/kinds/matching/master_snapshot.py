@@ -27,8 +27,8 @@ def snapshot_of(context, kind):
     library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
     if library is None:
         # No frame asked for a master: the earlier notes still hold.
-        nights = context.closed_nights
-        return None if nights is None else nights.notes_of_kind(kind.name)
+        closed_nights = context.closed_nights
+        return None if closed_nights is None else closed_nights.notes_of_kind(kind.name)
     noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]
     return {"noises": noises, "telling": library.card_hashes}
 
@@ -73,5 +73,6 @@ def check_snapshot(context, kind, snapshot, *, has_new_groups):
         # No closed night asked for this kind, or its masters are unchanged.
         return
     hashes_now = library_of(context, kind).card_hashes
-    if any(hashes_now.get(setup) != masters for setup, masters in snapshot["telling"].items()):
+    noted_hashes = snapshot["telling"]
+    if any(hashes_now.get(setup) != card_hash for setup, card_hash in noted_hashes.items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

@@ -20,22 +20,25 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.run.master_choices import MissingCause, Remark, RemarkKind
 from ccdflow.wording import first_named
 
-# A name of the module is found faster than a member of an enumeration: a plan scales hundreds of
-# thousands of darks.
-_SCALE_KIND = RemarkKind.SCALE
+SCALE_KIND = RemarkKind.SCALE
+"""The kind of a remark on a scaled dark.
+
+A name of a module is found faster than a member of an enumeration, and a plan scales hundreds of
+thousands of darks.
+"""
 
 
 # Most lags are whole nights: the cache holds those of 27 years. A lag that has left it is worded
 # again.
 @lru_cache(maxsize=10_000)
-def lag_words(lag, than=""):
+def lag_words(lag, frame_words=""):
     """Return in words how long before or after a frame a master was taken.
 
     Parameters
     ----------
     lag : float or None
         Nights from the master to the frame; negative for a later master; NaN or None if unknown.
-    than : str, optional
+    frame_words : str, optional
         The noun for the frame, where the text around these words does not name it.
 
     Returns
@@ -58,10 +61,10 @@ def lag_words(lag, than=""):
         return "own night"
     hours = round(24 * abs(lag))
     count, unit = (hours, "hour") if hours < 24 else (round(abs(lag), 1), "night")
-    word_for_later = "after" if than else "later"
+    word_for_later = "after" if frame_words else "later"
     noun = unit if count == 1 else f"{unit}s"
     words = f"{count:g} {noun} {'before' if lag > 0 else word_for_later}"
-    return f"{words} {than}".strip()
+    return f"{words} {frame_words}".strip()
 
 
 # Most lags are whole nights: the cache holds those of 27 years. Frames of one lag share the remark,
@@ -74,7 +77,7 @@ def remark_on_lag(lag):
 
 def remark_on_scale(scale):
     """Return the `Remark` on a scaled dark: ``scaled down by 0.5``."""
-    return Remark(_SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
+    return Remark(SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
 
 
 def remark_on_degrees(degrees):
@@ -93,8 +96,8 @@ def warmer_words(degrees):
     return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
 
 
-def span_words(degrees):
-    """Return in words by how many degrees Celsius a master is warmer than several frames.
+def warmer_span_words(degrees):
+    """Return in words by how many degrees Celsius a master is warmer or colder than several frames.
 
     Parameters
     ----------
@@ -107,8 +110,10 @@ def span_words(degrees):
 
     Examples
     --------
-    >>> span_words([-4.1, -5.6, -4.8]), span_words([2.5, -3.0]), span_words([10.0])
-    ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer', '10 C warmer')
+    >>> warmer_span_words([-4.1, -5.6, -4.8]), warmer_span_words([2.5, -3.0])
+    ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer')
+    >>> warmer_span_words([10.0])
+    '10 C warmer'
     """
     coldest, warmest = min(degrees), max(degrees)
     if coldest == warmest:
@@ -119,7 +124,7 @@ def span_words(degrees):
     return f"{abs(lesser_change):.3g} to {warmer_words(larger_change)}"
 
 
-def degrees_words(observation):
+def temperature_words(observation):
     """Return the temperature of a frame or master in words; '' where it is unknown.
 
     Parameters
@@ -171,9 +176,9 @@ def parts_on_missing(missing_master):
     """
     kind, end = missing_master.kind, f" of {missing_master.setup}: {missing_master.obstacles}"
     if missing_master.cause is MissingCause.TOO_FEW:
-        frames = "frame" if missing_master.n_frames == 1 else "frames"
+        noun = "frame" if missing_master.n_frames == 1 else "frames"
         return MissingWords(
-            f"no {kind}: {missing_master.product} would be of {missing_master.n_frames} {frames},"
+            f"no {kind}: {missing_master.product} would be of {missing_master.n_frames} {noun},"
             f" allowed {missing_master.minimum} or more"
         )
     if missing_master.cause is MissingCause.LEVEL_IN_FRAME:
@@ -231,11 +236,11 @@ def differences(master_setup, frame_setup):
     -------
     list of (str, str, str)
     """
-    frame_value, master_value = dict(frame_setup), dict(master_setup)
+    frame_values, master_values = dict(frame_setup), dict(master_setup)
     return [
-        (name, master_value.get(name, ""), frame_value.get(name, ""))
-        for name in {**frame_value, **master_value}
-        if master_value.get(name, "") != frame_value.get(name, "")
+        (name, master_values.get(name, ""), frame_values.get(name, ""))
+        for name in {**frame_values, **master_values}
+        if master_values.get(name, "") != frame_values.get(name, "")
     ]
 
 
@@ -257,7 +262,7 @@ def why_lost(winner, rival, rules):
 
 def _why_lost_by_rule(winner, rival, rules):
     """Return the rule, other than variance, that decided between two masters; '' for none."""
-    is_rival_later = rules.direction != "nearest" and is_later(rival)
+    is_rival_later = rules.is_causal and is_later(rival)
     if is_rival_later and not is_later(winner):
         return "of a later night"
     if rival.cut and not winner.cut:
@@ -293,7 +298,7 @@ def _why_lost_by_variance(winner, rival):
         )
         return f"{words_on_degrees}{with_bias}{_more_words(rival_variance / winner_variance)}"
     if rival_variance < winner_variance:
-        return _why_less_lost(winner, rival, rival_variance / winner_variance)
+        return _why_lost_with_less_variance(winner, rival, rival_variance / winner_variance)
     if abs(rival.lag or 0) > abs(winner.lag or 0):
         return "as good, and further away in time"
     return "as good: of these the first by name is taken"
@@ -312,8 +317,8 @@ def _more_words(ratio):
     return f"adds {ratio:.3g} times the variance"
 
 
-def _why_less_lost(winner, rival, ratio):
-    """Return why a rival lost although it adds only ``ratio`` times the variance."""
+def _why_lost_with_less_variance(winner, rival, ratio):
+    """Return why a rival lost although it adds ``ratio``, less than 1, times the variance."""
     if winner.is_measured:
         return f"adds {ratio:.2g} times the variance, too small a difference"
     if rival.is_measured:
@@ -328,7 +333,7 @@ def is_later(use):
 
 
 def count_differences(observation, frame):
-    """Return the number of criteria in which a master and a frame differ.
+    """Return the number of values in which the setups of a master and a frame differ.
 
     Parameters
     ----------
@@ -344,7 +349,7 @@ def count_differences(observation, frame):
 
 
 def differences_in_words(observation, frame):
-    """Return in words the criteria in which a master and a frame differ.
+    """Return in words the values in which the setups of a master and a frame differ.
 
     Parameters
     ----------
@@ -525,7 +530,7 @@ def master_in_words(master, kind):
         kind, ""
     )
     if kind == "dark":
-        words_on_temperature = degrees_words(observation)
+        words_on_temperature = temperature_words(observation)
         traits += f" at {words_on_temperature}" if words_on_temperature else ""
     return f"{traits} ({master.n_members}, {observation.night})".strip()
 
@@ -550,7 +555,7 @@ _MOST_REASONS = 3
 
 
 def reasons_words(reasons):
-    """Return the reasons of several frames in one line: equal reasons are named once.
+    """Return the reasons of several frames in one line: equal reasons once, the commonest first.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The flat that a frame takes once the flats are combined and their signal to noise is known.
 
 The electrons of a flat are not known before it is reduced. A plan therefore orders the flats by
-their number of frames, and all flats that compete are made before the frame. The frame takes the
-first of these flats that could be made, unless another one adds much less noise. The figures of a
-flat depend on its raw frames alone, so that the choice depends on the archive alone.
+their number of frames and their age, and all flats that compete are made before the frame. The
+frame takes the first of these flats that could be made, unless another one adds much less noise.
+The figures of a flat follow from raw frames, so that the choice depends on the archive alone.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
 
 BETTER_FACTOR = 1.5
-"""A flat goes before the first one if the first adds more than this factor times its variance."""
+"""A flat goes before the first one if the first adds more than this factor times its variance.
+
+Chosen, not measured: below it the order of the plan stays, so that few frames change their flat.
+"""
 
 # A flat that is made again of the same frames, with another bias or dark, has at most this factor
-# times its former (signal to noise)^2.
+# times its former (signal to noise)^2. Chosen, not measured.
 _MOST_IMPROVEMENT = 1.2
 
 
 def mean_figure(record, name):
-    """Return the mean of a figure of a master's amplifiers; None without the figure.
+    """Return the mean of a figure over a master's amplifiers; None without a master or the figure.
+
+    Values that are not above 0 do not count.
 
     Parameters
     ----------
@@ -137,7 +142,7 @@ def _pair_first(context, step):
 
 
 def _measured_flat_first(context, step):
-    """Return a step whose first flat is the one that `preferred_flat` names."""
+    """Return a step whose first flat that can be made is the one that `preferred_flat` names."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
     is_any_measured = any(_measured_variance(context, use) for use in rivals)
@@ -219,7 +224,7 @@ def preferred_flat(products, variances):
 
 
 def may_take_another(context, steps):
-    """Return whether the flats of this run may change which flat frames take.
+    """Return whether frames may take another flat once the flats of this run are made.
 
     Parameters
     ----------
@@ -240,7 +245,7 @@ def may_take_another(context, steps):
 
 
 def _may_take_another(context, step):
-    """Return whether the flats of this run may change which flat of one step is taken."""
+    """Return whether another flat of one step may be taken once the flats of this run are made."""
     if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated with one of them.
         return False

@@ -61,7 +61,7 @@ class BiasesOfDarks:
 
     Parameters
     ----------
-    bias : ccdflow.run.master_choices.Step
+    bias_step : ccdflow.run.master_choices.Step
         Step of the bias of the frames, ordered for frames without a dark.
     biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
@@ -72,14 +72,15 @@ class BiasesOfDarks:
         Takes a list of biases, and returns the `Use` of those that the frame may take.
     """
 
-    def __init__(self, bias, biases_of_darks, rules, ageing_a_day, uses_of):
-        self._bias, self._biases_of_darks = bias, biases_of_darks
+    def __init__(self, bias_step, biases_of_darks, rules, ageing_a_day, uses_of):
+        self._bias_step, self._biases_of_darks = bias_step, biases_of_darks
         self._rules, self._ageing_a_day = rules, ageing_a_day
-        self._biases = _competing_biases(bias.uses, biases_of_darks, rules, uses_of)
+        self._biases = _competing_biases(bias_step.uses, biases_of_darks, rules, uses_of)
         self._variances = [each.variance for each in self._biases]
-        index_of_bias = {each.product: index for index, each in enumerate(self._biases)}
-        self._indices = [
-            None if bias_in_dark is None else index_of_bias.get(bias_in_dark.product)
+        index_by_product = {each.product: index for index, each in enumerate(self._biases)}
+        # For each dark, the index of its bias among the competing ones; None where it is no such.
+        self._indices_of_biases = [
+            None if bias_in_dark is None else index_by_product.get(bias_in_dark.product)
             for bias_in_dark in biases_of_darks
         ]
         # {id of an exact dark: (the dark, its pair)}: while a dark is kept here, its id is its own.
@@ -87,48 +88,51 @@ class BiasesOfDarks:
         # {pairs of products: the step of the bias}
         self._bias_steps = {}
 
-    def best_pair_first(self, dark):
+    def best_pair_first(self, dark_step):
         """Return the steps of bias and dark; the pair that adds the least variance is first.
 
         Parameters
         ----------
-        dark : ccdflow.run.master_choices.Step
+        dark_step : ccdflow.run.master_choices.Step
             The darks in the order of ``biases_of_darks``, scaled for the frames' exposure.
 
         Returns
         -------
         (ccdflow.run.master_choices.Step, ccdflow.run.master_choices.Step)
         """
-        pairs = [self._pair_of(number, use) for number, use in enumerate(dark.uses)]
-        ranks = _ranks_of_darks(dark.uses, self._rules)
-        pairs = [pairs[index] for index in _order_of_darks([use for use, _ in pairs], ranks)]
-        products = tuple([(use.product, bias.product) for use, bias in pairs])
-        bias = self._bias_steps.get(products)
-        if bias is None:
+        pairs = [self._pair_of(index, use) for index, use in enumerate(dark_step.uses)]
+        ranks = _ranks_of_darks(dark_step.uses, self._rules)
+        pairs = [pairs[index] for index in _order_of_darks([dark for dark, _ in pairs], ranks)]
+        products = tuple([(dark.product, bias.product) for dark, bias in pairs])
+        bias_step = self._bias_steps.get(products)
+        if bias_step is None:
             _, best_bias = pairs[0]
-            bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
-        uses = tuple([use for use, _ in pairs])
-        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing_master, dark.pairs)
+            bias_step = _with_pairs(self._bias_step, best_bias, products)
+            self._bias_steps[products] = bias_step
+        darks = tuple([dark for dark, _ in pairs])
+        return bias_step, Step(
+            dark_step.kind, darks, dark_step.is_needed, dark_step.missing_master, dark_step.pairs
+        )
 
-    def _pair_of(self, number, use):
+    def _pair_of(self, index, use):
         """Return a dark and its best bias, as `_with_best_bias` does.
 
         Frames of all exposures share the pair of an exact dark.
         """
         if use.scale != 1:
-            return self._with_best_bias(number, use)
+            return self._with_best_bias(index, use)
         dark_and_pair = self._pairs_of_exact_darks.get(id(use))
         if dark_and_pair is None:
-            dark_and_pair = use, self._with_best_bias(number, use)
+            dark_and_pair = use, self._with_best_bias(index, use)
             self._pairs_of_exact_darks[id(use)] = dark_and_pair
         return dark_and_pair[1]
 
-    def _with_best_bias(self, number, use):
+    def _with_best_bias(self, index, use):
         """Return a dark, and the bias with which the pair leaves the least variance in a frame.
 
         Parameters
         ----------
-        number : int
+        index : int
             Index of the dark in ``biases_of_darks``.
         use : ccdflow.run.master_choices.Use
             The dark, scaled for the frame.
@@ -138,15 +142,15 @@ class BiasesOfDarks:
         (ccdflow.run.master_choices.Use, ccdflow.run.master_choices.Use)
             The dark has that variance as its ``bias_variance_left``.
         """
-        bias_in_dark, variances = self._biases_of_darks[number], self._variances
+        bias_in_dark, variances = self._biases_of_darks[index], self._variances
         if bias_in_dark is not None:
             # Most biases are not the one in the dark: for these `variance_of_biases` adds both
             # variances.
             variance_in_dark = use.scale**2 * bias_in_dark.variance
             variances = [variance + variance_in_dark for variance in variances]
-            if (index := self._indices[number]) is not None:
-                variances[index] = variance_of_biases(
-                    self._biases[index], use, bias_in_dark, self._ageing_a_day
+            if (index_of_bias := self._indices_of_biases[index]) is not None:
+                variances[index_of_bias] = variance_of_biases(
+                    self._biases[index_of_bias], use, bias_in_dark, self._ageing_a_day
                 )
         least_variance = min(variances)
         dark = (
@@ -182,21 +186,19 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
 
 def _order_of_darks(darks, ranks):
     """Return the indices of the darks: first those of the first rank, by their pairs' variance."""
-    indices_of_first_rank = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
-    other_indices = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
+    added_variances = [dark.variance + dark.bias_variance_left for dark in darks]
+    indices_of_first_rank = [index for index, rank in enumerate(ranks) if rank == ranks[0]]
+    other_indices = [index for index, rank in enumerate(ranks) if rank != ranks[0]]
     # The sorting is stable: darks of equal variance keep their order.
-    return (
-        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_variance_left)
-        + other_indices
-    )
+    return sorted(indices_of_first_rank, key=added_variances.__getitem__) + other_indices
 
 
-def _with_pairs(bias, best_bias, pairs):
+def _with_pairs(bias_step, best_bias, pairs):
     """Return the step of a bias: the bias of the best pair first, and the bias of each dark.
 
     Parameters
     ----------
-    bias : ccdflow.run.master_choices.Step
+    bias_step : ccdflow.run.master_choices.Step
     best_bias : ccdflow.run.master_choices.Use
         The bias of the best pair.
     pairs : sequence of (str, str)
@@ -207,16 +209,18 @@ def _with_pairs(bias, best_bias, pairs):
     ccdflow.run.master_choices.Step
         The same object where nothing changes.
     """
-    other_uses = [use for use in bias.uses if use.product != best_bias.product]
+    other_uses = [use for use in bias_step.uses if use.product != best_bias.product]
     uses = (best_bias, *other_uses)[:MOST_CANDIDATES]
     products = {use.product for use in uses}
     candidate_pairs = tuple([pair for pair in pairs if pair[1] in products])
     if {product for _, product in candidate_pairs} <= {best_bias.product}:
         # One bias is the best with each dark, so the order of the biases is enough.
         candidate_pairs = ()
-    if (uses, candidate_pairs) == (bias.uses, bias.pairs):
-        return bias
-    return Step(bias.kind, uses, bias.is_needed, bias.missing_master, candidate_pairs)
+    if (uses, candidate_pairs) == (bias_step.uses, bias_step.pairs):
+        return bias_step
+    return Step(
+        bias_step.kind, uses, bias_step.is_needed, bias_step.missing_master, candidate_pairs
+    )
 
 
 def bias_alone_first(step, rules):
@@ -256,11 +260,12 @@ def rank_of(use, rules):
     Returns
     -------
     (int or None, bool, bool, str)
-        Nights to a later master, else None; whether it is of another night, where the own night
-        goes first; whether the days between are unknown; the region cut from a larger window.
+        The lag of a later master, else None (and None where later masters compete like others);
+        whether it is of another night, where the own night goes first; whether the days between are
+        unknown; the region cut from a larger window.
     """
     lag = use.lag
-    is_later = lag is not None and lag < 0 and rules.direction != "nearest"
+    is_later = lag is not None and lag < 0 and rules.is_causal
     return lag if is_later else None, rules.prefers_own_night and lag != 0, lag is None, use.cut
 
 
@@ -268,6 +273,7 @@ def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, by the order of `ranking.rank_masters`."""
     ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
     flags_of_exact = [use.scale == 1 for use in uses]
+    flags_of_preferred = flags_of_exact
     if not all(flags_of_exact):
         # The first value of a rank is not None for a later master, which does not compete.
         flags_of_near = [
@@ -277,5 +283,7 @@ def _ranks_of_darks(uses, rules):
         # The rule of `ranking.rank_masters`: exact darks of another season compete with scaled
         # darks of these weeks.
         if not any(map(and_, flags_of_exact, flags_of_near)):
-            flags_of_exact = list(map(or_, flags_of_exact, flags_of_near))
-    return [(*rank, is_first) for rank, is_first in zip(ranks, flags_of_exact, strict=True)]
+            flags_of_preferred = list(map(or_, flags_of_exact, flags_of_near))
+    return [
+        (*rank, is_preferred) for rank, is_preferred in zip(ranks, flags_of_preferred, strict=True)
+    ]

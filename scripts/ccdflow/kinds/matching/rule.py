@@ -116,7 +116,7 @@ class MasterChoice:
         """
         refusals = []
         for master in self._masters_of_nights(kind, nights):
-            if _is_of_camera(master, frame) and (reason := self.why_not(kind, frame, master)):
+            if _are_of_one_camera(master, frame) and (reason := self.why_not(kind, frame, master)):
                 refusals.append((master, reason))
         return refusals
 
@@ -198,13 +198,17 @@ class MasterChoice:
         """
         # The criteria are compared with the frame's own exposure: a rounded one may meet them.
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
-        masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
+        masters_of_camera = [
+            each for each in self._masters_by_kind[kind] if _are_of_one_camera(each, frame)
+        ]
         if not masters_of_camera:
             extent = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {extent}")
-        same_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
-        phrases = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
-        if other_masters and (kind == FLAT or not same_setup):
+        masters_of_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
+        phrases = []
+        if masters_of_setup:
+            phrases.append(self._words_on_own_setup(kind, masters_of_setup, frame))
+        if other_masters and (kind == FLAT or not masters_of_setup):
             nearest = min(
                 other_masters, key=lambda master: _distance_key(kind, master, named_frame)
             )
@@ -213,11 +217,11 @@ class MasterChoice:
             phrases.append(f"nearest {words} with {difference_words}")
         is_of_other_temperature = kind == DARK and any(
             self._degrees_beyond_tolerance(dark.observation, frame) is not None
-            for dark in same_setup
+            for dark in masters_of_setup
         )
-        rest_words = "; ".join(phrases)
+        obstacles = "; ".join(phrases)
         return _none_fits(
-            kind, named_frame, rest_words, is_of_other_temperature=is_of_other_temperature
+            kind, named_frame, obstacles, is_of_other_temperature=is_of_other_temperature
         )
 
     def _words_on_own_setup(self, kind, masters, frame):
@@ -268,7 +272,10 @@ class MasterChoice:
         return faults
 
     def _degrees_beyond_tolerance(self, observation, frame):
-        """Return by how many degrees Celsius a dark is warmer than a frame; None if it may be."""
+        """Return by how many degrees Celsius a dark is warmer than a frame, beyond the tolerance.
+
+        None within the tolerance, and where it is unknown.
+        """
         degrees = observation_degrees_warmer(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
@@ -279,10 +286,12 @@ def _split_by_setup(kind, masters, frame):
 
     Where flats of other setups have the frame's filter, the others are left out.
     """
-    same_setup = [master for master in masters if master.observation.setup == frame.setup]
-    other_masters = [master for master in masters if master.observation.setup != frame.setup]
-    same_light = [master for master in other_masters if master.observation.light == frame.light]
-    return same_setup, same_light if kind == FLAT and same_light else other_masters
+    masters_of_setup = [each for each in masters if each.observation.setup == frame.setup]
+    other_masters = [each for each in masters if each.observation.setup != frame.setup]
+    masters_of_light = [each for each in other_masters if each.observation.light == frame.light]
+    if kind == FLAT and masters_of_light:
+        return masters_of_setup, masters_of_light
+    return masters_of_setup, other_masters
 
 
 class _DarkFault(NamedTuple):
@@ -306,10 +315,10 @@ class SetupChoice:
     Parameters
     ----------
     master_choice : MasterChoice
-        The rule on all candidates, of which these are those of one setup.
+        The rule on the candidates of all setups.
     kind : {'bias', 'dark', 'flat'}
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
-        The masters of their setup.
+        The candidates of this setup; None where there is none.
     noise : DetectorNoise
 
     Attributes
@@ -376,7 +385,7 @@ class NightChoice:
         return choices[night]
 
     @property
-    def choice_basis(self):
+    def candidates_key(self):
         """The key of the candidate masters: kind, identity of their columns, and noise."""
         return self._kind, id(self._columns), self._noise
 
@@ -390,10 +399,10 @@ class NightChoice:
         Returns
         -------
         tuple, float, bool or None
-            False for a frame that needs no dark; None for biases and flats.
+            False for a frame that needs no dark; None for biases and flats, and for a dark if the
+            exposure is unknown.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            # A short exposure needs no dark. An unknown exposure has a key of its own.
             return False
         return exposure_key(self._columns, self._kind, seconds)[0]
 
@@ -413,6 +422,8 @@ class NightChoice:
 
     def choose(self, seconds, set_point, sensor):
         """Return the `Step` of a frame: one object for all frames with the same key.
+
+        Steps with scaled darks are shared only by frames of exactly one exposure.
 
         Parameters
         ----------
@@ -549,7 +560,7 @@ def _distance_key(kind, master, frame):
     return match_sentences.count_differences(master.observation, frame), log_ratio, master.product
 
 
-def _is_of_camera(master, frame):
+def _are_of_one_camera(master, frame):
     """Return whether a master and a frame are of one camera."""
     return dict(master.observation.setup).get("camera") == dict(frame.setup).get("camera")
 
@@ -562,8 +573,9 @@ def _setup_key(kind, observation):
 def _needs_dark(seconds, noise):
     """Return whether a frame is long enough for its dark current to matter.
 
-    Where the dark current of the frame is below a tenth of its read noise, the dark would add more
-    noise than it takes away.
+    It matters where the electrons of the dark current are at least a tenth of the read noise. The
+    tenth is chosen: with fewer electrons a dark would add more noise than it takes away. A frame of
+    0 s is never long enough; one of unknown exposure or dark current always is.
     """
     if seconds is not None and seconds <= 0:
         return False

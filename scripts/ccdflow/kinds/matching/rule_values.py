@@ -46,14 +46,16 @@ LONG_VALUES = {
 MOST_CANDIDATES = 5
 """A frame considers at most this number of masters of each kind.
 
-The first is taken. Another one replaces it if it is refused, or if it is a faint flat. All of them
-are made before the frame, so that a longer list costs jobs.
+The first is taken. Another one replaces it if it is refused, or if it is a faint flat. Those that
+may replace it are made before the frame, so that frames would wait for a longer list. Chosen.
 """
 
 EXACT_NIGHTS = 30
 """An exact dark within this many nights goes before all scaled ones.
 
-Exact darks that are further away compete with the scaled ones within these nights. Glow, traps and
+If ``direction`` is causal, these are the own and earlier nights; of later nights every exact dark
+goes before the scaled ones. Exact darks that are further away compete with the scaled ones within
+these nights. Glow, traps and
 warm pixels are not proportional to time, so a scaled dark leaves a part of them. On a detector
 without them the preference costs 1.1 % of the variance: docs/masters.md.
 """
@@ -88,6 +90,11 @@ class Rules:
     prefers_own_night: bool = False
     scale_up: float = 2.5
     temperature_tolerance: float = 0.5
+
+    @property
+    def is_causal(self):
+        """Whether later masters count only where the own and earlier nights have none."""
+        return self.direction == "causal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,16 +75,17 @@ def _setup_for_masters(context, row, kind):
         ),
         *([("optics", row.facts["optics"])] if kind.name == FLAT and row.facts["optics"] else []),
         ("part", row.facts["part"]),
-        ("layout", _layout_text(context, row)),
+        ("layout", _layout_hash(context, row)),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
 
 
 def known_spelling(context, name, value):
-    """Return a value in the spelling of the first frame of the archive that has it.
+    """Return a readout mode or filter in the spelling of the archive's first frame that has it.
 
     Programs write ``Slow`` and ``SLOW`` for one mode, ``Bessell_V`` and ``Bessell V`` for one
-    filter. The first spelling counts, so that a new night renames no earlier group.
+    filter. The first spelling counts, so that a new night renames no earlier group. Other values
+    are returned as they are, with single blanks between their words.
 
     Parameters
     ----------
@@ -101,7 +102,6 @@ def known_spelling(context, name, value):
     text = " ".join(str(value).split())
     if name not in _SPELLED_FACTS or not text:
         return text
-
     return spellings(context).get(_SPELLED_FACTS[name](text), text)
 
 
@@ -113,7 +113,7 @@ def spellings(context):
 
 
 def _first_spellings(rows):
-    """Return {normalised value: its first spelling} of readout modes and filters of some rows."""
+    """Return {normalised value: its first spelling} of readout modes and filters of flats."""
     return {key: text for key, text in reversed(_texts_of(rows))}
 
 
@@ -151,7 +151,7 @@ def restore_spellings(context, noted_spellings):
     context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | noted_spellings)
 
 
-def _layout_text(context, row):
+def _layout_hash(context, row):
     """Return a hash that is equal for frames with one layout of amplifiers and one recipe."""
 
     def hash_of_layout():
@@ -247,7 +247,7 @@ def observation_of(context, rows, kind, *, night):
     context : ccdflow.run.context.Context
     rows : sequence of ccdflow.run.raw_frames.rows.Row
         Rows of the frame, or of the group's members.
-    kind : ccdflow.kinds.kind.Kind
+    kind : ccdflow.kinds.masters.master.MasterKind
         Kind of master, whose setup the observation gets.
     night : str
         Night of the frame or group.
@@ -260,7 +260,10 @@ def observation_of(context, rows, kind, *, night):
 
 
 def medians_of(rows):
-    """Return the medians of exposure, set point and sensor temperature of some frames."""
+    """Return the medians of exposure, set point and sensor temperature of some frames.
+
+    Seconds and degrees Celsius; None for a value that no frame has.
+    """
     return [_median_of_fact(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
@@ -274,7 +277,7 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
         Row of the first member.
     medians : list of (float or None)
         `medians_of` all members.
-    kind : ccdflow.kinds.kind.Kind
+    kind : ccdflow.kinds.masters.master.MasterKind
         Kind of master, whose setup the observation gets.
     night : str
         Night of the group.
@@ -299,6 +302,21 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
         temperature=medians[2],
         wheels=filter_and_grism(first_row.facts),
     )
+
+
+def is_level_subtracted(recipe, amplifiers):
+    """Return whether the overscan level of every amplifier of a frame is subtracted.
+
+    Parameters
+    ----------
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    amplifiers : iterable of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    bool
+    """
+    return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)
 
 
 def filter_and_grism(facts):
@@ -326,8 +344,7 @@ def _light_as_written(filter_name, grism):
     return light_words((filter_name, grism))
 
 
-# A camera has some tens of pairs of filter and grism. A pair that has left the cache is
-# computed again.
+# As many as of `_light_as_written`.
 @lru_cache(maxsize=1000)
 def _light_in_any_order(filter_name, grism):
     """Return filter and grism in words, equal for any order of the wheels."""

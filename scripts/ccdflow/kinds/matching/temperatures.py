@@ -35,19 +35,20 @@ def observation_degrees_warmer(observation, frame):
     )
 
 
-def degrees_warmer(master, frame):
+def degrees_warmer(master_temperatures, frame_temperatures):
     """Return by how many degrees Celsius a master is warmer than a frame; None where unknown.
 
     Parameters
     ----------
-    master, frame : sequence of (float or None)
+    master_temperatures, frame_temperatures : sequence of (float or None)
         Set point and sensor temperature, degrees Celsius.
 
     Returns
     -------
     float or None
     """
-    (set_point, sensor), (frame_set_point, frame_sensor) = master, frame
+    set_point, sensor = master_temperatures
+    frame_set_point, frame_sensor = frame_temperatures
     is_sensor_known = sensor is not None and frame_sensor is not None
     sensor_difference = sensor - frame_sensor if is_sensor_known else None
     if set_point is None or frame_set_point is None:
@@ -158,7 +159,7 @@ def dark_degrees_warmer_than(use, temperatures):
     )
 
 
-# Temperatures repeat within and between nights: up to 20,000 different texts are parsed once.
+# Temperatures repeat within and between nights: up to 20,000 different pairs are converted once.
 @lru_cache(maxsize=20_000)
 def _numbers_of(temperatures):
     """Return the values of temperature cards as numbers; None for a value that is no number."""

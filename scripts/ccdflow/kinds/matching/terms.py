@@ -1,4 +1,4 @@
-"""The variance that each master of a setup adds to a frame, without its ageing: arrays."""
+"""The variance that each master of a setup adds to a frame, without its ageing, as arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ccdflow.kinds.matching.master_columns import (
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 
 # The terms of at most this many keys are kept. The frames of a night have a few keys; those of an
-# archive whose sensor has no cooler have a million.
+# archive whose sensor has no cooler have a million. Chosen, not measured.
 _MOST_TERMS = 64
 
 
@@ -234,7 +234,10 @@ class Terms:
 
     @cached_property
     def least_variances(self):
-        """The least variance of an unscaled master up to each one, and from each one on."""
+        """The least variances of unscaled masters: up to each master, and from each master on.
+
+        Two arrays (n,), float64, without ageing; infinite where no such master is unscaled.
+        """
         added_variance = (self.fixed_variance + self.warming_variance) + self.bias_variance_left
         added_variance = np.where(self.is_exact, added_variance, np.inf)
         return np.minimum.accumulate(added_variance), np.minimum.accumulate(added_variance[::-1])[
@@ -244,7 +247,8 @@ class Terms:
     def masters_within(self, day, reach, *, is_causal):
         """Return the indices of the masters within some days of a frame, and of the undated ones.
 
-        With a causal rule later masters are among them only where ``reach`` is infinite.
+        With a causal rule later masters are among them only where ``reach`` is infinite or the
+        frame has no day.
 
         Parameters
         ----------
@@ -263,11 +267,11 @@ class Terms:
         count, dated_days = len(self.indices), self.dated_days
         if math.isnan(day) or math.isinf(reach):
             return slice(0, count)
-        first = int(dated_days.searchsorted(day - reach))
-        last = int(dated_days.searchsorted(day if is_causal else day + reach, "right"))
+        start = int(dated_days.searchsorted(day - reach))
+        stop = int(dated_days.searchsorted(day if is_causal else day + reach, "right"))
         if len(dated_days) == count:
-            return slice(first, last)
-        return np.concatenate([np.arange(first, last), np.arange(len(dated_days), count)])
+            return slice(start, stop)
+        return np.concatenate([np.arange(start, stop), np.arange(len(dated_days), count)])
 
     def least_variance_beyond(self, day, reach, *, is_causal):
         """Return the least variance, without ageing, of the unscaled masters beyond a reach.
@@ -284,16 +288,16 @@ class Terms:
         float
             Electrons^2; of flats, relative to the signal^2; infinite where there is no such master.
         """
-        first = self.dated_days.searchsorted(day - reach)
-        least = self.least_variances[0][first - 1] if first else math.inf
-        last = self.dated_days.searchsorted(day + reach, "right")
-        if is_causal or last == len(self.dated_days):
-            return least
-        return min(least, self.least_variances[1][last])
+        start = self.dated_days.searchsorted(day - reach)
+        stop = self.dated_days.searchsorted(day + reach, "right")
+        least_before = self.least_variances[0][start - 1] if start else math.inf
+        if is_causal or stop == len(self.dated_days):
+            return least_before
+        return min(least_before, self.least_variances[1][stop])
 
 
 def terms_of(columns, kind, frame, noise, seconds, *, key=None):
-    """Return the `Terms` of a frame: one object for all frames with the same key.
+    """Return the `Terms` of a frame: one object for frames with the same key, exposure and noise.
 
     Parameters
     ----------

@@ -42,9 +42,9 @@ class WindowChoice:
         return choice
 
     @property
-    def choice_basis(self):
+    def candidates_key(self):
         """The key of the candidate masters: hashable, equal for frames of all nights."""
-        return tuple([each.choice_basis for each, _ in self.choices])
+        return tuple([each.candidates_key for each, _ in self.choices])
 
     def exposure_key(self, seconds):
         """Return the key of an exposure: frames with equal keys have the same masters."""

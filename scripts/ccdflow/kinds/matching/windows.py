@@ -22,12 +22,13 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axis_shifts, detector_section
 from ccdflow.frame.products import product_images
+from ccdflow.kinds.matching.setups import is_level_subtracted
 from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _SECTION_CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Matches each card with the place of a window: two windows of one chip differ in these cards.
-_PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
+_PLACE_CARD = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _WINDOW_VALUES = ("size", "window", "part", "layout")
 # The meanings of the cards with the place of a window.
 _PLACE_MEANINGS = ("place", "section")
@@ -93,10 +94,8 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    is_level_subtracted = recipe.subtract and all(
-        amplifier.overscan for amplifier in image.amplifiers
-    )
-    return WindowPlace(sections, image.shape, image.amplifiers, is_level_subtracted)
+    has_no_level = is_level_subtracted(recipe, image.amplifiers)
+    return WindowPlace(sections, image.shape, image.amplifiers, has_no_level)
 
 
 def _sections_by_cards(row, cards, image, shape):
@@ -118,13 +117,17 @@ def _sections_by_cards(row, cards, image, shape):
             cards_of_image[keyword] = row.facts[name]
     headers[image.raw_hdu].update(cards_of_image)
     sections = {
-        name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards
+        keyword: detector_section(headers, image.amplifiers, image.shape, keyword)
+        for keyword in cards
     }
-    return {name: text for name, text in sections.items() if text}
+    return {keyword: text for keyword, text in sections.items() if text}
 
 
 def _origin_of(row):
-    """Return (column, row) of a window's origin, binned pixels; () where no card has the origin."""
+    """Return (column, row) of a window's origin, binned pixels.
+
+    () where no cards have whole numbers for it, and where an LTV card is not 0.
+    """
     return _origin_of_setting(row.facts["setting"])
 
 
@@ -140,13 +143,13 @@ def _origin_of_setting(setting):
 
 
 def _sections_by_origin(row, origin, image, shape):
-    """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does.
+    """Return a reduced image's section on the chip, {keyword of the origin: section}; {} for none.
 
     Parameters
     ----------
     row : ccdflow.run.raw_frames.rows.Row
-    origin : tuple of float
-        Origin of the image on the chip, by the cards of the header.
+    origin : (int, int)
+        As `_origin_of` returns it.
     image : ccdflow.frame.products.ProductImage
     shape : (int, int)
         (ny, nx) of the raw image.
@@ -268,7 +271,7 @@ def _chip_of(context, row, setup):
     recipe = context.lookup(
         (Lookup.CHIP_RECIPE, row.recipe), lambda: _recipe_without_order(context, row)
     )
-    return shared_values, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
+    return shared_values, _PLACE_CARD.sub("", row.facts["part"]).strip(", "), recipe
 
 
 def _recipe_without_order(context, row):
@@ -312,7 +315,10 @@ def region_of(frame_place, master_place, kind):
 
 
 def _has_same_amplifiers(frame_place, master_place, region):
-    """Return whether each amplifier of a window lies in the master's of the same name and gain."""
+    """Return whether each amplifier of a window lies in one of the master with the same values.
+
+    The values are name, flips and gain.
+    """
     amplifiers_of_master = {each.name: each for each in master_place.amplifiers}
     for amplifier in frame_place.amplifiers:
         amplifier_of_master = amplifiers_of_master.get(amplifier.name)

@@ -170,7 +170,7 @@ class Associations(ArchiveProduct):
         last_night = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
         last_closed = max(closed_nights, default="")
         nights = {last_closed} if last_closed > last_night else set()
-        return nights | awaited_masters.waiting_for(context, new_groups)
+        return nights | awaited_masters.nights_waiting_for(context, new_groups)
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -349,7 +349,7 @@ def _nights_in_words(matrix):
 
 def _coverage_words(matrix):
     """Return the sentence on the missing masters of a coverage."""
-    cells_without_master = matrix.holes(coverage.NO_MASTERS)
+    cells_without_master = matrix.cells_of_state(coverage.NO_MASTERS)
     if not cells_without_master:
         return f"No frame of {_nights_in_words(matrix)} lacks a master."
     names = [f"{label} ({night})" for label, night in cells_without_master]

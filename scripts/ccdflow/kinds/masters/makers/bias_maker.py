@@ -54,7 +54,7 @@ class BiasMaker(MasterMaker):
             claimed_noise = claimed_read_noise(work)
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(
-            amplifier.name, work.place(amplifier), gain, claimed_noise, amplifier.along
+            amplifier.name, work.region_of(amplifier), gain, claimed_noise, amplifier.along
         )
         hours = work.hours
         is_subtracted = all(
@@ -102,19 +102,19 @@ class BiasMaker(MasterMaker):
 
 
 def _unknown_without_signal(figures):
-    """Return the names of the figures that an amplifier without signal lacks: all but levels."""
-    floats = {name for name, value in figures.items() if isinstance(value, float)}
-    return floats - {"level", "level_span"}
+    """Return the names of the figures that an amplifier without signal lacks: floats but levels."""
+    float_names = {name for name, value in figures.items() if isinstance(value, float)}
+    return float_names - {"level", "level_span"}
 
 
 def _levels_of_members(work, amplifier, frames, *, is_subtracted):
-    """Return the bias level of an amplifier in each member, adu.
+    """Return the bias level of an amplifier in each member, adu, as a list of float.
 
     Parameters
     ----------
     work : ccdflow.kinds.masters.combining.CombineWork
     amplifier : ccdflow.camera.geometry.Amplifier
-    frames : numpy.ndarray of shape (n, rows, nx), float32
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         Sampled rows of the members.
     is_subtracted : bool
         Whether the overscan level was subtracted from them.

@@ -68,11 +68,12 @@ class DarkMaker(ExposedMasterMaker):
         Returns
         -------
         statistics : list of list of dict
-            For each dark the figures of each of its amplifiers.
+            For each dark the figures of each amplifier that has signal, and at least
+            `COARSE_BOXES` columns and sampled rows.
         lost_pixels : list of ccdflow.detector.lost_pixels.LostPixels
             For each dark the fraction of lost pixels, in the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
-            Darks with the pixels of another dark.
+            Darks with the pixels of an earlier dark.
         """
         row = members.rows[0]
         reduction, images = recipe_and_images(members.context, row)
@@ -90,8 +91,9 @@ class DarkMaker(ExposedMasterMaker):
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
-                place = reduction.region_of(amplifier)
-                pixels = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+                region = reduction.region_of(amplifier)
+                is_in_rows = (rows >= region.y0) & (rows < region.y1)
+                pixels = sample[:, is_in_rows, region.x0 : region.x1]
                 if min(pixels.shape[1:]) < COARSE_BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
@@ -107,7 +109,7 @@ class DarkMaker(ExposedMasterMaker):
         return statistics, lost_pixels, copies
 
     def combined_images(self, work, hdus_of_members):
-        """Yield each image of the combined dark, with hot and not linear pixels flagged."""
+        """Yield each image of the combined dark, with its hot pixels, trails and others flagged."""
         members = work.members
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
@@ -139,7 +141,7 @@ class DarkMaker(ExposedMasterMaker):
                 mask=combined.mask,
             )
 
-        # Two threads, because the two measurements only read the pixels.
+        # Threads may share the pixels, because both measurements only read them.
         rate_figures, benefit_figures = threaded_map(
             lambda measure: measure(),
             (measure_rates, lambda: benefit.figures_of_dark(combined)),

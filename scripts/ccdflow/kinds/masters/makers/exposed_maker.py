@@ -16,7 +16,7 @@ class ExposedMasterMaker(MasterMaker):
     """The making of a master of exposed frames: minus other masters, clipped by the noise model."""
 
     def unlike_members(self, work, combined, image):
-        """Return the members that are copies; members of unlike light belong together."""
+        """Return the members that are copies; `select` has compared the others already."""
         names = [printable_text(file) for file in work.files]
         return member_selection.find_copies(combined.sample, names)
 

@@ -50,9 +50,13 @@ class FlatMaker(ExposedMasterMaker):
     def _select_alike(self, context, members):
         """Return the selection of the flats that agree, or else of flats of one exposure."""
         reduction, images = recipe_and_images(context, members.rows[0])
-        # The first image with an amplifier that has signal.
         flags = members.flags
-        image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
+        first_image_with_signal = next(
+            image
+            for image in images
+            if any(amplifier.name not in flags for amplifier in image.amplifiers)
+        )
+        image = first_image_with_signal
         rows, sample = self._sample(members, image, reduction)
         noises = [noise for noise in members.noises(image, reduction) if noise.name not in flags]
         lost_pixels = members.lost_pixels(image, reduction, rows, sample)
@@ -70,7 +74,10 @@ class FlatMaker(ExposedMasterMaker):
         return select_flats_of_one_exposure(statistics, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
-        """Return indices of sampled rows of an image, and these rows of each flat, calibrated."""
+        """Return the indices of sampled rows of an image, (k,), and these rows of each flat.
+
+        The rows are minus the masters of the flats, and have shape (n, k, nx).
+        """
         frames = members.frames_of(image)
         return sample_members(
             frames,
@@ -208,11 +215,12 @@ def _subtraction_of_image(members, image):
 
 def _gain_factors(work):
     """Return {amplifier: its gain over the mean gain}; {} if all are equal, or one is unknown."""
-    gains = {a.name: a.gain for image in work.images for a in image.amplifiers}
+    amplifiers = [amplifier for image in work.images for amplifier in image.amplifiers]
+    gains = {amplifier.name: amplifier.gain for amplifier in amplifiers}
     if None in gains.values() or len(set(gains.values())) == 1:
         return {}
-    mean = float(np.mean(list(gains.values())))
-    return {name: gain / mean for name, gain in gains.items()}
+    mean_gain = float(np.mean(list(gains.values())))
+    return {name: gain / mean_gain for name, gain in gains.items()}
 
 
 def _multiply_amplifiers(work, image, combined, factors):
@@ -229,12 +237,12 @@ def _multiply_amplifiers(work, image, combined, factors):
     """
     arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
     for amplifier in image.amplifiers:
-        place = work.place(amplifier)
-        is_inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        region = work.region_of(amplifier)
+        is_inside = (combined.sample_rows >= region.y0) & (combined.sample_rows < region.y1)
         factor = factors[amplifier.name]
         for array in arrays[:2]:
-            array[place.slices] *= array.dtype.type(factor)
-        arrays[2][:, is_inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
+            array[region.slices] *= array.dtype.type(factor)
+        arrays[2][:, is_inside, region.x0 : region.x1] *= arrays[2].dtype.type(factor)
     pixels, uncertainty, sample = arrays
     return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
 

@@ -168,7 +168,7 @@ class MasterMaker:
         -------
         list of dict
         """
-        return [self.measure(work, combined, a, unit) for a in image.amplifiers]
+        return [self.measure(work, combined, each, unit) for each in image.amplifiers]
 
     def measure(self, work, combined, amplifier, unit):
         """Return the figures of one amplifier by the members: its name, numbers, and lists.
