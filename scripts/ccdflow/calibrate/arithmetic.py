@@ -17,11 +17,11 @@ from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
-# Adu by which a saturated pixel may lie below the mean level of saturation: the levels of rows
-# differ.
+# Adu. A pixel is saturated from this much below the saturation on, because the level of its row may
+# be above the mean level that was subtracted. Chosen, not measured.
 _SATURATION_MARGIN = 3.0
-# Electrons a second. A pixel of more dark current is masked if its dark was scaled up: its noise
-# would be scaled as well.
+# Electrons a second. A pixel of more dark current is masked if its dark is scaled up, because its
+# noise is scaled as well. Chosen, not measured.
 _HOT_RATE = 20.0
 
 
@@ -34,6 +34,11 @@ class ImageCalibration(ImageMasters):
         See `ccdflow.calibrate.image_masters.ImageMasters`.
     needs_noise : bool, optional
         Whether variances are needed: gain and read noise must then be known.
+
+    Attributes
+    ----------
+    noise : ccdflow.calibrate.variance.PixelVariance or None
+        Predicts the variances; None if they are not needed.
 
     Raises
     ------
@@ -133,8 +138,7 @@ class ImageCalibration(ImageMasters):
             out[...] = stored
         else:
             out[...] = 0
-        # Most blocks have nothing to flag: their extremes show that faster than a look at each
-        # pixel.
+        # Most blocks have nothing to flag: their extremes show that in less time than all pixels.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
             out[~np.isfinite(reduced)] |= mask_bits.NOT_FINITE
@@ -279,7 +283,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     Raises
     ------
     FrameError
-        If the masters cannot be applied.
+        If the masters cannot be applied, or the noise of an amplifier is unknown and needed.
 
     Examples
     --------

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# A strip has about this many pixels, in an even number of rows. Pixels with signal are looked for
-# by the least variance of each strip.
+# A strip has at most this many pixels, in an even number of rows, or else two rows. Pixels with
+# signal are looked for by the least variance of each strip.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.

@@ -13,7 +13,7 @@ from ccdflow.files.fits_products.multi_image_products import read_picked_rows
 # Pixels that are read and calibrated at once: as float32 they stay in the processor's cache.
 _READ_PIXELS = 1 << 16
 # Steps over the rows and columns of a master that are sampled for its median, and for its highest
-# values.
+# values, which need more pixels. Chosen, not measured.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
 # The fraction of a flat's pixels below the response from which SATURATE follows. With a smaller
 # fraction the brightest pixels would saturate below SATURATE; with all pixels one hot pixel would
@@ -196,7 +196,7 @@ class ImageSample:
         return noises
 
     def _noises_with_other_bias(self, noises, factor):
-        """Return the noises of the masters; that of the bias includes another bias in the dark."""
+        """Return the noises; that of the bias includes the noise of another bias in the dark."""
         other_variances = [
             self._calibration.noise.variance_of_other_bias(readout)
             for readout in self._calibration.readouts
@@ -210,13 +210,13 @@ class ImageSample:
     def _level_noises(self):
         """Return the noise of the level of a row in each amplifier, in the product's unit."""
         # The variances of the levels of the frame and of all members of bias and dark add up.
-        masters, n_levels = self._calibration.masters, 1.0
+        masters, variance_ratio = self._calibration.masters, 1.0
         for kind, factor in (("bias", masters.bias_factor), ("dark", masters.scale)):
-            use = getattr(masters, kind)
-            if use is not None and use.master.frames:
-                n_levels += factor**2 / use.master.frames
+            applied = getattr(masters, kind)
+            if applied is not None and applied.master.frames:
+                variance_ratio += factor**2 / applied.master.frames
         return [
-            self._calibration.factor(readout) * (readout.level_variance * n_levels) ** 0.5
+            self._calibration.factor(readout) * (readout.level_variance * variance_ratio) ** 0.5
             for readout in self._calibration.readouts
         ]
 

@@ -42,7 +42,7 @@ class ImageMasters:
     Raises
     ------
     FrameError
-        If a master has another shape.
+        If a master has no image of this index, or one of another shape.
     """
 
     def __init__(self, shape, calibration, *, index=0, unit="adu", name=None):
