@@ -14,7 +14,7 @@ from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
 MOST_OPEN_FILES = 200
-"""The files of at most this many members stay open: the system limits the number of open files."""
+"""The files of at most this many members stay open: Linux allows a process 1024 open files."""
 
 # The remedy for a file that cannot be combined.
 _REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
@@ -206,13 +206,13 @@ def _fill_with_pixels(descriptor, member, start, out):
         view, position = view[count:], position + count
 
 
-def file_reader(members, stack):
+def file_reader(members, exit_stack):
     """Return a function that reads pixels of members, ``read(index, start, out)``.
 
     Parameters
     ----------
     members : sequence of Member
-    stack : contextlib.ExitStack
+    exit_stack : contextlib.ExitStack
         Closes the files of a small number of members, which are open from now on.
 
     Returns
@@ -241,7 +241,7 @@ def file_reader(members, stack):
     descriptors = []
     for member in members:
         descriptors.append(_open_member(member.path))
-        stack.callback(os.close, descriptors[-1])
+        exit_stack.callback(os.close, descriptors[-1])
 
     def read(index, start, out):
         """Fill `out` with the pixels of a member from `start` on."""
