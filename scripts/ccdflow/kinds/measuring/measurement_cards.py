@@ -6,7 +6,7 @@ from ccdflow.files.header_text import printable_text
 from ccdflow.run.products.product_names import reduced_product
 
 HIGHEST_NUMBER = 999
-"""The highest number in a keyword: FITS keywords have eight letters, five of them of the name."""
+"""The highest number in a keyword: FITS keywords have eight characters, here with five letters."""
 
 
 def cards_of_pixels(night, findings, settings):

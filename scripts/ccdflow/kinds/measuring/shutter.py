@@ -19,7 +19,7 @@ from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import (
     detector_setup_of,
     names_of_setups,
-    pixels_of,
+    pixel_facts_of,
     setups_in_words,
 )
 from ccdflow.kinds.measuring.measurement_kind import (
@@ -37,7 +37,8 @@ from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
 from ccdflow.run.raw_frames.rows import digest
 
-# The longest exposure of flats that measure a shutter is at least this many times the shortest.
+# The longest exposure of flats that measure a shutter is at least this many times the shortest: the
+# two show at least a fifth of the effect in the shortest. Chosen, not measured.
 _LEAST_EXPOSURE_RATIO = 1.25
 # The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
 # one, a dead time of milliseconds is too small a fraction.
@@ -45,9 +46,9 @@ _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
 # A map is refused if the variance of the flats about their lines is more than this many times the
-# variance of the noise.
+# variance of the noise: its errors, which follow from this scatter, would then be twice as large.
 _MOST_CHI2 = 4.0
-# A sentence names the frames in which the shutter causes at least this relative error.
+# A sentence names the frames in which the shutter causes more than this relative error.
 _LEAST_RELATIVE_ERROR = 1e-3
 # Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
@@ -474,13 +475,13 @@ def _header_cards(group, data):
 def _exposures_to_calibrate(context, group):
     """Return the exposures in seconds of the frames that are calibrated, of a map's night."""
     types = context.settings["calibrate"]["types"]
-    pixels = pixels_of(group.shared)
+    pixels = pixel_facts_of(group.shared)
     seconds = [
         exposure_of(row)
         for row in context.rows_of(group.night)
         if row.facts["type"] in types
         and row.geometry
-        and pixels_of(detector_setup_of(context, row)) == pixels
+        and pixel_facts_of(detector_setup_of(context, row)) == pixels
         and is_of_enabled_type(row, context.settings)
     ]
     return [time for time in seconds if math.isfinite(time)]

@@ -35,13 +35,14 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of events.csv."""
 
-# Steps of figures within this many days are one event.
+# Steps of figures within this many days are one event: the flats or biases of some nights may be
+# missing, or dated a night off. Chosen, not measured.
 _SAME_EVENT_DAYS = 3
 
 RECENT_NIGHTS = 30
-"""The last lines of a run name the events of this many nights of a camera."""
+"""The last lines of a run name the events of at most this many nights of a camera: a month."""
 
-# The picture has this many nights: a year.
+# The picture has at most this many of the newest nights: a year of them.
 _PICTURE_NIGHTS = 366
 # At most this many cameras have a picture.
 _MOST_CAMERAS = 6

@@ -323,7 +323,7 @@ def _warnings_and_open_files(context, records):
     )
     gathered_of_closed = list(context.summaries(_WARNINGS_ENTRY).values())
     all_gathered = [gathered_of_open, *gathered_of_closed]
-    warnings = frame_warnings.frames_with_warning(all_gathered)
+    warnings = frame_warnings.join_warnings(all_gathered)
     if gathered_of_closed:
         noted_warnings = context.closed_nights.notes_of_kind(FRAME.name)["warnings"]
         for file in (file for gathered in gathered_of_closed for file in gathered["open"]):

@@ -25,9 +25,11 @@ _ROW_TOPIC = "row: "
 LIKE_A_FLAT = "like a flat"
 """The topic of the warning on a science frame as bright as a flat."""
 
-# A science frame is as bright as a flat above this fraction of its camera's faintest flat.
+# A science frame is as bright as a flat if its light is at least this fraction of that of its
+# camera's faintest flat. Chosen, not measured.
 _BRIGHT_FRACTION = 0.5
-# Where there is no flat, a science frame is as bright as one above this level, adu above biases.
+# Adu above biases. Where there is no flat, a science frame of at least this level is as bright as
+# one. Chosen, not measured.
 _BRIGHT_LEVEL = 5000.0
 
 _WARNING_PREFIX = "warning: "
@@ -76,7 +78,7 @@ def warnings_of_frames(rows, record_of, group_by):
     dict of str to FrameWarnings
         By raw file.
     """
-    return frames_with_warning([gather_warnings(rows, record_of, group_by)])
+    return join_warnings([gather_warnings(rows, record_of, group_by)])
 
 
 class FrameWarnings(NamedTuple):
@@ -213,7 +215,7 @@ def _flag_texts(row, data):
         )
 
 
-def frames_with_warning(gathered):
+def join_warnings(gathered):
     """Return {raw file: `FrameWarnings`} of all frames with a warning.
 
     Parameters
@@ -267,7 +269,7 @@ class _FlatLimits:
     def __init__(self, levels):
         self._levels, self._limits = levels, {}
 
-    def limit_of(self, camera):
+    def bias_level_and_limit(self, camera):
         """Return the bias level of a camera, adu, and the least light of a flat above it, adu."""
         if camera not in self._limits:
             biases, flats = (
@@ -289,7 +291,7 @@ def _flat_warning(file, camera, level, flat_limits):
         Level of the frame, adu.
     flat_limits : _FlatLimits
     """
-    bias_level, limit = flat_limits.limit_of(camera)
+    bias_level, limit = flat_limits.bias_level_and_limit(camera)
     light = level - bias_level
     if light >= limit:
         rule = type_rule_text("flat", files=[pattern_of(PurePosixPath(file).name)])

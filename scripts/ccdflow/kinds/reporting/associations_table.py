@@ -33,8 +33,8 @@ from ccdflow.wording import count, first_lines, first_named
 
 # A dry run has a paragraph on at most this many nights.
 _MOST_NIGHTS = 3
-# At most this many frames without masters are named by the overview, and at most this many harmful
-# darks by the closing lines.
+# The overview names at most this many nights and sorts of frames without a master, and the closing
+# lines at most this many harmful darks.
 _MOST_NAMED = 8
 
 COLUMNS = (
@@ -402,7 +402,7 @@ def _harm_words(context, dark):
 
 
 def _harm_sentences(context, night):
-    """Return a sentence for each dark that does harm to science frames of a night."""
+    """Return a sentence for each dark that does harm to calibrated frames of a night."""
     darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
     return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
 

@@ -20,7 +20,8 @@ from ccdflow.paths import FROM_NIGHT, reduced_frame
 from ccdflow.run import job_records
 
 CLAIM_TOLERANCE = 0.15
-"""A read noise is reported if it differs from the header's by more than this fraction."""
+"""A read noise is reported if it differs from the header's by more than this fraction. Chosen, not
+measured."""
 
 # The values that members share, as a page names them. With some cameras the gain of the header is a
 # setting without a unit.
@@ -114,7 +115,7 @@ def _figures_of_group(context, group, name):
             contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
-        remarks=(*_words_on_kept(record), *data.get("remarks", ())),
+        remarks=(*_reasons_for_earlier_version(record), *data.get("remarks", ())),
         not_made="" if is_made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
         group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
@@ -126,7 +127,7 @@ def _figures_of_group(context, group, name):
     )
 
 
-def _words_on_kept(record):
+def _reasons_for_earlier_version(record):
     """Return [the reason] of a combined bias that is an earlier version; [] of others."""
     if record is None or record.status != job_records.MADE or not record.reason:
         return []

@@ -169,7 +169,7 @@ def _sentences_on_calibration(context, night):
     records = [r for group in groups if (r := context.outcome(group.product)) is not None]
     return [
         f"{text}."
-        for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)
+        for sentences in (noise_sentences.sentences_of_records, noise_sentences.lamp_sentences)
         for text in sentences(context, records)
     ]
 

@@ -17,8 +17,8 @@ from ccdflow.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, U
 from ccdflow.robust import median_of_numbers
 
 # A flat with a larger fraction of low pixels has structure of its own: a spectrum, stars.
-_MOST_LOW_PART = 0.02
-# A gain is measured in amplifiers of at least this many pixels on a side.
+_MOST_LOW_FRACTION = 0.02
+# A gain is measured in amplifiers of at least this many pixels on a side. Chosen, not measured.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
 _UNUSABLE_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -97,7 +97,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
-    if response.low_fraction > _MOST_LOW_PART:
+    if response.low_fraction > _MOST_LOW_FRACTION:
         return {"deep"}, [
             f"{100 * response.low_fraction:.2g} % of the lit pixels of its flats are lower than"
             f" their neighbours, a structure as fine as pixels: {_ONLY_DEEP}"

@@ -246,7 +246,7 @@ class NightMasters:
         return is_spectrum(self.context.row_of_product(reduced_product(record.data["members"][0])))
 
     def darks_of_one_temperature(self):
-        """Return the darks of the temperature that has most exposures, shortest first."""
+        """Return the darks of the temperature that most darks have, shortest exposure first."""
         records_by_temperature = {}
         for record in self.darks:
             shared = dict(self.context.group(record.product).shared)

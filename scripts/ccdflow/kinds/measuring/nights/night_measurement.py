@@ -24,7 +24,7 @@ def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
-        A pixel is hot at this many electrons a second above its surroundings.
+        A pixel is hot if it is more than this above its surroundings, electrons a second.
     includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float
