@@ -343,9 +343,18 @@ def test_values_at_the_ceiling_are_saturated(write):
     ("kwargs", "text"),
     [
         ({"clip_by": "sigma"}, "clip_by: unknown source .*'auto', 'noise', 'mad' or 'std'"),
-        ({"grow": -1}, "grow: .*found -1.; allowed: 0 to 5 whole pixels; give a whole number"),
-        ({"grow": 1.5}, "grow: .*found 1.5.; allowed: 0 to 5 whole pixels; give a whole number"),
-        ({"grow": 6}, "grow: .*found 6.; allowed: 0 to 5 whole pixels; give a whole number"),
+        (
+            {"grow": -1},
+            "grow: rejection cannot grow by this .found -1.; allowed: 0 to 5 whole pixels; give a whole number",
+        ),
+        (
+            {"grow": 1.5},
+            "grow: rejection cannot grow by this .found 1.5.; allowed: 0 to 5 whole pixels; give a whole number",
+        ),
+        (
+            {"grow": 6},
+            "grow: rejection cannot grow by this .found 6.; allowed: 0 to 5 whole pixels; give a whole number",
+        ),
     ],
 )
 def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):

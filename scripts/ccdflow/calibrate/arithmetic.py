@@ -17,8 +17,8 @@ from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
-# Adu. A pixel is saturated from this much below the saturation on, because the level of its row may
-# be above the mean level that was subtracted. Chosen, not measured.
+# Adu. A pixel is saturated if it is at most this much below the saturation: the level of its row
+# may be above the mean level. Chosen, not measured.
 _SATURATION_MARGIN = 3.0
 # Electrons a second. A pixel of more dark current is masked if its dark is scaled up, because its
 # noise is scaled as well. Chosen, not measured.
@@ -37,7 +37,7 @@ class ImageCalibration(ImageMasters):
 
     Attributes
     ----------
-    noise : ccdflow.calibrate.variance.PixelVariance or None
+    pixel_variance : ccdflow.calibrate.variance.PixelVariance or None
         Predicts the variances; None if they are not needed.
 
     Raises
@@ -59,7 +59,7 @@ class ImageCalibration(ImageMasters):
                 remedy="give it in the camera's profile",
             )
         self._offset = None
-        self.noise = PixelVariance(self) if needs_noise else None
+        self.pixel_variance = PixelVariance(self) if needs_noise else None
 
     # -- pixels --------------------------------------------------------------------------------
 
@@ -244,9 +244,9 @@ class ImageCalibration(ImageMasters):
         """
         if self.masters.scale <= 1:
             return
-        flat, dark = self.master_image("flat"), self.noise.master_variance("dark")
+        flat, dark = self.master_image("flat"), self.pixel_variance.master_variance("dark")
         for readout, block_slices, image_slices in self.pieces(rows):
-            variance_factor = (self.factor(readout) * self.masters.scale) ** 2
+            variance_factor = (self.unit_factor(readout) * self.masters.scale) ** 2
             # The dark makes more than half of the variance if twice its own exceeds the variance.
             doubled_variance = dark[image_slices] * np.float32(2 * variance_factor)
             if flat is not None:
@@ -318,7 +318,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
             background = signal.Background(tiles, data[tiles.all_rows])
             variance = np.empty(reduced.shape, np.float32)
             flags_around = np.concatenate([flags[:1], flags, flags[-1:]])
-            image_calibration.noise.write(
+            image_calibration.pixel_variance.write(
                 rows, padded, background, variance, scratch, flags=flags_around
             )
             image_calibration.mask_extrapolated(rows, variance, flags)

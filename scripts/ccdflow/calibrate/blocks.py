@@ -138,7 +138,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     provenance, form = provenance or calibrated_header.FrameProvenance(), form or ProductForm()
     hdus = read_stored_hdus(path, name=name)
     indices = _image_indices(hdus, calibration.readouts, name)
-    unit = _check_frame(hdus, indices[0], calibration, name)
+    unit = _checked_unit(hdus, indices[0], calibration, name)
     reason = _reason_for_no_uncertainty(calibration) if form.has_uncertainty else ""
     if reason:
         provenance = provenance.with_reason(reason)
@@ -206,7 +206,7 @@ def _write_product(target, images, primary, compress):
 
 
 def _image_indices(hdus, readouts, name):
-    """Return the indices of the HDUs with the frame's images."""
+    """Return the indices of the HDUs with the frame's images; raise for another number of these."""
     indices = [
         number
         for number, hdu in enumerate(hdus)
@@ -224,7 +224,7 @@ def _image_indices(hdus, readouts, name):
     return indices
 
 
-def _check_frame(hdus, first_index, calibration, name):
+def _checked_unit(hdus, first_index, calibration, name):
     """Return the unit of a frame; raise `FrameError` if its masters cannot be applied to it.
 
     Parameters
@@ -357,7 +357,7 @@ class CalibratedImage:
         self.calibration = calibration
         self.planes = {}
         self._descriptor, self._name = frame.descriptor, frame.name
-        self.has_errors = calibration.noise is not None
+        self.has_errors = calibration.pixel_variance is not None
         self.has_mask = has_mask
         self._corrections = corrections
         self._suffix = str(index) if index else ""
@@ -519,7 +519,7 @@ class CalibratedImage:
             image[count + 1] = image[count]
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
         rows_around = image[: count + 2]
-        self.calibration.noise.write(
+        self.calibration.pixel_variance.write(
             rows,
             rows_around,
             background=self.background,
@@ -541,7 +541,7 @@ class CalibratedImage:
         read_rows(self._descriptor, self.hdu, rows.start, stored, name=self._name)
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
-        buffers.add(values)
+        buffers.add_to_checksum(values)
         if self.has_mask or self.has_errors:
             flags = buffers.mask[rows]
             self.calibration.mask(rows, values, self._stored_mask(rows, buffers), flags)

@@ -72,7 +72,7 @@ class Buffers:
         )
         return np.concatenate([first, rows_around, last])
 
-    def add(self, reduced):
+    def add_to_checksum(self, reduced):
         """Add reduced pixels, of any shape, to their checksum."""
         self.word_sum += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 

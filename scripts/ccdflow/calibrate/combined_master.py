@@ -465,7 +465,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
 
 
 def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
-    """Return the `MasterImage` of an array that nothing else holds; see `master_image_of`.
+    """Return the `MasterImage` of an array that nothing else holds; raise as `master_image_of`.
 
     Parameters
     ----------

@@ -152,7 +152,7 @@ class ImageSample:
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.write_rows(rows, light)
-        self._calibration.noise.write_for_signed_signal(rows, light, variance, scratch)
+        self._calibration.pixel_variance.write_for_signed_signal(rows, light, variance, scratch)
         variance[np.broadcast_to(is_flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
@@ -173,16 +173,18 @@ class ImageSample:
         flat = self._calibration.master_image("flat")
         if flat is not None:
             value /= _highest_of_region(flat, readout.region)
-        return value * self._calibration.factor(readout)
+        return value * self._calibration.unit_factor(readout)
 
     def _master_noises(self):
         """Return the figures of the noise that masters as applied and the level of a row add."""
         if not self._has_errors:
             return {"level_noise": []}
-        factor = max(self._calibration.factor(readout) for readout in self._calibration.readouts)
+        factor = max(
+            self._calibration.unit_factor(readout) for readout in self._calibration.readouts
+        )
         noises = self._noises_with_other_bias(self._noise_of_bias_and_dark(factor), factor)
         if self._calibration.master_image("flat") is not None:
-            noises["flat_noise"] = self._calibration.noise.median_noise("flat")
+            noises["flat_noise"] = self._calibration.pixel_variance.median_noise("flat")
         return {**noises, "level_noise": self._level_noises()}
 
     def _noise_of_bias_and_dark(self, factor):
@@ -191,14 +193,14 @@ class ImageSample:
         for kind, scale in (("bias", abs(masters.bias_factor)), ("dark", masters.scale)):
             if calibration.master_image(kind) is not None:
                 # The noise of a bias takes long to compute, and is 0 if the bias cancels.
-                noise = calibration.noise.median_noise(kind) if scale else 0.0
+                noise = calibration.pixel_variance.median_noise(kind) if scale else 0.0
                 noises[f"{kind}_noise"] = scale * factor * noise
         return noises
 
     def _noises_with_other_bias(self, noises, factor):
         """Return the noises; that of the bias includes the noise of another bias in the dark."""
         other_variances = [
-            self._calibration.noise.variance_of_other_bias(readout)
+            self._calibration.pixel_variance.variance_of_other_bias(readout)
             for readout in self._calibration.readouts
         ]
         if not any(other_variances):
@@ -216,7 +218,8 @@ class ImageSample:
             if applied is not None and applied.master.frames:
                 variance_ratio += factor**2 / applied.master.frames
         return [
-            self._calibration.factor(readout) * (readout.level_variance * variance_ratio) ** 0.5
+            self._calibration.unit_factor(readout)
+            * (readout.level_variance * variance_ratio) ** 0.5
             for readout in self._calibration.readouts
         ]
 

@@ -216,9 +216,9 @@ class _EffectSample:
 
 def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from an `_EffectSample` with it and one without it."""
-    # A pair counts in the noise if it is no outlier both with and without the master, so that a hot
+    # A pair counts in the noise if it is no outlier with the master and none without it: a hot
     # pixel that the master subtracts does not count. A box counts in the structure if it is no
-    # outlier in one of the two, so that a glow that the master subtracts counts.
+    # outlier in one of the two: a glow that the master subtracts counts.
     noise, noise_without, noise_error = _mean_squares(
         with_master.pair_variances, without_master.pair_variances, np.logical_and
     )

@@ -371,8 +371,8 @@ def _expected_signal(image, indices, level, variance, photon_variance):
     # In units of the signal, an electron is ``photon_variance`` times the flat.
     is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon_variance
     own_variance = variance + np.maximum(values - level, 0) * photon_variance
-    # Values far above or below the surface. With a low limit, or with values above the surface
-    # alone, values would be chosen because noise raised them, and their errors would be too large.
+    # Values far above or below the surface are chosen. With a low limit, or those above it alone,
+    # noise would choose the values that it raised, and their errors would be too large.
     is_own |= (values - surface_of_all) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
     light = np.where(is_sharp, np.where(is_own, values, surface_of_all), surface_of_neighbours)
     return np.maximum(light, lowest)

@@ -113,7 +113,7 @@ class PixelVariance:
         if not image.is_covered:
             out[...] = 0
         for readout, block_slices, image_slices in image.pieces(rows):
-            factor = image.factor(readout) ** 2
+            factor = image.unit_factor(readout) ** 2
             pixel_variance = (
                 readout.read_noise**2 + readout.rounding_variance + readout.level_variance
             )
@@ -130,7 +130,9 @@ class PixelVariance:
                 dark = image.masters.dark.master
                 charge = image.master_image("dark").signal(dark, self._readouts)[image_slices]
                 charge_factor = (
-                    image.masters.scale * image.factor(readout) * image.photon_variance(readout)
+                    image.masters.scale
+                    * image.unit_factor(readout)
+                    * image.photon_variance(readout)
                 )
                 np.multiply(charge, np.float32(charge_factor), out=term)
                 total += term

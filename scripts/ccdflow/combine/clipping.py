@@ -139,7 +139,7 @@ class PixelNoise:
 # -- the estimate ----------------------------------------------------------------------------------
 
 
-def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
+def estimate_pixels(values, ordering, recipe, *, needs_spread=True, noise=None):
     """Combine all values of each pixel, and prove in which pixels the recipe rejects none of them.
 
     `values` are overwritten.
@@ -147,7 +147,7 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
     Parameters
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
-    order : ccdflow.combine.ordering.Ordering
+    ordering : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     needs_spread : bool, optional
@@ -177,13 +177,18 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
             return value, None, is_proven
         deviations = np.subtract(values, centre, out=values)
         return value, _sample_spread(deviations, value - centre), is_proven
-    if clip_by == "mad" and recipe.method == "average" and not needs_spread and order.is_by_pixel:
+    if (
+        clip_by == "mad"
+        and recipe.method == "average"
+        and not needs_spread
+        and ordering.is_by_pixel
+    ):
         value = total / n
-        is_proven &= is_unclipped_of_many(values, value, order, recipe.clip)
+        is_proven &= is_unclipped_of_many(values, value, ordering, recipe.clip)
         return value, None, is_proven
-    order.sort(values)
+    ordering.sort(values)
     value, spread, is_unclipped = _estimate_sorted(
-        values, total / n, recipe, needs_spread=needs_spread, spare=order.spare
+        values, total / n, recipe, needs_spread=needs_spread, spare=ordering.spare
     )
     return value, spread, is_proven & is_unclipped
 

@@ -402,6 +402,11 @@ def _mean_of_lit_pixels(parts):
     Parameters
     ----------
     parts : list of _EvenPart
+
+    Raises
+    ------
+    FrameError
+        If no pixel is good, or their mean is not above 0.
     """
     pixels = []
     for image, region, factor in parts:

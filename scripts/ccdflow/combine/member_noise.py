@@ -33,8 +33,8 @@ _RATIO_ROWS = 16
 # Pixels with at most this fraction of the level give no ratio: they are not lit. A combined flat is
 # unlit below the same fraction of its mean.
 _LEAST_RATIO = 0.2
-# The measured noise replaces the predicted one if the two differ by more than this fraction, and by
-# more than this many standard errors of the measurement.
+# The measured noise replaces the predicted one if the two differ by more than this fraction. They
+# also differ by more than this many standard errors of the measurement.
 _LEAST_DIFFERENCE, _LEAST_ERRORS = 0.01, 3
 # Columns of a box of pixels, whose median is the expected light in it. With the rows below it is
 # known to a sixteenth of a pixel's noise in three members.

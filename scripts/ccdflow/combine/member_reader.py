@@ -103,7 +103,13 @@ def member_of_file(path, *, hdu=0, is_mask=False):
 
 
 def _read_header(path, hdu):
-    """Return the header of an image, the offset of its pixels, and the size of its file."""
+    """Return the header of an image, the offset of its pixels, and the size of its file.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, has no such image, or is no FITS file.
+    """
     try:
         with open(path, "rb", opener=atomic_write.open_at_once) as file:
             header, offset = _find_hdu(file, hdu)
@@ -141,7 +147,15 @@ def unit_of_image(path, *, hdu=0):
 
 
 def _find_hdu(file, hdu):
-    """Return the header of the HDU with this number or EXTNAME, and the offset of its pixels."""
+    """Return the header of the HDU with this number or EXTNAME, and the offset of its pixels.
+
+    Raises
+    ------
+    ValueError
+        If the file is no FITS file.
+    EOFError
+        If there is no such HDU.
+    """
     if file.read(6) != b"SIMPLE":
         raise ValueError("not a FITS file")
     number = offset = 0
@@ -182,6 +196,11 @@ def _fill_with_pixels(descriptor, member, start, out):
         Pixel of the flattened image.
     out : numpy.ndarray of shape (k,)
         In the type of the file; filled in place.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, or ends before these pixels do.
     """
     view = memoryview(out).cast("B")
     position = member.offset + start * out.itemsize

@@ -138,7 +138,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     dict of str to list of float
         By kind of master: the values of an `Effect`, averaged over the images that are large
         enough. Masters with a value that is not finite are left out, and a bias that cancels with
-        its dark.
+        its dark; {} without masters.
     """
     if not calibration.masters.applied_masters:
         return {}

@@ -183,7 +183,7 @@ class ShutterCorrection:
 
     @property
     def cards(self):
-        """The cards of the calibrated frame: (keyword, value, comment)."""
+        """The cards of the calibrated frame: (keyword, value, comment); () without a correction."""
         if not self.is_applied:
             return ()
         cards = [

@@ -24,7 +24,7 @@ def bad_pixel_measurements_for(context, row):
     -------
     tuple of str
         Measurements of the newest nights up to the frame's, in the frame's epoch; without such
-        nights, those of the next night.
+        nights, those of the next night; () where none are made.
     """
     if not DETECTOR.is_enabled(context):
         return ()

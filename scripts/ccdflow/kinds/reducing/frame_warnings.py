@@ -215,12 +215,12 @@ def _flag_texts(row, data):
         )
 
 
-def join_warnings(gathered):
+def join_warnings(all_entries):
     """Return {raw file: `FrameWarnings`} of all frames with a warning.
 
     Parameters
     ----------
-    gathered : list of dict
+    all_entries : list of dict
         Results of `gather_warnings` that together cover all frames.
 
     Returns
@@ -228,20 +228,20 @@ def join_warnings(gathered):
     dict of str to FrameWarnings
     """
     levels, biases, warnings = defaultdict(list), defaultdict(list), {}
-    for gathered_of_nights in gathered:
-        for camera, frame_type, levels_of_nights in gathered_of_nights["levels"]:
+    for entries in all_entries:
+        for camera, frame_type, levels_of_nights in entries["levels"]:
             levels[camera, frame_type] += levels_of_nights
-        for setup, noises in gathered_of_nights["biases"]:
+        for setup, noises in entries["biases"]:
             biases[tuple(setup)] += noises
     bias_noises = {setup: _median_noise(noises) for setup, noises in biases.items()}
     flat_limits = _FlatLimits(levels)
-    for gathered_of_nights in gathered:
-        for file, camera, texts in gathered_of_nights["warnings"]:
+    for entries in all_entries:
+        for file, camera, texts in entries["warnings"]:
             warnings[file] = FrameWarnings(camera, list(map(tuple, texts)))
-        for file, camera, level in gathered_of_nights["even"]:
+        for file, camera, level in entries["even"]:
             warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
             warnings_of_frame.texts.extend(_flat_warning(file, camera, level, flat_limits))
-        for file, camera, amplifiers in gathered_of_nights["noises"]:
+        for file, camera, amplifiers in entries["noises"]:
             if texts := _noise_texts(amplifiers, bias_noises):
                 warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
                 warnings_of_frame.texts[:] = _with_noise_texts(warnings_of_frame.texts, texts)
@@ -412,9 +412,9 @@ def sentences_on_warnings(warnings):
         # Of several warnings with the same topic, the first counts.
         for topic, text in dict(reversed(warnings[file].texts)).items():
             files_by_topic[warnings[file].camera, topic].append((file, text))
-    ranked = sorted(files_by_topic.items(), key=lambda item: (-len(item[1]), item[0]))
+    topics_and_files = sorted(files_by_topic.items(), key=lambda item: (-len(item[1]), item[0]))
     sentences = []
-    for (camera, _), files_and_texts in ranked:
+    for (camera, _), files_and_texts in topics_and_files:
         (file, text), n_files = files_and_texts[0], len(files_and_texts)
         count_words = f" (the first of {n_files} frames)" if n_files > 1 else ""
         text = text.replace(_PROFILE, f"config/cameras/{camera}.yaml")

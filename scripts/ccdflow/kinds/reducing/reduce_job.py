@@ -114,7 +114,7 @@ class _FrameJob:
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
     def statistics_rows(self, shape):
-        """Return the indices of the rows of an image from which its statistics are computed."""
+        """Return the indices of the rows of an image that give its statistics; () for none."""
         if not self.is_sampled:
             return ()
         return sampled_rows(*shape, 1, rows_wanted=FRAME_ROWS)

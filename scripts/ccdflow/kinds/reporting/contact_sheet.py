@@ -217,7 +217,7 @@ def _length_and_checksum(content):
 
 
 def _entries_of_folder(folder):
-    """Return the directory entries of the pictures in a folder, without other files."""
+    """Return the directory entries of the pictures in a folder; [] without the folder."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if paths.is_small_picture(entry.name)]

@@ -12,7 +12,7 @@ from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reporting import frame_pictures
-from ccdflow.kinds.reporting.frame_pictures import level_in_words
+from ccdflow.kinds.reporting.frame_pictures import level_statistic_in_words
 from ccdflow.kinds.reporting.night_frames import UNMADE_STATUS_WORDS, members_left_out, page_frames
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages import page
@@ -196,7 +196,8 @@ def _recipe_in_words(context, night, camera):
         )
         direction = _DIRECTION_WORDS[amplifiers[0].along]
         sentences.append(
-            f"The {level_in_words(recipe)} of the overscan {strips_text} was subtracted {direction}"
+            f"The {level_statistic_in_words(recipe)} of the overscan {strips_text} was subtracted"
+            f" {direction}"
         )
     else:
         sentences.append("No overscan was subtracted")

@@ -112,7 +112,10 @@ class NightMasters:
         return None
 
     def subtracted_masters(self, record):
-        """Return {kind: record} of the bias and dark that were subtracted from a flat's members."""
+        """Return {kind: record} of the bias and dark that were subtracted from a flat's members.
+
+        {} without a bias: a dark is subtracted only with it.
+        """
         masters = {kind: self.subtracted_master(record, kind) for kind in ("bias", "dark")}
         if masters["bias"] is None:
             return {}

@@ -184,7 +184,7 @@ def header_value_of_amplifier(night, amplifier_value, frame_value):
 
 
 def _read_noise_error(noise, error, transfer):
-    """Return the error of a read noise in electrons, from noise and error in adu."""
+    """Return the error of a read noise, electrons, by noise and error in adu; NaN if unknown."""
     if not math.isfinite(transfer.gain):
         return math.nan
     return math.hypot(error * transfer.gain, noise * transfer.gain_error)
