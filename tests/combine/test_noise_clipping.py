@@ -343,17 +343,13 @@ def test_values_at_the_ceiling_are_saturated(write):
     ("kwargs", "text"),
     [
         ({"clip_by": "sigma"}, "clip_by: unknown source .*'auto', 'noise', 'mad' or 'std'"),
-        (
-            {"grow": -1},
-            "grow: rejection cannot grow by this .found -1.; allowed: 0 to 5 whole pixels; give a whole number",
-        ),
-        (
-            {"grow": 1.5},
-            "grow: rejection cannot grow by this .found 1.5.; allowed: 0 to 5 whole pixels; give a whole number",
-        ),
-        (
-            {"grow": 6},
-            "grow: rejection cannot grow by this .found 6.; allowed: 0 to 5 whole pixels; give a whole number",
+        *(
+            (
+                {"grow": grow},
+                f"grow: rejection cannot grow by this .found {grow}.; allowed: 0 to 5 whole pixels;"
+                " give a whole number",
+            )
+            for grow in (-1, 1.5, 6)
         ),
     ],
 )
