@@ -26,7 +26,8 @@ ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 
 SCALE_UP = 2.5
-"""A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
+"""A dark is scaled up by at most this factor, the default of `calibrate: scale_up`. Chosen: a dark
+of 120 s serves a frame of 300 s, with 2.5 times its noise."""
 
 GAIN_ROUNDING = 1e-3
 """Gains that differ by at most this fraction are equal: cards have a few digits."""

@@ -342,7 +342,7 @@ class CalibratedImage:
     hdu, mask_hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image, and that of the frame's own mask or None.
     planes : dict of str to ccdflow.files.fits_products.multi_image_products.Plane
-        The planes of the product, by their use.
+        The planes of the product, by their content.
     has_errors : bool
         Whether standard errors are made.
     background : ccdflow.calibrate.signal.Background or None
@@ -418,12 +418,12 @@ class CalibratedImage:
             "mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2"
         )
 
-    def _extension_planes(self, use, cards, name, dtype):
+    def _extension_planes(self, content, cards, name, dtype):
         """Return a list with the plane of an extension beside the image.
 
         Parameters
         ----------
-        use : str
+        content : str
             The content of the plane: ``"uncertainty"`` or ``"mask"``.
         cards : ccdflow.files.header_text.CardList
         name : str
@@ -439,8 +439,8 @@ class CalibratedImage:
                 cards, shape, datasum, dtype=dtype, name=name
             )
 
-        self.planes[use] = Plane(header, shape, dtype)
-        return [self.planes[use]]
+        self.planes[content] = Plane(header, shape, dtype)
+        return [self.planes[content]]
 
     # -- the pass ----------------------------------------------------------------------------------
 
@@ -480,9 +480,9 @@ class CalibratedImage:
     def _finish_mask(self, writer, mask, step):
         """Flag pixels by the whole image, count the flags and write the mask."""
 
-        def pixels(first, stop, use="image"):
+        def pixels(first, stop, content="image"):
             """Return rows of a plane that was written already."""
-            return writer.read(self.planes[use], first, stop)
+            return writer.read(self.planes[content], first, stop)
 
         saturation.flag_neighbours(mask, pixels)
         if "keeps_cosmics" in self.figures:

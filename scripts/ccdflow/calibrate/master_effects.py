@@ -25,7 +25,7 @@ _ROW_PAIRS = 16
 _BOX_PIXELS = 32
 # Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit stars
 # count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
-_STAR_SIGMA = 4.0
+_OUTLIER_SIGMA = 4.0
 # A bias cancels with its dark if at most this fraction of the bias remains. With a larger
 # fraction a bias that matters would have no effect in the table; with a smaller one the rounding of
 # the factors would have one.
@@ -274,7 +274,7 @@ def _noise_limit(squares):
     """Return the square beyond which a difference is not noise."""
     if not squares.size:
         return 0.0
-    return (_STAR_SIGMA * MAD_TO_SIGMA) ** 2 * float(
+    return (_OUTLIER_SIGMA * MAD_TO_SIGMA) ** 2 * float(
         np.sort(squares.astype(np.float32))[len(squares) // 2]
     )
 

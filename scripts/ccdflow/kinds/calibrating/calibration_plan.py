@@ -63,8 +63,8 @@ _CHOICE_FACTS = (
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
 _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
-# At most this many ids of exposures and temperatures are kept, but for one: a sensor may have a
-# million different temperatures.
+# With this many ids of exposures and temperatures or more, all are forgotten before the next one: a
+# sensor may have a million different temperatures.
 _MOST_IDS = 20_000
 _seconds_of, _temperatures_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.

@@ -153,7 +153,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
             readouts,
             calibration.masters,
             index=index,
-            factor=_factor_to_unit(unit, stored_hdus[hdu]),
+            factor=_factor_of_readouts(unit, stored_hdus[hdu]),
         )
         for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
@@ -170,7 +170,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     }
 
 
-def _factor_to_unit(unit, stored_hdu):
+def _factor_of_readouts(unit, stored_hdu):
     """Return the function from a readout to the factor of its pixels; None without a conversion.
 
     Parameters

@@ -9,7 +9,8 @@ from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import amplifier_prefix
 
 # A claimed gain or read noise gets a sentence if it is off by more than this fraction of the
-# measured one. Chosen, not measured: a gain that is off by 5 % makes standard errors 2.5 % wrong.
+# measured one. Chosen, not measured: with a gain that is 5 % off, errors of bright pixels are 2.5 %
+# off.
 _LEAST_DEPARTURE = 0.05
 # The claim must also be off by more than this many standard errors of the measurement.
 _DEPARTURE_ERRORS = 3.0

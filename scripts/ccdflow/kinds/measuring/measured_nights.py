@@ -45,7 +45,7 @@ def bad_pixel_measurements_for(context, row):
     key = (*pixel_facts_of(setup), epoch_of(context, row.camera, row.night))
 
     def nearest_measurements():
-        """Return the measurements of the nights that the outer function names, newest first."""
+        """Return the result of `bad_pixel_measurements_for`, computed anew."""
         nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), products_by_setup)
         sorted_nights, products_by_night = nights_by_setup.get(key, ([], {}))
         most_nights = context.settings["detector"]["nights"]

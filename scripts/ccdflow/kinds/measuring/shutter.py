@@ -164,7 +164,7 @@ class Shutter(MeasurementKind):
         flats_and_series = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
-            if can_measure_shutter([t for flat in flats for t in night.seconds(flat)])
+            if can_measure_shutter([t for flat in flats for t in night.exposures_of(flat)])
             and (one_series := _flat_series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in flats_and_series]
@@ -447,7 +447,7 @@ def _mean_inverse_exposure(night):
         t
         for record in outcomes
         if record.status == job_records.MADE
-        for t in night.seconds(record)
+        for t in night.exposures_of(record)
         if math.isfinite(t)
     ]
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
@@ -497,7 +497,7 @@ def _flat_series(night, flats):
         night.is_level_removed(flat, amplifier) for flat in flats for amplifier in amplifiers
     ):
         return None
-    seconds = np.array([t for flat in flats for t in night.seconds(flat)])
+    seconds = np.array([t for flat in flats for t in night.exposures_of(flat)])
     values_of_images = [_cell_means(night, flats, image) for image in night.images]
     means, variances, counts = (list(values) for values in zip(*values_of_images, strict=True))
     if not sum(count.sum() for count in counts):
@@ -561,7 +561,7 @@ class _SubtractedDark:
         if uses.get("dark") is not None and uses.get("bias") is not None:
             record = context.outcome(uses["dark"].product)
             self._pixels = whole_image(context.results / record.product, image.hdu)
-            self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
+            self._factors = [t / record.data["seconds"] for t in night.exposures_of(flat)]
 
     def subtract(self, values, rows):
         """Subtract the dark from some rows of the members, (n, k, nx), in place; return them."""

@@ -40,7 +40,7 @@ COLUMNS = (
 _SAME_EVENT_DAYS = 3
 
 RECENT_NIGHTS = 30
-"""The last lines of a run name the events of at most this many nights of a camera: a month."""
+"""The last lines of a run name the events within this many newest nights of a camera: a month."""
 
 # The picture has at most this many of the newest nights: a year of them.
 _PICTURE_NIGHTS = 366

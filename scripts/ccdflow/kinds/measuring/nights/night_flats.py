@@ -57,7 +57,7 @@ def transfer_of(night, image, amplifier):
         for record in usable_records:
             with MemberRows(night, record, image) as stack:
                 values = stack.read(rows)[:, :, place.x0 : place.x1]
-            yield night.seconds(record), values
+            yield night.exposures_of(record), values
 
     return measure_transfer(exposures_and_pixels(), noise, error)
 
@@ -162,7 +162,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     for record in map(night.members_of_known_exposure, night.flats):
         if not record.data["members"] or not night.is_level_removed(record, amplifier):
             continue
-        seconds = np.array(night.seconds(record), np.float32)[:, None, None]
+        seconds = np.array(night.exposures_of(record), np.float32)[:, None, None]
         dark_rate = night.dark_rate(record, image, place)
         with MemberRows(night, record, image) as stack:
 

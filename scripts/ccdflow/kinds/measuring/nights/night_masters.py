@@ -184,7 +184,7 @@ class NightMasters:
             self._last_bias = name, pixels
         return pixels
 
-    def seconds(self, record):
+    def exposures_of(self, record):
         """Return the exposure time of each member of a master, NaN where it is not known."""
         rows = [
             self.context.row_of_product(reduced_product(file)) for file in record.data["members"]
@@ -193,13 +193,13 @@ class NightMasters:
 
     def members_of_known_exposure(self, record):
         """Return the record of a master with only those members whose exposure is known."""
-        members = zip(record.data["members"], self.seconds(record), strict=True)
+        members = zip(record.data["members"], self.exposures_of(record), strict=True)
         files = [file for file, seconds in members if math.isfinite(seconds)]
         return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
         """Return whether two members have the same exposure: their difference shows the gain."""
-        exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
+        exposures = [seconds for seconds in self.exposures_of(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in group_by_exposure(exposures))
 
     def read_noise(self, amplifier):
