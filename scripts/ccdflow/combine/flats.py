@@ -13,7 +13,6 @@ from ccdflow.combine.member_noise import levels_of_members, measure_noise_model,
 from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineOptions, check_members, combine
 from ccdflow.combine.subtracted_masters import (
-    SCALE_UP,
     SubtractedMaster,
     checked_bias,
     dark_factors,
@@ -43,12 +42,12 @@ class ScaledDark:
     seconds : sequence of float
         Exposure time of each flat.
     scale_up : float
-        Largest factor by which the dark may be scaled up.
+        Largest factor by which the dark may be scaled up; the default is that of `dark_factors`.
     """
 
     master: SubtractedMaster
     seconds: Sequence[float]
-    scale_up: float = SCALE_UP
+    scale_up: float = 2.5
 
     @property
     def factors(self):

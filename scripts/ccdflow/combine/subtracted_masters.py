@@ -13,10 +13,6 @@ from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.mask_bits import NO_DATA
 
-SCALE_UP = 2.5
-"""A dark is scaled up by at most this factor, the default of the configuration. Chosen: 120 s serve
-300 s, at 2.5 times the dark's noise."""
-
 # Seconds, 68 years: a card with an exposure of this or more is damaged.
 _MOST_SECONDS = 2**31
 # Pixels whose noise is more than this many times the median noise are hot. Chosen, not measured.
@@ -107,7 +103,7 @@ def checked_bias(bias, frames):
     return bias
 
 
-def dark_factors(dark, seconds, *, scale_up=SCALE_UP):
+def dark_factors(dark, seconds, *, scale_up=2.5):
     """Return the factor on a dark for each of some frames.
 
     Parameters
@@ -117,7 +113,8 @@ def dark_factors(dark, seconds, *, scale_up=SCALE_UP):
     seconds : sequence of float
         Exposure times of the frames.
     scale_up : float, optional
-        Largest factor by which a dark may be scaled up; 1 forbids it.
+        Largest factor by which a dark may be scaled up; 1 forbids it. The default is that of the
+        configuration, chosen: 120 s serve 300 s, at 2.5 times the dark's noise.
 
     Returns
     -------

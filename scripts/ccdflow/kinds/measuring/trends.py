@@ -186,20 +186,25 @@ def _step_rows(context):
                 }
             )
     rows.sort(key=lambda row: [row[name] for name in ("camera", "night", "setup", "amplifier")])
-    for event_rows in _rows_of_events(rows):
+    for event_rows in rows_of_events(rows):
         night = max(event_rows, key=lambda row: (row["sigma"], row["night"]))["night"]
         for row in event_rows:
             row["epoch"] = night
     return sorted(rows, key=lambda row: [row[name] for name in ("epoch", *COLUMNS[:6])])
 
 
-def _rows_of_events(rows):
+def rows_of_events(rows):
     """Yield the rows of each event: steps of one camera, each few days after the one before it.
 
     Parameters
     ----------
     rows : list of dict of str to object
         Rows of the table, sorted by camera and night.
+
+    Yields
+    ------
+    list of dict of str to object
+        The rows of an event.
     """
     rows_of_event = []
     for row in rows:
