@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from ccdflow import mask_bits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.combined_master import Master, master_image_of
+from ccdflow.calibrate.filled_pixels import fill_pixels
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_noise import predicted_variance
 from ccdflow.camera.sections import Region
@@ -59,6 +61,19 @@ def test_neighbours_have_the_errors_that_they_have_without():
     # One in a hundred is a chance peak of 3 x 3 pixels, as elsewhere.
     assert np.percentile(np.abs(ratio - 1), 98.5) < 0.02
     assert np.mean(ratio) == pytest.approx(1.0, abs=0.003)
+
+
+@pytest.mark.parametrize("bit", mask_bits.MEANINGS)
+def test_pixels_whose_value_is_not_light_are_filled_and_those_with_charge_are_not(bit):
+    filled_bits = {
+        mask_bits.HOT, mask_bits.DEAD, mask_bits.BAD_COLUMN, mask_bits.UNLIT,
+        mask_bits.UNCALIBRATED, mask_bits.VARIES,
+    }  # fmt: skip
+    image = np.array([[1.0, 900.0, 3.0]] * 3, np.float32)
+    flags = np.array([[0, bit, 0]] * 3, np.int16)
+    with fill_pixels(image, flags, lambda rows: np.zeros((len(rows), 3))):
+        assert image[1, 1] == (2 if bit in filled_bits else 900)
+    assert image[1, 1] == 900
 
 
 def test_a_star_beside_a_bad_column_keeps_its_noise():

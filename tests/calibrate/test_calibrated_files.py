@@ -197,6 +197,37 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
         assert header[card] == pytest.approx(noise, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("bias_of_dark", "noise_of_bias"),
+    # Another bias in the dark, of 1.5 adu a pixel, is scaled with it and adds its own noise.
+    [("bias", 0.6 * 2 * 3 / 3), ("another", 2 * np.hypot(3 / 3, 0.4 * 1.5))],
+)
+def test_the_noise_of_a_master_in_the_header_is_that_of_its_members_times_its_factor(
+    tmp_path, bias_of_dark, noise_of_bias
+):
+    """A bias with 1 - k, a dark with k: nine members of a read noise of 3 adu, a gain of 2."""
+    shape = (64, 80)
+    known = Readout(Region(0, 64, 0, 80), gain=2.0, read_noise=3.0, rounding_variance=0.0)
+    made = {
+        kind: combined_master.Master(
+            kind, (combined_master.master_image_of(np.full(shape, value), kind),), key=kind,
+            bias_key="" if kind == "bias" else bias_of_dark, bias_noise=1.5, frames=9,
+            level=20_000.0,
+        )
+        for kind, value in (("bias", 0.0), ("dark", 0.0), ("flat", 1.0))
+    }  # fmt: skip
+    uses = FrameMasters(
+        AppliedMaster(made["bias"]), AppliedMaster(made["dark"], 0.4), AppliedMaster(made["flat"])
+    )
+    frame = write(tmp_path / "frame.fits", (np.full(shape, 500, np.float32), {"BUNIT": "adu"}))
+    calibrate_file(frame, tmp_path / "out.fits", FrameCalibration(uses, [[known]]))
+    header = fits.getheader(tmp_path / "out.fits")
+    assert header["MBNOISE"] == pytest.approx(noise_of_bias, rel=1e-4)
+    assert header["MDNOISE"] == pytest.approx(0.4 * 2 * 3 / 3, rel=1e-4)
+    variance_of_flat = (20_000 / 2 + 9) / 20_000**2 / 9
+    assert header["MFNOISE"] == pytest.approx(variance_of_flat**0.5, rel=1e-4)
+
+
 def test_a_master_without_a_key_is_named_without_one(frame_and_masters):
     """An empty card would be taken for a key that says nothing."""
     _, path, paths, *_ = frame_and_masters

@@ -121,6 +121,17 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     assert verdicts == ["no difference", "does harm", "does harm", "helps, though it adds noise"]
 
 
+@pytest.mark.parametrize(
+    ("added", "error", "harms"),
+    [(9.0, 0.1, False), (11.0, 0.1, True), (16.0, 5.0, True), (14.0, 5.0, False)],
+)
+def test_a_master_does_harm_beyond_three_errors_and_a_hundredth_of_the_variance(
+    added, error, harms
+):
+    effect = Effect(1000.0 + added, 1000.0, 2.0, 2.0, error, 0.0)
+    assert master_help.MasterHelp("flat", "f", 2, effect, "electron").harms is harms
+
+
 def test_the_page_has_the_effect_of_each_master_on_the_frames(tmp_path):
     done = run(tmp_path, take(tmp_path, sky=40.0))
     helps = done.records[FRAME].data["helps"]

@@ -86,6 +86,16 @@ def test_scatter_sets_the_level_of_the_variance_and_no_single_pixel_but_a_wild_o
     assert variance[5, 6] == pytest.approx(900.0)
 
 
+def test_scatter_below_the_prediction_lowers_the_variance_of_all_pixels():
+    """Twenty values a pixel, of a third of the noise that the header's read noise predicts."""
+    rng = np.random.default_rng(9)
+    values = rng.normal(0, np.sqrt(FRAME_VARIANCE[LEFT_AMP]) / 3, (20, *SHAPE))
+    error = np.float32(values.std(axis=0, ddof=1) / np.sqrt(20))
+    image, master = master_of("bias", np.zeros(SHAPE), frames=20, error=error.copy)
+    variance = master_noise.variance_of(image, master, (LEFT_AMP,))[:, :30]
+    assert np.median(variance) == pytest.approx(FRAME_VARIANCE[LEFT_AMP] / 9 / 20, rel=0.04)
+
+
 def test_without_errors_the_variance_is_the_predicted_one():
     image, master = master_of("bias", np.zeros(SHAPE))
     expected = master_noise.predicted_variance(image, master, READOUTS, slice(0, SHAPE[0]))

@@ -1,6 +1,7 @@
 """Combined darks and flats against injected truth, and against the ccdproc calls of the guide."""
 
 import tracemalloc
+from dataclasses import replace
 
 import ccdproc
 import numpy as np
@@ -39,8 +40,9 @@ from ccdflow.combine.flats import (
     normalise_flat,
 )
 from ccdflow.combine.member_reader import Member
+from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
-from ccdflow.combine.stack import CombineOptions, combine
+from ccdflow.combine.stack import CombineOptions, combine, combine_arrays
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.combine.tiling import combine_job
 from ccdflow.detector.dark_figures import hot_mask
@@ -338,6 +340,38 @@ def test_an_amplifier_is_unlit_by_its_light_and_not_by_its_adu(tmp_path, part):
     assert unlit[:, :SPLIT].all() == (part < 0.2)
     assert unlit[:, :SPLIT].any() == (part < 0.2)
     assert not unlit[:, SPLIT:].any()
+
+
+@pytest.mark.parametrize(("adu", "is_unlit"), [(0.75, True), (1.0, False)])
+def test_an_amplifier_without_a_gain_is_compared_by_the_mean_gain_of_the_others(adu, is_unlit):
+    """Gains of 1 and 3: 2 electrons an adu. A fifth of the mean light is 1.7 electrons."""
+    gains = {"A": 1.0, "B": 3.0, "C": None}
+    noise = NoiseModel(
+        tuple(
+            AmplifierNoise(name, (0, 4, 10 * n, 10 * n + 10), 5.0, gain)
+            for n, (name, gain) in enumerate(gains.items())
+        ),
+        (4, 30),
+    )
+    image = np.repeat(np.float32([12.0, 4.0, adu]), 10) * np.ones((4, 1), np.float32)
+    flat = replace(
+        combine_arrays(np.ones((3, 4, 30), np.float32)),
+        image=image, mask=np.zeros((4, 30), np.int16), noise=noise, levels=np.ones(3),
+        shared_noise={},
+    )  # fmt: skip
+    (normalised,) = normalise_flat([flat])
+    assert (normalised.mask[:, 20:] & UNLIT != 0).all() == is_unlit
+    assert not (normalised.mask[:, :20] & UNLIT).any()
+
+
+def test_the_noise_of_a_master_leaves_out_hot_pixels_and_those_without_an_error():
+    errors = np.ones((10, 12))
+    errors[0, :4] = 2.9, 3.1, 500.0, np.nan
+    noisy = master(np.zeros((10, 12)), uncertainty=errors)
+    assert noisy.rms() == pytest.approx(np.sqrt((116 + 2.9**2) / 117))
+    assert noisy.rms(np.array([1, 2])) == 1
+    assert np.isnan(master(np.zeros((10, 12))).rms())
+    assert np.isnan(master(np.zeros((10, 12)), uncertainty=np.full((10, 12), np.nan)).rms())
 
 
 def test_without_uncertainty_the_pixels_are_the_same(tmp_path):

@@ -343,8 +343,14 @@ def test_values_at_the_ceiling_are_saturated(write):
     ("kwargs", "text"),
     [
         ({"clip_by": "sigma"}, "clip_by: unknown source .*'auto', 'noise', 'mad' or 'std'"),
-        ({"grow": -1}, "grow: rejection cannot grow"),
-        ({"grow": 1.5}, "grow: rejection cannot grow"),
+        *(
+            (
+                {"grow": grow},
+                f"grow: rejection cannot grow by this .found {grow}.; allowed: 0 to 5 whole pixels;"
+                " give a whole number",
+            )
+            for grow in (-1, 1.5, 6)
+        ),
     ],
 )
 def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):

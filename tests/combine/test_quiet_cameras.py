@@ -42,6 +42,30 @@ def test_members_without_a_common_pixel_keep_their_own_levels():
     assert levels[0] / levels[1] == pytest.approx(100 / 60)
 
 
+def test_unlit_pixels_do_not_set_the_levels_of_members():
+    """Two fifths of the pixels have 2 % of the light, and an offset in one member."""
+    is_lit = np.arange(300) < 180
+    scatter = np.random.default_rng(4).normal(0, 5, (2, 32, 300))
+    sample = np.where(is_lit, 100 + scatter, 2.0)
+    sample[1] += 2.0 * ~is_lit
+    # With the unlit pixels the ratio is 10 % off.
+    levels = levels_of_members(sample.astype(np.float32))
+    assert levels[1] / levels[0] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("rows", "has_gain"), [(4, False), (12, True)])
+def test_the_glow_of_few_pixels_shows_no_gain(rows, has_gain):
+    """Pairs of 128 pixels show it to 13 %, pairs of 384 to 7 %: the limit is 10 %."""
+    random = np.random.default_rng(5)
+    light = np.zeros(SHAPE)
+    light[:rows, :32] = 150.0
+    frames = random.poisson(light, (3, *SHAPE)) + random.normal(0, 5.0, (3, *SHAPE))
+    made = model_of(frames, read_noise=5.0)
+    assert (made.gain is not None) == has_gain
+    if has_gain:
+        assert made.gain == pytest.approx(1, abs=0.25)
+
+
 @pytest.mark.parametrize("columns", [6, 25])
 @pytest.mark.parametrize("noise", [0.01, 0.02, 0.05])
 def test_frames_that_hardly_scatter_are_as_quiet_as_rounding(columns, noise):

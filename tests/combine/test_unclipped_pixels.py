@@ -81,8 +81,12 @@ def test_nothing_is_clipped_where_that_is_proved(sort, n, clip):
             assert not proven.any()
             assert unclipped.all()
         else:
-            assert np.count_nonzero(proven) >= 0.85 * np.count_nonzero(unclipped)
-            assert np.count_nonzero(proven) > (100 if clip == 5.0 else -1)
+            n_proven = np.count_nonzero(proven)
+            assert n_proven >= 0.85 * np.count_nonzero(unclipped)
+            # At 2 sigma most of these sorts of pixels have a value beyond the limit each.
+            assert proven.any() == unclipped.any()
+            if clip == 5.0:
+                assert n_proven > 100
 
 
 @pytest.mark.parametrize("n", [100, 101, 300])

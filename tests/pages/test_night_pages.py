@@ -139,7 +139,7 @@ def test_a_picture_of_a_frame_shows_its_pixels_strips_and_regions(tmp_path):
     cards = bias_cards(0, BIASSEC="[65:72,1:40]")
     write_raw(tmp_path / "raw/b0.fits.gz", (None, cards), (frame, {"EXTNAME": "CHIP"}))
     run = run_night(tmp_path, profile)
-    panels = frame_pictures.frame_panels(run.context, run.context.store.rows["b0.fits.gz"])
+    panels = frame_pictures.frame_images(run.context, run.context.store.rows["b0.fits.gz"])
     np.testing.assert_array_equal(panels.raw, frame)
     level = np.median(frame[:, 66:], axis=1)[:, None]
     np.testing.assert_array_equal(panels.reduced[:, :64], (frame[:, :64] - level).astype("f4"))

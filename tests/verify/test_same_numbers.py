@@ -50,7 +50,7 @@ REPEATED_NUMBERS = (
      "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_DEGREES_OF_FREEDOM"),
     ("detector.detector_products", "detector.pixels.history", "_NIGHTS_BY_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats",
-     "_MOST_LOW_FRACTION=_MOST_LOW_PART"),
+     "_MOST_LOW_FRACTION=_MOST_LOW_PART=_MOST_LOW_FRACTION"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_FRACTION"),

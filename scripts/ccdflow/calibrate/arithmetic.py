@@ -17,11 +17,11 @@ from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
-# Adu by which a saturated pixel may lie below the mean level of saturation: the levels of rows
-# differ.
+# Adu. A pixel is saturated if it is at most this much below the saturation: the level of its row
+# may be above the mean level. Chosen, not measured.
 _SATURATION_MARGIN = 3.0
-# Electrons a second. A pixel of more dark current is masked if its dark was scaled up: its noise
-# would be scaled as well.
+# Electrons a second. A pixel of more dark current is masked if its dark is scaled up, because its
+# noise is scaled as well. Chosen, not measured.
 _HOT_RATE = 20.0
 
 
@@ -34,6 +34,11 @@ class ImageCalibration(ImageMasters):
         See `ccdflow.calibrate.image_masters.ImageMasters`.
     needs_noise : bool, optional
         Whether variances are needed: gain and read noise must then be known.
+
+    Attributes
+    ----------
+    pixel_variance : ccdflow.calibrate.variance.PixelVariance or None
+        Predicts the variances; None if they are not needed.
 
     Raises
     ------
@@ -54,7 +59,7 @@ class ImageCalibration(ImageMasters):
                 remedy="give it in the camera's profile",
             )
         self._offset = None
-        self.noise = PixelVariance(self) if needs_noise else None
+        self.pixel_variance = PixelVariance(self) if needs_noise else None
 
     # -- pixels --------------------------------------------------------------------------------
 
@@ -133,8 +138,7 @@ class ImageCalibration(ImageMasters):
             out[...] = stored
         else:
             out[...] = 0
-        # Most blocks have nothing to flag: their extremes show that faster than a look at each
-        # pixel.
+        # Most blocks have nothing to flag: their extremes show that in less time than all pixels.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
             out[~np.isfinite(reduced)] |= mask_bits.NOT_FINITE
@@ -240,9 +244,9 @@ class ImageCalibration(ImageMasters):
         """
         if self.masters.scale <= 1:
             return
-        flat, dark = self.master_image("flat"), self.noise.master_variance("dark")
+        flat, dark = self.master_image("flat"), self.pixel_variance.master_variance("dark")
         for readout, block_slices, image_slices in self.pieces(rows):
-            variance_factor = (self.factor(readout) * self.masters.scale) ** 2
+            variance_factor = (self.unit_factor(readout) * self.masters.scale) ** 2
             # The dark makes more than half of the variance if twice its own exceeds the variance.
             doubled_variance = dark[image_slices] * np.float32(2 * variance_factor)
             if flat is not None:
@@ -279,7 +283,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
     Raises
     ------
     FrameError
-        If the masters cannot be applied.
+        If the masters cannot be applied, or the noise of an amplifier is unknown and needed.
 
     Examples
     --------
@@ -314,7 +318,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs
             background = signal.Background(tiles, data[tiles.all_rows])
             variance = np.empty(reduced.shape, np.float32)
             flags_around = np.concatenate([flags[:1], flags, flags[-1:]])
-            image_calibration.noise.write(
+            image_calibration.pixel_variance.write(
                 rows, padded, background, variance, scratch, flags=flags_around
             )
             image_calibration.mask_extrapolated(rows, variance, flags)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 ARITHMETIC_VERSION = 8
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# A strip has about this many pixels, in an even number of rows. Pixels with signal are looked for
-# by the least variance of each strip.
+# A strip has at most this many pixels, in an even number of rows, or else two rows. Pixels with
+# signal are looked for by the least variance of each strip.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
@@ -138,7 +138,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     provenance, form = provenance or calibrated_header.FrameProvenance(), form or ProductForm()
     hdus = read_stored_hdus(path, name=name)
     indices = _image_indices(hdus, calibration.readouts, name)
-    unit = _check_frame(hdus, indices[0], calibration, name)
+    unit = _checked_unit(hdus, indices[0], calibration, name)
     reason = _reason_for_no_uncertainty(calibration) if form.has_uncertainty else ""
     if reason:
         provenance = provenance.with_reason(reason)
@@ -206,7 +206,7 @@ def _write_product(target, images, primary, compress):
 
 
 def _image_indices(hdus, readouts, name):
-    """Return the indices of the HDUs with the frame's images."""
+    """Return the indices of the HDUs with the frame's images; raise for another number of these."""
     indices = [
         number
         for number, hdu in enumerate(hdus)
@@ -224,7 +224,7 @@ def _image_indices(hdus, readouts, name):
     return indices
 
 
-def _check_frame(hdus, first_index, calibration, name):
+def _checked_unit(hdus, first_index, calibration, name):
     """Return the unit of a frame; raise `FrameError` if its masters cannot be applied to it.
 
     Parameters
@@ -342,7 +342,7 @@ class CalibratedImage:
     hdu, mask_hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The HDU of the image, and that of the frame's own mask or None.
     planes : dict of str to ccdflow.files.fits_products.multi_image_products.Plane
-        The planes of the product, by their use.
+        The planes of the product, by their content.
     has_errors : bool
         Whether standard errors are made.
     background : ccdflow.calibrate.signal.Background or None
@@ -357,7 +357,7 @@ class CalibratedImage:
         self.calibration = calibration
         self.planes = {}
         self._descriptor, self._name = frame.descriptor, frame.name
-        self.has_errors = calibration.noise is not None
+        self.has_errors = calibration.pixel_variance is not None
         self.has_mask = has_mask
         self._corrections = corrections
         self._suffix = str(index) if index else ""
@@ -418,12 +418,12 @@ class CalibratedImage:
             "mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2"
         )
 
-    def _extension_planes(self, use, cards, name, dtype):
+    def _extension_planes(self, content, cards, name, dtype):
         """Return a list with the plane of an extension beside the image.
 
         Parameters
         ----------
-        use : str
+        content : str
             The content of the plane: ``"uncertainty"`` or ``"mask"``.
         cards : ccdflow.files.header_text.CardList
         name : str
@@ -439,8 +439,8 @@ class CalibratedImage:
                 cards, shape, datasum, dtype=dtype, name=name
             )
 
-        self.planes[use] = Plane(header, shape, dtype)
-        return [self.planes[use]]
+        self.planes[content] = Plane(header, shape, dtype)
+        return [self.planes[content]]
 
     # -- the pass ----------------------------------------------------------------------------------
 
@@ -480,9 +480,9 @@ class CalibratedImage:
     def _finish_mask(self, writer, mask, step):
         """Flag pixels by the whole image, count the flags and write the mask."""
 
-        def pixels(first, stop, use="image"):
+        def pixels(first, stop, content="image"):
             """Return rows of a plane that was written already."""
-            return writer.read(self.planes[use], first, stop)
+            return writer.read(self.planes[content], first, stop)
 
         saturation.flag_neighbours(mask, pixels)
         if "keeps_cosmics" in self.figures:
@@ -519,7 +519,7 @@ class CalibratedImage:
             image[count + 1] = image[count]
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
         rows_around = image[: count + 2]
-        self.calibration.noise.write(
+        self.calibration.pixel_variance.write(
             rows,
             rows_around,
             background=self.background,
@@ -541,7 +541,7 @@ class CalibratedImage:
         read_rows(self._descriptor, self.hdu, rows.start, stored, name=self._name)
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
         np.copyto(values, stored)
-        buffers.add(values)
+        buffers.add_to_checksum(values)
         if self.has_mask or self.has_errors:
             flags = buffers.mask[rows]
             self.calibration.mask(rows, values, self._stored_mask(rows, buffers), flags)

@@ -72,14 +72,14 @@ class Buffers:
         )
         return np.concatenate([first, rows_around, last])
 
-    def add(self, reduced):
+    def add_to_checksum(self, reduced):
         """Add reduced pixels, of any shape, to their checksum."""
         self.word_sum += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 
 
-def _buffer_of_thread(use, shape, dtype):
+def _buffer_of_thread(content, shape, dtype):
     """Return a buffer of this thread as an array of a shape and type; its content is arbitrary."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
-    memory = thread_buffer(("calibrated", use), count * dtype.itemsize)
+    memory = thread_buffer(("calibrated", content), count * dtype.itemsize)
     return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)

@@ -16,8 +16,8 @@ _STRUCTURE_CARDS = frozenset([
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
     "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
 ])  # fmt: skip
-# Cards that a calibrated frame gets anew, by their content: cards of the reduced frame
-# with one of the keywords are left out. Each # is one digit of the number of an amplifier or a map.
+# Cards that a calibrated frame gets anew, by their content: cards of the reduced frame with one of
+# the keywords are left out. Each # is one digit of the number of an amplifier or a map.
 _OWN_CARDS = frozenset([
     # Masters: file, key, days between, cut; scale and temperature of the dark; level of the flat.
     "BIASIM", "BIASKEY", "BIASDT", "BIASCUT", "DARKIM", "DARKKEY", "DARKDT", "DARKCUT",
@@ -185,7 +185,7 @@ def write_calibrated_cards(cards, calibration, figures):
     Parameters
     ----------
     cards : ccdflow.files.header_text.CardList
-        Changed in place; the number of cards never depends on the values of the figures.
+        Changed in place. Their number depends on which figures are known, not on the values.
     calibration : ccdflow.calibrate.arithmetic.ImageCalibration
     figures : ccdflow.calibrate.image_figures.ImageFigures
         Figures of the image.

@@ -34,12 +34,13 @@ LEAST_FLAT = 1e-3
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
-# A flat is refused if the median of its lit pixels is below the first or above the second number.
-# The two are far apart, because a flat has a mean of 1 also if parts of it are unlit.
+# A flat is refused if the median of its lit pixels is not between these two numbers; with a mask
+# of its own, if their mean is not either. The two are far apart, because a flat has a mean of 1
+# also if parts of it are unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
-# The lit pixels of a flat are judged in about this many of its rows.
+# The lit pixels of a flat are judged in this many of its rows, or up to twice as many.
 _CHECKED_ROWS = 256
-# Planes of a sort that a master keeps, one for each exposure time: most nights have one or two.
+# A master keeps this many planes of a sort, one for each exposure: most nights have one or two.
 _KEPT_PLANES = 2
 
 
@@ -56,12 +57,13 @@ class Master:
         Path of the file, for cards and errors.
     key : str
         CCDFKEY of the file.
-    frames : int or None
-        Number of members.
-    exptime, temperature : float or None
-        Exposure time, seconds, and temperature, degrees Celsius; None if not known.
+    frames : float or None
+        Number of members; None if the header has none.
+    exptime : float or None
+        Exposure time, seconds; None if the header has none.
     bias_key : str
-        CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
+        CCDFKEY of the bias that was subtracted from its members, or the name of a bias without a
+        key; '' if they still hold their bias.
     bias_noise : float
         Noise of that bias, adu; needed only if the frame gets another bias.
     is_level_subtracted : bool
@@ -78,9 +80,8 @@ class Master:
     images: tuple[MasterImage, ...]
     name: str = ""
     key: str = ""
-    frames: int | None = None
+    frames: float | None = None
     exptime: float | None = None
-    temperature: float | None = None
     bias_key: str = ""
     bias_noise: float = 0.0
     is_level_subtracted: bool = True
@@ -464,7 +465,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
 
 
 def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
-    """Return the `MasterImage` of an array that nothing else holds; see `master_image_of`.
+    """Return the `MasterImage` of an array that nothing else holds; raise as `master_image_of`.
 
     Parameters
     ----------
@@ -500,7 +501,7 @@ def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
 
 
 def _check_flat(data, flags, name, *, has_mask):
-    """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1.
+    """Raise `FrameError` for a flat without lit pixels, or whose lit pixels are far from 1.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ def fill_lines(image, first, regions):
 
     Unfilled, a region would count as a deep shadow beside its neighbours. Its outermost lines get
     the values of the lines beside them; a single line gets the mean of the two lines beside it.
-    The inner lines of a region are NaN.
+    The inner lines of a region are NaN, and a region without a line beside it.
 
     Parameters
     ----------

@@ -70,7 +70,10 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
 
 
 def _values_beside(image, indices, smooth_rows):
-    """Return the mean of the good neighbours of each bad pixel, (n,) float32."""
+    """Return the mean of the good neighbours of each bad pixel, (n,) float32.
+
+    A pixel without a good neighbour gets the smooth light.
+    """
     nx = image.shape[1]
     pixels, is_bad = image.reshape(-1), np.zeros(image.size, bool)
     is_bad[indices] = True

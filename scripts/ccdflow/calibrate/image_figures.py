@@ -13,7 +13,7 @@ from ccdflow.files.fits_products.multi_image_products import read_picked_rows
 # Pixels that are read and calibrated at once: as float32 they stay in the processor's cache.
 _READ_PIXELS = 1 << 16
 # Steps over the rows and columns of a master that are sampled for its median, and for its highest
-# values.
+# values, which need more pixels. Chosen, not measured.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
 # The fraction of a flat's pixels below the response from which SATURATE follows. With a smaller
 # fraction the brightest pixels would saturate below SATURATE; with all pixels one hot pixel would
@@ -152,7 +152,7 @@ class ImageSample:
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
         self.background.write_rows(rows, light)
-        self._calibration.noise.write_for_signed_signal(rows, light, variance, scratch)
+        self._calibration.pixel_variance.write_for_signed_signal(rows, light, variance, scratch)
         variance[np.broadcast_to(is_flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))
 
@@ -173,16 +173,18 @@ class ImageSample:
         flat = self._calibration.master_image("flat")
         if flat is not None:
             value /= _highest_of_region(flat, readout.region)
-        return value * self._calibration.factor(readout)
+        return value * self._calibration.unit_factor(readout)
 
     def _master_noises(self):
         """Return the figures of the noise that masters as applied and the level of a row add."""
         if not self._has_errors:
             return {"level_noise": []}
-        factor = max(self._calibration.factor(readout) for readout in self._calibration.readouts)
+        factor = max(
+            self._calibration.unit_factor(readout) for readout in self._calibration.readouts
+        )
         noises = self._noises_with_other_bias(self._noise_of_bias_and_dark(factor), factor)
         if self._calibration.master_image("flat") is not None:
-            noises["flat_noise"] = self._calibration.noise.median_noise("flat")
+            noises["flat_noise"] = self._calibration.pixel_variance.median_noise("flat")
         return {**noises, "level_noise": self._level_noises()}
 
     def _noise_of_bias_and_dark(self, factor):
@@ -191,14 +193,14 @@ class ImageSample:
         for kind, scale in (("bias", abs(masters.bias_factor)), ("dark", masters.scale)):
             if calibration.master_image(kind) is not None:
                 # The noise of a bias takes long to compute, and is 0 if the bias cancels.
-                noise = calibration.noise.median_noise(kind) if scale else 0.0
+                noise = calibration.pixel_variance.median_noise(kind) if scale else 0.0
                 noises[f"{kind}_noise"] = scale * factor * noise
         return noises
 
     def _noises_with_other_bias(self, noises, factor):
-        """Return the noises of the masters; that of the bias includes another bias in the dark."""
+        """Return the noises; that of the bias includes the noise of another bias in the dark."""
         other_variances = [
-            self._calibration.noise.variance_of_other_bias(readout)
+            self._calibration.pixel_variance.variance_of_other_bias(readout)
             for readout in self._calibration.readouts
         ]
         if not any(other_variances):
@@ -210,13 +212,14 @@ class ImageSample:
     def _level_noises(self):
         """Return the noise of the level of a row in each amplifier, in the product's unit."""
         # The variances of the levels of the frame and of all members of bias and dark add up.
-        masters, n_levels = self._calibration.masters, 1.0
+        masters, variance_ratio = self._calibration.masters, 1.0
         for kind, factor in (("bias", masters.bias_factor), ("dark", masters.scale)):
-            use = getattr(masters, kind)
-            if use is not None and use.master.frames:
-                n_levels += factor**2 / use.master.frames
+            applied = getattr(masters, kind)
+            if applied is not None and applied.master.frames:
+                variance_ratio += factor**2 / applied.master.frames
         return [
-            self._calibration.factor(readout) * (readout.level_variance * n_levels) ** 0.5
+            self._calibration.unit_factor(readout)
+            * (readout.level_variance * variance_ratio) ** 0.5
             for readout in self._calibration.readouts
         ]
 

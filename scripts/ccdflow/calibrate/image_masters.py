@@ -42,7 +42,7 @@ class ImageMasters:
     Raises
     ------
     FrameError
-        If a master has another shape.
+        If a master has no image of this index, or one of another shape.
     """
 
     def __init__(self, shape, calibration, *, index=0, unit="adu", name=None):
@@ -66,7 +66,7 @@ class ImageMasters:
         return list(self._images.values())
 
     def _image_of_applied(self, applied, index, name):
-        """Return the image of a master that is applied to this image; its shape is checked."""
+        """Return the image of a master that is applied to this image; raise for another shape."""
         images = applied.master.images
         if index >= len(images) or images[index].data.shape != self.shape:
             shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
@@ -84,7 +84,7 @@ class ImageMasters:
         """Return a master's `ccdflow.calibrate.combined_master.MasterImage`, or None."""
         return self._images.get(kind)
 
-    def factor(self, readout):
+    def unit_factor(self, readout):
         """Return one unit of the reduced frame in units of the product."""
         return readout.gain if self.is_converted else 1.0
 
@@ -94,7 +94,7 @@ class ImageMasters:
             return 1.0
         # The noise follows from a measured gain, if there is one; the pixels are multiplied by the
         # gain of profile or header.
-        return self.factor(readout) / readout.photon_gain
+        return self.unit_factor(readout) / readout.photon_gain
 
     def pieces(self, rows):
         """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.

@@ -17,14 +17,16 @@ from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.mask_bits import UNLIT
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_VARIANCE, median
 
-# Number of pairs of neighbouring rows in the sample.
+# Number of pairs of neighbouring rows in the sample: with 2000 columns they give the variance of
+# the noise to 1 %.
 _ROW_PAIRS = 16
-# A box is this many pixels along a row; structure is the difference of medians of boxes.
+# A box is this many pixels along a row; structure is the difference of medians of boxes. The median
+# of a box of two rows has a sixth of a pixel's noise.
 _BOX_PIXELS = 32
 # Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit stars
 # count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
-_STAR_SIGMA = 4.0
-# A bias cancels with its dark if less than this fraction of the bias remains. With a larger
+_OUTLIER_SIGMA = 4.0
+# A bias cancels with its dark if at most this fraction of the bias remains. With a larger
 # fraction a bias that matters would have no effect in the table; with a smaller one the rounding of
 # the factors would have one.
 _LEAST_FRACTION = 0.01
@@ -214,9 +216,9 @@ class _EffectSample:
 
 def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from an `_EffectSample` with it and one without it."""
-    # A pair counts in the noise if it is no outlier both with and without the master, so that a hot
+    # A pair counts in the noise if it is no outlier with the master and none without it: a hot
     # pixel that the master subtracts does not count. A box counts in the structure if it is no
-    # outlier in one of the two, so that a glow that the master subtracts counts.
+    # outlier in one of the two: a glow that the master subtracts counts.
     noise, noise_without, noise_error = _mean_squares(
         with_master.pair_variances, without_master.pair_variances, np.logical_and
     )
@@ -237,6 +239,8 @@ def _effect_of_master(with_master, without_master):
 
 def _mean_squares(with_master, without_master, combine):
     """Return the means of squares with a master and without it, and the error of their difference.
+
+    The three are NaN if no square counts.
 
     Parameters
     ----------
@@ -270,7 +274,7 @@ def _noise_limit(squares):
     """Return the square beyond which a difference is not noise."""
     if not squares.size:
         return 0.0
-    return (_STAR_SIGMA * MAD_TO_SIGMA) ** 2 * float(
+    return (_OUTLIER_SIGMA * MAD_TO_SIGMA) ** 2 * float(
         np.sort(squares.astype(np.float32))[len(squares) // 2]
     )
 

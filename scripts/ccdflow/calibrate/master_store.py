@@ -11,9 +11,10 @@ from ccdflow.calibrate import combined_master
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct
 
 DEFAULT_STORE_BYTES = 700_000_000
-"""Bytes of masters that a store keeps; those in use are never freed."""
+"""Bytes of masters that a store keeps; those in use are never freed. Chosen, not measured."""
 
-# A master that nobody asks for is freed by the next call of `free_idle` after this many.
+# A master that nobody asks for is freed by the next call of `free_idle` after this many: a watch
+# calls it after each round, and frames may be minutes apart. Chosen, not measured.
 _MOST_IDLE_CALLS = 3
 
 
@@ -54,7 +55,8 @@ class MasterStore:
         Raises
         ------
         FrameError
-            If the master cannot be read, or is none of this kind.
+            If the master cannot be read, or `ccdflow.calibrate.combined_master.read_master`
+            refuses it.
         """
         name = str(path) if name is None else name
         try:

@@ -74,7 +74,7 @@ def section_by_origin(header, shape):
     Returns
     -------
     str or None
-        None if no card has the origin, or the image is reversed.
+        None if a card of the origin is missing or below LTV, or the image is reversed.
     """
     ends = []
     for axis, step in zip((1, 2), reversed(binning_of_hdu([header], 0)), strict=True):
@@ -218,7 +218,7 @@ def master_for(store, kind, path, frame, *, file, name):
     Raises
     ------
     FrameError
-        If no cards give the place of the window in the master, or the master cannot be read.
+        If the cards do not place the window in the master, or the master cannot be read.
     """
     master_hdu = first_image_hdu(read_stored_hdus(path, name=name))
     differs = master_hdu.shape is not None and master_hdu.shape != frame.shape

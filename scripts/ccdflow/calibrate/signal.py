@@ -19,7 +19,8 @@ TILE_SIDE = 64
 """Rows and columns of a tile."""
 
 SIGNIFICANT_SIGMA = 4.0
-"""A mean of 3 x 3 pixels is significant beyond this many of its standard deviations."""
+"""A mean of 3 x 3 pixels is significant beyond this many of its standard deviations: one mean in
+16,000 is by chance."""
 
 OWN_ELECTRONS = 2500.0
 """A sharp pixel of more electrons is its own estimate. Its noise is 2 %: errors that follow from
@@ -36,7 +37,8 @@ pixel without light or, if this is less, its variance over that of one photon. M
 scatter by a tenth of a standard deviation, and by a quarter where they are extrapolated to the
 corners."""
 
-# About this many rows of a tile give its median to a tenth of the noise of a pixel.
+# The median of a tile is from this many of its rows, or up to twice as many: it is known to a tenth
+# of a pixel's noise.
 _SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
@@ -321,7 +323,8 @@ def _expected_signal(image, indices, level, variance, photon_variance):
     A surface of second degree through the eight neighbours is independent of the pixel's own
     noise. If the pixel is off this surface, the image is sharper there, and the surface through all
     nine pixels is used. The pixel's own value is used if it is bright, or off the second surface as
-    well: beside a peak of 500,000 electrons that surface is wrong by ten thousands.
+    well: beside a peak of 500,000 electrons that surface is wrong by tens of thousands. The signal
+    is never below the lowest of the nine pixels.
 
     Parameters
     ----------
@@ -356,10 +359,10 @@ def _expected_signal(image, indices, level, variance, photon_variance):
     lowest = values
     for neighbour in (*edges, *corners):
         lowest = np.minimum(lowest, neighbour)
-    edge, corner = sum(edges), sum(corners)
-    surface_of_neighbours = np.float32(1 / 2) * edge - np.float32(1 / 4) * corner
+    edge_sum, corner_sum = sum(edges), sum(corners)
+    surface_of_neighbours = np.float32(1 / 2) * edge_sum - np.float32(1 / 4) * corner_sum
     surface_of_all = (
-        np.float32(5 / 9) * values + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
+        np.float32(5 / 9) * values + np.float32(2 / 9) * edge_sum - np.float32(1 / 9) * corner_sum
     )
     expected_variance = variance + np.maximum(surface_of_neighbours - level, 0) * photon_variance
     is_sharp = (values - surface_of_neighbours) ** 2 > np.float32(
@@ -368,8 +371,8 @@ def _expected_signal(image, indices, level, variance, photon_variance):
     # In units of the signal, an electron is ``photon_variance`` times the flat.
     is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon_variance
     own_variance = variance + np.maximum(values - level, 0) * photon_variance
-    # Values far above or below the surface. With a low limit, or with values above the surface
-    # alone, values would be chosen because noise raised them, and their errors would be too large.
+    # Values far above or below the surface are chosen. With a low limit, or those above it alone,
+    # noise would choose the values that it raised, and their errors would be too large.
     is_own |= (values - surface_of_all) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
     light = np.where(is_sharp, np.where(is_own, values, surface_of_all), surface_of_neighbours)
     return np.maximum(light, lowest)

@@ -16,9 +16,9 @@ from ccdflow.calibrate.filled_lines import fill_lines
 from ccdflow.calibrate.filled_pixels import FILLED_BITS, fill_pixels
 from ccdflow.mask_bits import UNCALIBRATED
 
-# The pixels that are sampled for a median noise: some 20,000 pixels of a small chip give it to 1 %.
+# The pixels that are sampled for a median noise: the 20,000 of a small chip give it to 1 %.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
-# Number of rows processed at a time for a whole image.
+# Number of rows processed at a time for a whole image: their float32 stay in the processor's cache.
 _ROWS_AT_ONCE = 32
 
 
@@ -43,8 +43,8 @@ class PixelVariance:
     def master_variance(self, kind):
         """Return the variance of a master: adu^2; of a flat, relative to its value squared."""
         if kind not in self._planes:
-            use = getattr(self._image.masters, kind)
-            self._planes[kind] = self._image.master_image(kind).variance(use.master, self._readouts)
+            master = getattr(self._image.masters, kind).master
+            self._planes[kind] = self._image.master_image(kind).variance(master, self._readouts)
         return self._planes[kind]
 
     def median_noise(self, kind):
@@ -68,14 +68,14 @@ class PixelVariance:
     def _shared_variance(self):
         """Return the variance without light, computed once for frames with the same masters."""
         image, masters = self._image, self._image.masters
-        planes = {kind: image.master_image(kind) for kind in ("flat", "dark", "bias")}
-        planes = {kind: plane for kind, plane in planes.items() if plane is not None}
-        if not planes:
+        images = {kind: image.master_image(kind) for kind in ("flat", "dark", "bias")}
+        images = {kind: each for kind, each in images.items() if each is not None}
+        if not images:
             return self._compute_variance_without_light()
-        numbers = tuple((kind, plane.number) for kind, plane in planes.items())
+        numbers = tuple((kind, each.number) for kind, each in images.items())
         units = image.is_in_electrons, image.is_converted
         key = ("constant", self._readouts, masters.scale, units, numbers)
-        return next(iter(planes.values())).recent_plane(key, self._compute_variance_without_light)
+        return next(iter(images.values())).recent_plane(key, self._compute_variance_without_light)
 
     def _compute_variance_without_light(self):
         """Return the variance of each pixel without light, (ny, nx) float32."""
@@ -113,7 +113,7 @@ class PixelVariance:
         if not image.is_covered:
             out[...] = 0
         for readout, block_slices, image_slices in image.pieces(rows):
-            factor = image.factor(readout) ** 2
+            factor = image.unit_factor(readout) ** 2
             pixel_variance = (
                 readout.read_noise**2 + readout.rounding_variance + readout.level_variance
             )
@@ -127,10 +127,12 @@ class PixelVariance:
                     np.multiply(variance, np.float32(factor * master_factor), out=term)
                     total += term
             if image.master_image("dark") is not None:
-                use = image.masters.dark
-                charge = image.master_image("dark").signal(use.master, self._readouts)[image_slices]
+                dark = image.masters.dark.master
+                charge = image.master_image("dark").signal(dark, self._readouts)[image_slices]
                 charge_factor = (
-                    image.masters.scale * image.factor(readout) * image.photon_variance(readout)
+                    image.masters.scale
+                    * image.unit_factor(readout)
+                    * image.photon_variance(readout)
                 )
                 np.multiply(charge, np.float32(charge_factor), out=term)
                 total += term
@@ -138,8 +140,8 @@ class PixelVariance:
     def variance_of_other_bias(self, readout):
         """Return the variance that the bias in the dark adds, adu^2; 0 if it is the frame's own.
 
-        The dark's header gives the noise of a pixel of that bias, without the noise that the levels
-        of its rows add.
+        0 also without a dark, and for a dark that still holds its bias. The dark's header gives the
+        noise of a pixel of that bias, without the noise that the levels of its rows add.
 
         Parameters
         ----------
@@ -189,8 +191,8 @@ class PixelVariance:
 
         Medians of tiles without light scatter about 0. If medians below 0 counted as 0, the mean of
         all medians would be above 0, and the variance too large: by 2 % with a read noise of 2.5
-        electrons. A signal is at most `signal.MOST_BELOW_ZERO` standard deviations below 0, so that
-        the variance stays above 0.
+        electrons. `signal.MOST_BELOW_ZERO` limits how far a signal is below 0, so that the variance
+        stays above 0.
 
         Parameters
         ----------
@@ -259,12 +261,12 @@ class PixelVariance:
         strip : int, optional
             See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
-        light, spare = (part[: out.size].reshape(out.shape) for part in scratch[:2])
+        light, term = (part[: out.size].reshape(out.shape) for part in scratch[:2])
         background.write_rows(rows, light)
         write_variance = (
             self.write_for_signed_signal if background.is_negative else self.write_for_signal
         )
-        write_variance(rows, light, out, spare)
+        write_variance(rows, light, out, term)
         flat = self._image.master_image("flat")
         divisor = None if flat is None else flat.data[rows]
         photon_variance = max(self._photon_variances)

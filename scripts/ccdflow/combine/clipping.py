@@ -15,7 +15,7 @@ from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
 from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
 
-# A pixel at least this many standard errors above the light of its surroundings has the noise of
+# A pixel more than this many standard errors above the light of its surroundings has the noise of
 # its own light: 1 pixel in 700 is by chance.
 _BRIGHT_SIGMA = 3.0
 # A pixel with a value nearer to the clipping limit than this fraction of the limit is solved
@@ -86,7 +86,7 @@ class PixelNoise:
         return (self.read_variance + self.photon_slope * np.maximum(light, 0)) / levels**2
 
     def least_variance(self, low):
-        """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
+        """Return a lower bound of the variances, shape ``(k,)``, for centres of at least `low`."""
         # A centre replaces the expected light only if it is brighter than that light.
         light = (
             np.maximum(low if self.expected_light is None else self.expected_light, 0)
@@ -112,6 +112,7 @@ class PixelNoise:
         Returns
         -------
         numpy.ndarray of shape (k,), float64
+            NaN where no value is kept.
         """
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)
@@ -138,7 +139,7 @@ class PixelNoise:
 # -- the estimate ----------------------------------------------------------------------------------
 
 
-def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
+def estimate_pixels(values, ordering, recipe, *, needs_spread=True, noise=None):
     """Combine all values of each pixel, and prove in which pixels the recipe rejects none of them.
 
     `values` are overwritten.
@@ -146,7 +147,7 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
     Parameters
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
-    order : ccdflow.combine.ordering.Ordering
+    ordering : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     needs_spread : bool, optional
@@ -176,13 +177,18 @@ def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
             return value, None, is_proven
         deviations = np.subtract(values, centre, out=values)
         return value, _sample_spread(deviations, value - centre), is_proven
-    if clip_by == "mad" and recipe.method == "average" and not needs_spread and order.is_by_pixel:
+    if (
+        clip_by == "mad"
+        and recipe.method == "average"
+        and not needs_spread
+        and ordering.is_by_pixel
+    ):
         value = total / n
-        is_proven &= is_unclipped_of_many(values, value, order, recipe.clip)
+        is_proven &= is_unclipped_of_many(values, value, ordering, recipe.clip)
         return value, None, is_proven
-    order.sort(values)
+    ordering.sort(values)
     value, spread, is_unclipped = _estimate_sorted(
-        values, total / n, recipe, needs_spread=needs_spread, spare=order.spare
+        values, total / n, recipe, needs_spread=needs_spread, spare=ordering.spare
     )
     return value, spread, is_proven & is_unclipped
 
@@ -224,7 +230,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
     if clip_by == "mad" or (needs_spread and recipe.method == "median"):
         mad = mad_of_sorted(deviations, spare)
     if clip_by == "mad":
-        is_unclipped = _is_unclipped(deviations, centre, mad, recipe.clip)
+        is_unclipped = _are_within_mad(deviations, centre, mad, recipe.clip)
     if not needs_spread:
         return value, None, is_unclipped
     if recipe.method == "median":
@@ -291,7 +297,7 @@ def _are_within_std(deviations, centre, mean, clip):
     return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - _ROUNDING_FRACTION)
 
 
-def _is_unclipped(deviations, centre, mad, clip):
+def _are_within_mad(deviations, centre, mad, clip):
     """Return whether no deviation from the median can exceed the limit in sigma by the MAD.
 
     Parameters
@@ -307,7 +313,10 @@ def _is_unclipped(deviations, centre, mad, clip):
 
 
 def _median_spread(mad, count):
-    """Return the standard error of a median times the square root of the number of values."""
+    """Return the standard error of a median times the square root of the number of values.
+
+    NaN for fewer than two values.
+    """
     return np.where(count > 1, mad * (MAD_TO_SIGMA * MEDIAN_OVER_MEAN), np.nan)
 
 

@@ -91,11 +91,11 @@ class CombineRecipe:
             )
         if not (isinstance(self.grow, int) and 0 <= self.grow <= _MOST_GROWTH):
             raise UserError(
-                "rejection cannot grow by so much",
+                "rejection cannot grow by this",
                 keyword="grow",
                 value=self.grow,
-                allowed=f"0 to {_MOST_GROWTH} pixels",
-                remedy="give fewer pixels",
+                allowed=f"0 to {_MOST_GROWTH} whole pixels",
+                remedy="give a whole number of pixels, 0 for no growth",
             )
 
     def resolve(self, n, noise=None):

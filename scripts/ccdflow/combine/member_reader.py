@@ -14,7 +14,7 @@ from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
 MOST_OPEN_FILES = 200
-"""The files of at most this many members stay open: the system limits the number of open files."""
+"""The files of at most this many members stay open: Linux allows a process 1024 open files."""
 
 # The remedy for a file that cannot be combined.
 _REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
@@ -103,7 +103,13 @@ def member_of_file(path, *, hdu=0, is_mask=False):
 
 
 def _read_header(path, hdu):
-    """Return the header of an image, the offset of its pixels, and the size of its file."""
+    """Return the header of an image, the offset of its pixels, and the size of its file.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, has no such image, or is no FITS file.
+    """
     try:
         with open(path, "rb", opener=atomic_write.open_at_once) as file:
             header, offset = _find_hdu(file, hdu)
@@ -141,7 +147,15 @@ def unit_of_image(path, *, hdu=0):
 
 
 def _find_hdu(file, hdu):
-    """Return the header of the HDU with this number or EXTNAME, and the offset of its pixels."""
+    """Return the header of the HDU with this number or EXTNAME, and the offset of its pixels.
+
+    Raises
+    ------
+    ValueError
+        If the file is no FITS file.
+    EOFError
+        If there is no such HDU.
+    """
     if file.read(6) != b"SIMPLE":
         raise ValueError("not a FITS file")
     number = offset = 0
@@ -182,6 +196,11 @@ def _fill_with_pixels(descriptor, member, start, out):
         Pixel of the flattened image.
     out : numpy.ndarray of shape (k,)
         In the type of the file; filled in place.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, or ends before these pixels do.
     """
     view = memoryview(out).cast("B")
     position = member.offset + start * out.itemsize
@@ -206,13 +225,13 @@ def _fill_with_pixels(descriptor, member, start, out):
         view, position = view[count:], position + count
 
 
-def file_reader(members, stack):
+def file_reader(members, exit_stack):
     """Return a function that reads pixels of members, ``read(index, start, out)``.
 
     Parameters
     ----------
     members : sequence of Member
-    stack : contextlib.ExitStack
+    exit_stack : contextlib.ExitStack
         Closes the files of a small number of members, which are open from now on.
 
     Returns
@@ -241,7 +260,7 @@ def file_reader(members, stack):
     descriptors = []
     for member in members:
         descriptors.append(_open_member(member.path))
-        stack.callback(os.close, descriptors[-1])
+        exit_stack.callback(os.close, descriptors[-1])
 
     def read(index, start, out):
         """Fill `out` with the pixels of a member from `start` on."""

@@ -49,8 +49,8 @@ def read_hdus(path, count):
     FrameError
         If the file cannot be read.
     DamagedProduct
-        If the file ends before its pixels do, or a header lacks the size or type of its pixels, or
-        holds bytes other than ASCII.
+        If the file has fewer HDUs, or ends before its pixels do, or a header lacks the size or type
+        of its pixels, or holds bytes other than ASCII.
     """
     path = Path(path)
     hdus, offset = [], 0
@@ -59,7 +59,7 @@ def read_hdus(path, count):
             while len(hdus) < count:
                 text = fits_structure.read_header_bytes(file, offset)
                 try:
-                    hdu, size = _hdu_and_data(text, path, offset + len(text))
+                    hdu, size = _hdu_and_size(text, path, offset + len(text))
                 except (KeyError, ValueError):
                     raise DamagedProduct(
                         "the header of the product is damaged",
@@ -94,7 +94,7 @@ def read_hdus(path, count):
     return hdus
 
 
-def _hdu_and_data(text, path, offset):
+def _hdu_and_size(text, path, offset):
     """Return the `ProductHdu` of a header, and the number of bytes of its pixels.
 
     Raises

@@ -12,13 +12,14 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 CLIP_SIGMA = 5.0
 """A value beyond this many sigma is an outlier: 1 of 1.7 million normal values is by chance."""
 
-# Clipping begins with the median and MAD of about this many values: sorting more takes longer.
+# Clipping begins with the median and MAD of at most this many values: sorting more takes longer.
 _START_VALUES = 20_000
 # Values that are worked on at once: they stay in the processor's cache. A multiple of the 8192
 # float32 values that numpy sums in float64 at once: the sums of parts add up to the same bits as a
 # sum of all values.
 _VALUES_AT_ONCE = 1 << 16
-# Clipping ends after this many rounds, or earlier if a round leaves out no value.
+# Clipping ends after this many rounds, or earlier if a round leaves out no value: with cosmic rays
+# in a hundredth of the values after two, with the wings of a Cauchy distribution after 16.
 _MOST_ITERATIONS = 50
 
 

@@ -86,7 +86,7 @@ class AmplifierNoise:
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
-def check_region(amplifier, shape):
+def checked_region(amplifier, shape):
     """Return the region of an amplifier; raise if it is not inside the image.
 
     Parameters
@@ -285,7 +285,7 @@ class NoiseModel:
 
     def __post_init__(self):
         for amplifier in self.amplifiers:
-            check_region(amplifier, self.shape)
+            checked_region(amplifier, self.shape)
             if amplifier.read_noise is None:
                 raise UserError(
                     f"the read noise of amplifier {amplifier.name} is not known",

@@ -173,8 +173,8 @@ def combine(
     Raises
     ------
     UserError
-        If the members, or their masters and levels, do not fit together, or the memory is too
-        small.
+        If the members, or their masters, masks, levels and noise, do not fit together, or the
+        memory or the number of threads is too small.
     FrameError
         If a file cannot be read, or pixels are left without any value.
 
@@ -259,7 +259,7 @@ def combine_arrays(
     Raises
     ------
     UserError
-        If the noise does not fit the image.
+        If the noise does not fit the image, or is needed and missing, or the memory is too small.
     FrameError
         If pixels have no value in any frame, and are not allowed to.
 

@@ -13,9 +13,9 @@ from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.mask_bits import NO_DATA
 
-# Seconds, 68 years: a card with a longer exposure is damaged.
+# Seconds, 68 years: a card with an exposure of this or more is damaged.
 _MOST_SECONDS = 2**31
-# Pixels whose noise is more than this many times the median noise are hot.
+# Pixels whose noise is more than this many times the median noise are hot. Chosen, not measured.
 _HOT_NOISE = 3
 
 
@@ -155,7 +155,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
                 remedy="write EXPTIME, in seconds, into the frame's header, or leave the frame out",
             )
         factors.append(1.0 if is_same_exposure(time, dark.seconds) else time / dark.seconds)
-    # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.
+    # Exposures scatter by a little: 300.02 s count as 2.5 times 120 s.
     if max(factors, default=0.0) > scale_up * (1 + EXACT_FRACTION):
         raise UserError(
             "the dark would be scaled up beyond the limit",

@@ -13,9 +13,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 # Values are counted if there are at least this many members: the counts show that four pixels of
 # five have no outlier, and to sort all pixels takes longer.
 _LEAST_COUNTED_MEMBERS = 100
-# Counts can show that a pixel has no outlier if its mean differs from its median by at most this
-# fraction of the largest deviation, over the root of the number of members. One pixel in fifty
-# exceeds this distance. With a larger limit the counts would show it for fewer pixels.
+# Counts show that a pixel has no outlier only if its mean is near its median: within this fraction
+# of the largest deviation, over the root of the number of members. One pixel in fifty exceeds this
+# distance. With a larger limit the counts would show it for fewer pixels.
 _NEAR_FRACTION = 0.6
 # The limit of the counts is wider than the proof needs by this factor: values are rounded to
 # float32.
@@ -24,7 +24,7 @@ _MARGIN_FACTOR = 1.01
 _MOST_OF_A_BYTE = 255
 
 
-def is_unclipped_of_many(values, mean, order, clip):
+def is_unclipped_of_many(values, mean, ordering, clip):
     """Return True for each pixel of which no value can be beyond the limit.
 
     Parameters
@@ -33,7 +33,7 @@ def is_unclipped_of_many(values, mean, order, clip):
         Values of members that are too many for a network (`Ordering.is_by_pixel`).
     mean : numpy.ndarray of shape (width,), float64
         Mean of all values.
-    order : ccdflow.combine.ordering.Ordering
+    ordering : ccdflow.combine.ordering.Ordering
         Its buffer is overwritten.
     clip : float
         Limit of deviations from the median, in sigma by the MAD.
@@ -44,12 +44,14 @@ def is_unclipped_of_many(values, mean, order, clip):
     """
     n, width = values.shape
     if n < _LEAST_COUNTED_MEMBERS:
-        return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    is_proven = is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
+        return _is_unclipped_of_sorted(ordering.sorted_by_pixel(values), clip)
+    is_proven = is_unclipped_by_counts(
+        values, mean.astype(values.dtype), clip, ordering.flags(values)
+    )
     unproven = np.flatnonzero(~is_proven)
     if len(unproven) > width // 2:
-        return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    sorted_values = order.some_sorted_by_pixel(values, unproven)
+        return _is_unclipped_of_sorted(ordering.sorted_by_pixel(values), clip)
+    sorted_values = ordering.some_sorted_by_pixel(values, unproven)
     is_proven[unproven] = _is_unclipped_of_sorted(sorted_values, clip)
     return is_proven
 

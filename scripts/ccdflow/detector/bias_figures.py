@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.camera.sections import Region
 from ccdflow.combine.moments import CLIP_SIGMA, Moments
-from ccdflow.combine.noise import DIGITAL_NOISE, check_region
+from ccdflow.combine.noise import DIGITAL_NOISE, checked_region
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.detector.combined_bias_noise import measure_combined_noise, predict_noise
 from ccdflow.detector.frame_figures import (
@@ -404,7 +404,7 @@ def measure_amplifier(
     UserError
         If the region is not inside the image.
     """
-    region = check_region(amplifier, combined.image.shape)
+    region = checked_region(amplifier, combined.image.shape)
     rows = rows_within(combined.sample_rows, region)
     frames = combined.sample[:, rows, region.columns]
     n = len(frames)

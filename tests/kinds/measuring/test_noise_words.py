@@ -7,7 +7,7 @@ import pytest
 from ccdflow.kinds.measuring.noise_sentences import (
     lamp_sentences,
     nights_of_odd_noise,
-    noise_sentences,
+    sentences_of_records,
     sentences_on_noise,
 )
 from ccdflow.run import job_records
@@ -48,18 +48,22 @@ def test_noise_that_is_a_fifth_off_is_reported_with_its_likely_reason(
     measured, grism, missing, expected
 ):
     context, records = context_and_records(*[("g", grism, measured, 10.0, missing)] * 3)
-    (sentence,) = noise_sentences(context, records)
+    (sentence,) = sentences_of_records(context, records)
     assert sentence.startswith("cam: the noise of 3 calibrated frames (g")
     assert expected in sentence
-    assert (noise_sentences(context, records, includes_spectra=False) == []) is (grism == "Gr#3")
+    assert (sentences_of_records(context, records, includes_spectra=False) == []) is (
+        grism == "Gr#3"
+    )
 
 
 def test_noise_within_ten_percent_of_its_prediction_is_not_reported():
     frames = [("g", "", 10.9, 10.0, ()), ("r", "", 9.1, 10.0, ()), ("i", "", None, 10.0, ())]
-    assert noise_sentences(*context_and_records(*frames, ("z", "", 10.0, None, ()))) == []
+    assert sentences_of_records(*context_and_records(*frames, ("z", "", 10.0, None, ()))) == []
     # One odd frame of three is no fault of the camera.
-    assert noise_sentences(*context_and_records(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
-    assert len(noise_sentences(*context_and_records(*frames, ("V", "", 11.2, 10.0, ())))) == 1
+    assert (
+        sentences_of_records(*context_and_records(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
+    )
+    assert len(sentences_of_records(*context_and_records(*frames, ("V", "", 11.2, 10.0, ())))) == 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_noise_of_a_few_pixels_is_reported_only_if_chance_cannot_make_it(shape, 
     """300 x 2 pixels give 32 differences: a sound frame's was 29 % too small."""
     for percent in (least - 0.5, least + 0.5):
         archive = context_and_records(("g", "", 10 - percent / 10, 10.0, ()), shape=shape)
-        assert len(noise_sentences(*archive)) == (percent > least)
+        assert len(sentences_of_records(*archive)) == (percent > least)
 
 
 def test_spectra_divided_by_the_spectrum_of_a_lamp_are_reported():

@@ -68,8 +68,8 @@ class Totals:
         start, stop : int
             Pixels of the flattened image.
         """
-        sampled = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
-        for k in range(*sampled):
+        row_bounds = np.searchsorted(self.rows, (start // self.nx, -(-stop // self.nx)))
+        for k in range(*row_bounds):
             row_start = self.rows[k] * self.nx
             low, high = max(start, row_start), min(stop, row_start + self.nx)
             self.sample[:, k, low - row_start : high - row_start] = values[
@@ -152,7 +152,7 @@ class _Worker:
         The prepared pixels of a tile.
     bits : numpy.ndarray of shape (n, m), int16, or None
         Masks of the pixels of a tile; None if the members have no masks.
-    order : ccdflow.combine.ordering.Ordering
+    ordering : ccdflow.combine.ordering.Ordering
         Sorts the values of a tile.
     positions : numpy.ndarray of shape (k,), int64
         Pixels of the flattened image that wait for the exact arithmetic.
@@ -177,7 +177,7 @@ class _Worker:
         self.raw = self.stored[:, :pixels_loaded]
         self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
         self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if has_masks else None
-        self.order = Ordering(n, pixels_loaded, self.values.dtype)
+        self.ordering = Ordering(n, pixels_loaded, self.values.dtype)
         self.positions = np.empty(job.n_doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if has_masks else None
@@ -246,7 +246,7 @@ class _Worker:
         noise = self.tile_noise(low, high)
         value, spread, is_proven = estimate_pixels(
             self.values,
-            self.order,
+            self.ordering,
             job.recipe,
             needs_spread=job.uncertainty_source == "scatter",
             noise=noise,

@@ -59,8 +59,8 @@ def report_on_frame(file, record, n_pixels):
 def lines_on_calibration(summaries):
     """Return the last lines of a run on its calibrated frames.
 
-    They name the frames that were not calibrated, count those that lack a step, and warn of noise
-    that differs from its prediction and of biases and flats that do harm.
+    They name the frames that were not calibrated, and count those that lack a step. They warn of
+    noise that differs from its prediction, and of biases and flats that do harm.
 
     Parameters
     ----------

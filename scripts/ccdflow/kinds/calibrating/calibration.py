@@ -184,8 +184,8 @@ class Calibration:
             basis["detector"] = self._measurement_basis
         if self.settings["cosmic_rays"]:
             basis["search"] = cosmics.VERSION
-        if lost := plain_no_level_parts(self.reduced_record):
-            basis["without_level"] = lost
+        if parts_without_level := plain_no_level_parts(self.reduced_record):
+            basis["without_level"] = parts_without_level
         # Known ends of the converter need no entry, because they follow from the raw file. The key
         # of the reduced frame depends on this file's fingerprint.
         if lacks_converter_ends(self.reduced_record):

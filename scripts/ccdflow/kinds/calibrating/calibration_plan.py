@@ -63,9 +63,9 @@ _CHOICE_FACTS = (
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
 _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
-# At most this many exposures, and temperatures, are kept with their ids: a sensor may have a
-# million different temperatures.
-_MOST_EXPOSURES = 20_000
+# With this many ids of exposures and temperatures or more, all are forgotten before the next one: a
+# sensor may have a million different temperatures.
+_MOST_IDS = 20_000
 _seconds_of, _temperatures_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker_of_facts(*setups.READOUT_FACTS, "part", "setting")
@@ -103,7 +103,7 @@ class ChoiceIds:
         -------
         (int, int)
         """
-        if len(self.exposure_ids) + len(self.temperature_ids) >= _MOST_EXPOSURES:
+        if len(self.exposure_ids) + len(self.temperature_ids) >= _MOST_IDS:
             # Both dictionaries may be emptied, because `_ids_by_key` gives the same ids again.
             self.exposure_ids.clear()
             self.temperature_ids.clear()

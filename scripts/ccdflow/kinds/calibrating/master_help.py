@@ -22,9 +22,11 @@ from ccdflow.pages.text_formatting import figure_text, short_unit
 from ccdflow.run import job_records
 from ccdflow.wording import count, first_lines
 
-# A master does harm if the variance that it adds is more than this many standard errors.
+# A master does harm if the variance that it adds is more than this many standard errors: chance
+# makes 1 of 700.
 _HARM_ERRORS = 3.0
-# The variance that a harmful master adds is also more than this fraction of the frame's variance.
+# The variance that a harmful master adds is also more than this fraction of the frame's variance:
+# less changes the noise by less than 0.5 %.
 _HARM_FRACTION = 0.01
 # The last lines of a run name at most this many masters.
 _MOST_LINES = 8
@@ -102,8 +104,8 @@ class MasterHelp:
         )
         return "helps, though it adds noise" if adds_noise else "helps"
 
-    def words(self):
-        """Return noise and structure with the master and without, in words."""
+    def figures_in_words(self):
+        """Return noise and structure with the master and without it, in words."""
         effect, unit = self.effect, short_unit(self.unit)
         return (
             f"noise {effect.noise_variance**0.5:.3g} {unit} a pixel with it and"
@@ -136,7 +138,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     dict of str to list of float
         By kind of master: the values of an `Effect`, averaged over the images that are large
         enough. Masters with a value that is not finite are left out, and a bias that cancels with
-        its dark.
+        its dark; {} without masters.
     """
     if not calibration.masters.applied_masters:
         return {}
@@ -151,7 +153,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
             readouts,
             calibration.masters,
             index=index,
-            factor=_factor_to_unit(unit, stored_hdus[hdu]),
+            factor=_factor_of_readouts(unit, stored_hdus[hdu]),
         )
         for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
@@ -168,7 +170,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     }
 
 
-def _factor_to_unit(unit, stored_hdu):
+def _factor_of_readouts(unit, stored_hdu):
     """Return the function from a readout to the factor of its pixels; None without a conversion.
 
     Parameters
@@ -325,7 +327,7 @@ def lines_on_harm(sums):
     sums_without_darks = ([entry for entry in part if entry[0] != "dark"] for part in sums)
     harmful = [master for master in _helps_of_sums(sums_without_darks) if master.harms]
     sentences = [
-        f"{master.kind} does harm: {master.product}: {master.words()};"
+        f"{master.kind} does harm: {master.product}: {master.figures_in_words()};"
         f" {count(master.n_frames, 'frame')}; more of its frames would help"
         for master in harmful
     ]

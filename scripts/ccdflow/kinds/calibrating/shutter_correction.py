@@ -14,14 +14,15 @@ from ccdflow.detector import dead_time
 from ccdflow.files.values import short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
+from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixel_facts_of
 from ccdflow.kinds.measuring.nights.night_masters import exposure_of
 from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products.product_names import reduced_product
 
-# The mean dead time is corrected if its error is at most this fraction of a frame's exposure.
+# The mean dead time is corrected if its error is at most this fraction of a frame's exposure, and
+# so of its light. Chosen, not measured.
 _MOST_MEAN_ERROR = 1e-3
 # The entry in the shared values of frames whose profile asks for the correction.
 _CORRECTED_SETTING = ("shutter", MEASURED)
@@ -68,11 +69,14 @@ def map_for(context, row):
         """Return {pixels and epoch: {night: map}}."""
         maps_by_setup = {}
         for group in SHUTTER.groups(context):
-            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
+            key = (*pixel_facts_of(group.shared), dict(group.shared)["epoch"])
             maps_by_setup.setdefault(key, {}).setdefault(group.night, group.product)
         return maps_by_setup
 
-    key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
+    key = (
+        *pixel_facts_of(detector_setup_of(context, row)),
+        epoch_of(context, row.camera, row.night),
+    )
     maps_by_setup = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), products_by_setup)
     maps_by_night = maps_by_setup.get(key, {})
     earlier_nights = [night for night in maps_by_night if night <= row.night]
@@ -163,6 +167,7 @@ class ShutterCorrection:
     def _is_longer_than_dead_time(self):
         """Whether frame and flats have known exposures, longer than the dead time of any pixel."""
         data = self.record.data
+        # Twice the range of the cells is more than any pixel is off the mean: chosen, not measured.
         longest_dead_time = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
         exposures = (self._seconds, *self._exposures_of_flat)
         return all(seconds > longest_dead_time for seconds in exposures)
@@ -178,7 +183,7 @@ class ShutterCorrection:
 
     @property
     def cards(self):
-        """The cards of the calibrated frame: (keyword, value, comment)."""
+        """The cards of the calibrated frame: (keyword, value, comment); () without a correction."""
         if not self.is_applied:
             return ()
         cards = [
@@ -200,7 +205,7 @@ class ShutterCorrection:
         Returns
         -------
         ccdflow.calibrate.combined_master.Master
-            The flat times the correction. The newest ones are kept in memory.
+            The flat over the factor that corrects the frame. The last few are kept in memory.
         """
         key = (
             master.name,
@@ -212,11 +217,12 @@ class ShutterCorrection:
         return _FLATS.get(key, lambda: correct_flat_for_shutter(master, self._factors(master)))
 
     def _factors(self, master):
-        """Return the factor on each pixel of the flat, an array of shape (ny, nx) for each image.
+        """Return (factor on the frame, its relative variance) of each image, arrays (ny, nx).
 
         Parameters
         ----------
         master : ccdflow.calibrate.combined_master.Master
+            The flat, for the shapes of its images.
         """
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]

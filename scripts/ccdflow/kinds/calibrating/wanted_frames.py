@@ -28,14 +28,14 @@ def frames_to_calibrate(planner, types):
     record : ccdflow.run.job_records.Record
         Record of the reduced frame.
     """
-    context, wanted_types = planner.context, {}
+    context, is_wanted_by_type = planner.context, {}
     # Each type is looked up once, because this loop goes over all frames of an archive.
     for row, frame in _rows_with_records(context):
         type_, status, file = _type_of(row.facts.values()), row.status, row.file
-        is_wanted = wanted_types.get(type_)
+        is_wanted = is_wanted_by_type.get(type_)
         if is_wanted is None:
             is_enabled = is_type_enabled(context.settings, type_)
-            is_wanted = wanted_types[type_] = is_enabled and type_ in types
+            is_wanted = is_wanted_by_type[type_] = is_enabled and type_ in types
         if status == SET_ASIDE and not row.gone:
             # A calibrated frame of an earlier raw file is not kept, so that it is moved away.
             continue

@@ -12,7 +12,7 @@ from ccdflow.files.header_text import printable_text
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import counted_nights, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
+from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixel_facts_of
 from ccdflow.kinds.measuring.measured_nights import made_measurements
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.run import job_records
@@ -82,7 +82,7 @@ class BadPixels(Kind):
         """Yield the group of each map: the measurements of the same pixels in one epoch."""
         groups_by_setup = {}
         for group in DETECTOR.groups(context):
-            setup = tuple(zip(PIXEL_FACTS, pixels_of(group.shared), strict=True))
+            setup = tuple(zip(PIXEL_FACTS, pixel_facts_of(group.shared), strict=True))
             groups_by_setup.setdefault((dict(group.shared)["epoch"], setup), []).append(group)
         names = names_of_setups(groups_by_setup)
         for (epoch, setup), groups in groups_by_setup.items():
@@ -118,7 +118,7 @@ class BadPixels(Kind):
         }
 
     def make(self, context, job, *, threads):
-        """Write the map: an image of the last night's mask, and a table."""
+        """Write the map: an image with the mask of the newest nights, and a table."""
         group = context.group(job.product)
         all_records = made_measurements(context, group.measurements)
         basis = self._basis(context, group, all_records)
@@ -163,12 +163,12 @@ def _image_histories(context, product, measurements, newest_nights):
     shapes = [tuple(shape) for shape in measurements[0].data["shapes"]]
     share = context.settings["detector"]["share"]
 
-    def read_nights(first, end):
-        """Return a list for each image, with its bad pixels in each measurement from first to end.
+    def read_nights(first, stop):
+        """Return a list for each image, with its bad pixels in each measurement from first to stop.
 
         Parameters
         ----------
-        first, end : int
+        first, stop : int
             Indices of the first measurement, and of the one after the last.
         """
         images_of_nights = [
@@ -176,7 +176,7 @@ def _image_histories(context, product, measurements, newest_nights):
                 context.results / record.product, data["night"], data["looked"], shapes,
                 reads_weak_pixels=data["night"] in newest_nights,
             )
-            for record, data in measurements[first:end]
+            for record, data in measurements[first:stop]
         ]  # fmt: skip
         return [[images[number] for images in images_of_nights] for number in range(len(shapes))]
 

@@ -69,7 +69,7 @@ def detector_setup_of(context, row):
     return tuple((name, "" if value == "None" else value) for name, value in values)
 
 
-def pixels_of(setup):
+def pixel_facts_of(setup):
     """Return the values of `PIXEL_FACTS` in a setup, or in a group's shared values."""
     values = dict(setup)
     return tuple(values[name] for name in PIXEL_FACTS)

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.kinds.matching.setups import READOUT_FACTS, epoch_of, profile_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
+from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixel_facts_of
 from ccdflow.run.lookups import Lookup
 
 
@@ -24,7 +24,7 @@ def bad_pixel_measurements_for(context, row):
     -------
     tuple of str
         Measurements of the newest nights up to the frame's, in the frame's epoch; without such
-        nights, those of the next night.
+        nights, those of the next night; () where none are made.
     """
     if not DETECTOR.is_enabled(context):
         return ()
@@ -33,7 +33,7 @@ def bad_pixel_measurements_for(context, row):
         """Return {setup: (sorted nights, {night: products})}."""
         nights_by_setup = {}
         for group in DETECTOR.groups(context):
-            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
+            key = (*pixel_facts_of(group.shared), dict(group.shared)["epoch"])
             nights_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return {key: (sorted(nights), nights) for key, nights in nights_by_setup.items()}
 
@@ -42,10 +42,10 @@ def bad_pixel_measurements_for(context, row):
         (Lookup.DETECTOR_SETUP, row.camera, row.geometry, values_of_setup),
         lambda: detector_setup_of(context, row),
     )
-    key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
+    key = (*pixel_facts_of(setup), epoch_of(context, row.camera, row.night))
 
     def nearest_measurements():
-        """Return the measurements of the newest nights up to the row's, newest first."""
+        """Return the result of `bad_pixel_measurements_for`, computed anew."""
         nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), products_by_setup)
         sorted_nights, products_by_night = nights_by_setup.get(key, ([], {}))
         most_nights = context.settings["detector"]["nights"]

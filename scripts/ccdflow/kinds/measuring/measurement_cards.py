@@ -6,7 +6,7 @@ from ccdflow.files.header_text import printable_text
 from ccdflow.run.products.product_names import reduced_product
 
 HIGHEST_NUMBER = 999
-"""The highest number in a keyword: FITS keywords have eight letters, five of them of the name."""
+"""The highest number in a keyword: FITS keywords have eight characters, here with five letters."""
 
 
 def cards_of_pixels(night, findings, settings):
@@ -85,7 +85,7 @@ def cards_of_shutter(night, flats_by_light):
                 (f"{stem}IM{flat_number:02d}", printable_text(master.product), f"its {kind}")
             )
             flat_cards.append((f"{stem}KY{flat_number:02d}", master.key, "its CCDFKEY"))
-        for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
+        for file, seconds in zip(flat.data["members"], night.exposures_of(flat), strict=True):
             members_of_flats.append(
                 (printable_text(reduced_product(file)), flat_number, float(seconds))
             )

@@ -18,10 +18,11 @@ VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
 MOST_NOISE_DEPARTURE = 0.1
-"""The measured noise is reported if it differs from its prediction by more than this fraction."""
+"""The measured noise is reported if it differs from its prediction by more than this fraction.
+Chosen, not measured."""
 
-# The measured noise must also differ from its prediction by this many of its errors. Chance alone
-# takes it beyond `MOST_NOISE_DEPARTURE` with fewer than 800 differences between pixels.
+# The measured noise must also differ from its prediction by more than this many of its errors. They
+# exceed `MOST_NOISE_DEPARTURE` with fewer than 800 differences between pixels.
 _CHANCE_SIGMA = 4.0
 
 
@@ -31,7 +32,7 @@ def is_spectrum(row):
     return bool(grism) and not is_open(grism)
 
 
-def noise_sentences(context, records, *, includes_spectra=True):
+def sentences_of_records(context, records, *, includes_spectra=True):
     """Return a sentence for each camera and light whose frames have another noise than predicted.
 
     Parameters

@@ -19,7 +19,7 @@ from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import (
     detector_setup_of,
     names_of_setups,
-    pixels_of,
+    pixel_facts_of,
     setups_in_words,
 )
 from ccdflow.kinds.measuring.measurement_kind import (
@@ -37,7 +37,8 @@ from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
 from ccdflow.run.raw_frames.rows import digest
 
-# The longest exposure of flats that measure a shutter is at least this many times the shortest.
+# The longest exposure of flats that measure a shutter is at least this many times the shortest: the
+# two show at least a fifth of the effect in the shortest. Chosen, not measured.
 _LEAST_EXPOSURE_RATIO = 1.25
 # The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
 # one, a dead time of milliseconds is too small a fraction.
@@ -45,9 +46,9 @@ _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
 # A map is refused if the variance of the flats about their lines is more than this many times the
-# variance of the noise.
+# variance of the noise: its errors, which follow from this scatter, would then be twice as large.
 _MOST_CHI2 = 4.0
-# A sentence names the frames in which the shutter causes at least this relative error.
+# A sentence names the frames in which the shutter causes more than this relative error.
 _LEAST_RELATIVE_ERROR = 1e-3
 # Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
@@ -163,7 +164,7 @@ class Shutter(MeasurementKind):
         flats_and_series = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
-            if can_measure_shutter([t for flat in flats for t in night.seconds(flat)])
+            if can_measure_shutter([t for flat in flats for t in night.exposures_of(flat)])
             and (one_series := _flat_series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in flats_and_series]
@@ -446,7 +447,7 @@ def _mean_inverse_exposure(night):
         t
         for record in outcomes
         if record.status == job_records.MADE
-        for t in night.seconds(record)
+        for t in night.exposures_of(record)
         if math.isfinite(t)
     ]
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
@@ -474,13 +475,13 @@ def _header_cards(group, data):
 def _exposures_to_calibrate(context, group):
     """Return the exposures in seconds of the frames that are calibrated, of a map's night."""
     types = context.settings["calibrate"]["types"]
-    pixels = pixels_of(group.shared)
+    pixels = pixel_facts_of(group.shared)
     seconds = [
         exposure_of(row)
         for row in context.rows_of(group.night)
         if row.facts["type"] in types
         and row.geometry
-        and pixels_of(detector_setup_of(context, row)) == pixels
+        and pixel_facts_of(detector_setup_of(context, row)) == pixels
         and is_of_enabled_type(row, context.settings)
     ]
     return [time for time in seconds if math.isfinite(time)]
@@ -496,7 +497,7 @@ def _flat_series(night, flats):
         night.is_level_removed(flat, amplifier) for flat in flats for amplifier in amplifiers
     ):
         return None
-    seconds = np.array([t for flat in flats for t in night.seconds(flat)])
+    seconds = np.array([t for flat in flats for t in night.exposures_of(flat)])
     values_of_images = [_cell_means(night, flats, image) for image in night.images]
     means, variances, counts = (list(values) for values in zip(*values_of_images, strict=True))
     if not sum(count.sum() for count in counts):
@@ -560,7 +561,7 @@ class _SubtractedDark:
         if uses.get("dark") is not None and uses.get("bias") is not None:
             record = context.outcome(uses["dark"].product)
             self._pixels = whole_image(context.results / record.product, image.hdu)
-            self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
+            self._factors = [t / record.data["seconds"] for t in night.exposures_of(flat)]
 
     def subtract(self, values, rows):
         """Subtract the dark from some rows of the members, (n, k, nx), in place; return them."""

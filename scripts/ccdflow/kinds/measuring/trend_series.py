@@ -176,7 +176,7 @@ def _dark_temperatures(context, measurements):
         )
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
     names = {
-        setup: _names_of_temperatures(temperatures, tolerance)
+        setup: names_of_temperatures(temperatures, tolerance)
         for setup, temperatures in temperatures_by_setup.items()
     }
     dark_words_by_product = {}
@@ -216,10 +216,22 @@ def darks_of_measurement(context, group):
     return temperature, sorted(seconds)
 
 
-def _names_of_temperatures(texts_of_temperatures, tolerance):
-    """Return {temperature: name} of temperatures as texts; close ones share a name.
+def names_of_temperatures(texts_of_temperatures, tolerance):
+    """Return the names of temperatures; close ones share a name.
 
-    Temperatures are close if each is within the tolerance, degrees Celsius, of the next lower one.
+    Temperatures are close if each is within the tolerance of the next lower one.
+
+    Parameters
+    ----------
+    texts_of_temperatures : collection of str
+        Temperatures in degrees Celsius, as texts; '' where none is known.
+    tolerance : float
+        Degrees Celsius.
+
+    Returns
+    -------
+    dict of str to str
+        By the texts; '' for ''.
     """
     texts = sorted((text for text in texts_of_temperatures if text), key=float)
     runs = []

@@ -35,13 +35,14 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of events.csv."""
 
-# Steps of figures within this many days are one event.
+# Steps of figures within this many days are one event: the flats or biases of some nights may be
+# missing, or dated a night off. Chosen, not measured.
 _SAME_EVENT_DAYS = 3
 
 RECENT_NIGHTS = 30
-"""The last lines of a run name the events of this many nights of a camera."""
+"""The last lines of a run name the events within this many newest nights of a camera: a month."""
 
-# The picture has this many nights: a year.
+# The picture has at most this many of the newest nights: a year of them.
 _PICTURE_NIGHTS = 366
 # At most this many cameras have a picture.
 _MOST_CAMERAS = 6
@@ -185,20 +186,25 @@ def _step_rows(context):
                 }
             )
     rows.sort(key=lambda row: [row[name] for name in ("camera", "night", "setup", "amplifier")])
-    for event_rows in _rows_of_events(rows):
+    for event_rows in rows_of_events(rows):
         night = max(event_rows, key=lambda row: (row["sigma"], row["night"]))["night"]
         for row in event_rows:
             row["epoch"] = night
     return sorted(rows, key=lambda row: [row[name] for name in ("epoch", *COLUMNS[:6])])
 
 
-def _rows_of_events(rows):
+def rows_of_events(rows):
     """Yield the rows of each event: steps of one camera, each few days after the one before it.
 
     Parameters
     ----------
     rows : list of dict of str to object
         Rows of the table, sorted by camera and night.
+
+    Yields
+    ------
+    list of dict of str to object
+        The rows of an event.
     """
     rows_of_event = []
     for row in rows:

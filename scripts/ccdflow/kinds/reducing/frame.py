@@ -232,8 +232,12 @@ class Frame(Kind):
             for row in context.rows_of(night)
             if row.status != ARRIVING_STATUS
         ]
-        verified = verification.page_basis(context, night)
-        return {"frames": night_frames_digest(context, night), "facts": digest(facts), **verified}
+        verification_basis = verification.page_basis(context, night)
+        return {
+            "frames": night_frames_digest(context, night),
+            "facts": digest(facts),
+            **verification_basis,
+        }
 
     def section(self, context, night):
         """Return the section on verified products of a night, or None."""
@@ -250,12 +254,12 @@ class Frame(Kind):
     def summary(self, context, night, records):
         """Return the hash of a night's frames, and the warnings on them."""
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
-        gathered = frame_warnings.gather_warnings(
+        entries = frame_warnings.gather_warnings(
             rows,
             {record.product: record for record in records}.get,
             frame_warnings.separating_settings(context),
         )
-        return {_FRAMES_ENTRY: night_frames_digest(context, night), _WARNINGS_ENTRY: gathered}
+        return {_FRAMES_ENTRY: night_frames_digest(context, night), _WARNINGS_ENTRY: entries}
 
     def facts_to_note(self, context):
         """Return the spellings of readout modes and filters, and warnings that need other nights.
@@ -318,19 +322,19 @@ def _warnings_and_open_files(context, records):
         If frames of closed nights would get another warning.
     """
     rows, record_of = frame_warnings.rows_and_records(context, records)
-    gathered_of_open = frame_warnings.gather_warnings(
+    entries_of_open = frame_warnings.gather_warnings(
         rows, record_of, frame_warnings.separating_settings(context)
     )
-    gathered_of_closed = list(context.summaries(_WARNINGS_ENTRY).values())
-    all_gathered = [gathered_of_open, *gathered_of_closed]
-    warnings = frame_warnings.frames_with_warning(all_gathered)
-    if gathered_of_closed:
+    entries_of_closed = list(context.summaries(_WARNINGS_ENTRY).values())
+    all_entries = [entries_of_open, *entries_of_closed]
+    warnings = frame_warnings.join_warnings(all_entries)
+    if entries_of_closed:
         noted_warnings = context.closed_nights.notes_of_kind(FRAME.name)["warnings"]
-        for file in (file for gathered in gathered_of_closed for file in gathered["open"]):
+        for file in (file for entries in entries_of_closed for file in entries["open"]):
             texts = warnings[file].texts if file in warnings else []
             if list(map(list, texts)) != noted_warnings.get(file, []):
                 raise NeedsWholePlan("warnings on frames of closed nights change")
-    return warnings, [file for gathered in all_gathered for file in gathered["open"]]
+    return warnings, [file for entries in all_entries for file in entries["open"]]
 
 
 def _figure_of_amplifiers(name, values, digits):

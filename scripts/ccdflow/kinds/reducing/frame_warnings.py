@@ -25,9 +25,11 @@ _ROW_TOPIC = "row: "
 LIKE_A_FLAT = "like a flat"
 """The topic of the warning on a science frame as bright as a flat."""
 
-# A science frame is as bright as a flat above this fraction of its camera's faintest flat.
+# A science frame is as bright as a flat if its light is at least this fraction of that of its
+# camera's faintest flat. Chosen, not measured.
 _BRIGHT_FRACTION = 0.5
-# Where there is no flat, a science frame is as bright as one above this level, adu above biases.
+# Adu above biases. Where there is no flat, a science frame of at least this level is as bright as
+# one. Chosen, not measured.
 _BRIGHT_LEVEL = 5000.0
 
 _WARNING_PREFIX = "warning: "
@@ -76,7 +78,7 @@ def warnings_of_frames(rows, record_of, group_by):
     dict of str to FrameWarnings
         By raw file.
     """
-    return frames_with_warning([gather_warnings(rows, record_of, group_by)])
+    return join_warnings([gather_warnings(rows, record_of, group_by)])
 
 
 class FrameWarnings(NamedTuple):
@@ -213,12 +215,12 @@ def _flag_texts(row, data):
         )
 
 
-def frames_with_warning(gathered):
+def join_warnings(all_entries):
     """Return {raw file: `FrameWarnings`} of all frames with a warning.
 
     Parameters
     ----------
-    gathered : list of dict
+    all_entries : list of dict
         Results of `gather_warnings` that together cover all frames.
 
     Returns
@@ -226,20 +228,20 @@ def frames_with_warning(gathered):
     dict of str to FrameWarnings
     """
     levels, biases, warnings = defaultdict(list), defaultdict(list), {}
-    for gathered_of_nights in gathered:
-        for camera, frame_type, levels_of_nights in gathered_of_nights["levels"]:
+    for entries in all_entries:
+        for camera, frame_type, levels_of_nights in entries["levels"]:
             levels[camera, frame_type] += levels_of_nights
-        for setup, noises in gathered_of_nights["biases"]:
+        for setup, noises in entries["biases"]:
             biases[tuple(setup)] += noises
     bias_noises = {setup: _median_noise(noises) for setup, noises in biases.items()}
     flat_limits = _FlatLimits(levels)
-    for gathered_of_nights in gathered:
-        for file, camera, texts in gathered_of_nights["warnings"]:
+    for entries in all_entries:
+        for file, camera, texts in entries["warnings"]:
             warnings[file] = FrameWarnings(camera, list(map(tuple, texts)))
-        for file, camera, level in gathered_of_nights["even"]:
+        for file, camera, level in entries["even"]:
             warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
             warnings_of_frame.texts.extend(_flat_warning(file, camera, level, flat_limits))
-        for file, camera, amplifiers in gathered_of_nights["noises"]:
+        for file, camera, amplifiers in entries["noises"]:
             if texts := _noise_texts(amplifiers, bias_noises):
                 warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
                 warnings_of_frame.texts[:] = _with_noise_texts(warnings_of_frame.texts, texts)
@@ -267,7 +269,7 @@ class _FlatLimits:
     def __init__(self, levels):
         self._levels, self._limits = levels, {}
 
-    def limit_of(self, camera):
+    def bias_level_and_limit(self, camera):
         """Return the bias level of a camera, adu, and the least light of a flat above it, adu."""
         if camera not in self._limits:
             biases, flats = (
@@ -289,7 +291,7 @@ def _flat_warning(file, camera, level, flat_limits):
         Level of the frame, adu.
     flat_limits : _FlatLimits
     """
-    bias_level, limit = flat_limits.limit_of(camera)
+    bias_level, limit = flat_limits.bias_level_and_limit(camera)
     light = level - bias_level
     if light >= limit:
         rule = type_rule_text("flat", files=[pattern_of(PurePosixPath(file).name)])
@@ -410,9 +412,9 @@ def sentences_on_warnings(warnings):
         # Of several warnings with the same topic, the first counts.
         for topic, text in dict(reversed(warnings[file].texts)).items():
             files_by_topic[warnings[file].camera, topic].append((file, text))
-    ranked = sorted(files_by_topic.items(), key=lambda item: (-len(item[1]), item[0]))
+    topics_and_files = sorted(files_by_topic.items(), key=lambda item: (-len(item[1]), item[0]))
     sentences = []
-    for (camera, _), files_and_texts in ranked:
+    for (camera, _), files_and_texts in topics_and_files:
         (file, text), n_files = files_and_texts[0], len(files_and_texts)
         count_words = f" (the first of {n_files} frames)" if n_files > 1 else ""
         text = text.replace(_PROFILE, f"config/cameras/{camera}.yaml")

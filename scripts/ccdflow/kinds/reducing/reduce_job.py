@@ -114,7 +114,7 @@ class _FrameJob:
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
     def statistics_rows(self, shape):
-        """Return the indices of the rows of an image from which its statistics are computed."""
+        """Return the indices of the rows of an image that give its statistics; () for none."""
         if not self.is_sampled:
             return ()
         return sampled_rows(*shape, 1, rows_wanted=FRAME_ROWS)
@@ -154,6 +154,8 @@ def make_reduced_frame(context, job):
     ------
     OSError
         If the product cannot be written.
+    MemoryError
+        If the memory does not suffice. The frame is not at fault in either case.
     """
     row = context.row_of_product(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
@@ -367,9 +369,9 @@ def _refuse_lit_overscan(frame, reduced):
     as in the data.
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
-        for kind, problem in reduced.warnings:
-            if kind == strip_light.DATA_FOR_OVERSCAN:
-                remedy = strip_light.REMEDIES[kind]
+        for topic, problem in reduced.warnings:
+            if topic == strip_light.DATA_FOR_OVERSCAN:
+                remedy = strip_light.REMEDIES[topic]
                 raise strip_light.LitOverscan(problem, file=frame.row.file, remedy=remedy)
 
 
@@ -480,9 +482,9 @@ def _warnings_that_count(frame, reduced):
     is_dark = frame.row.facts["type"] in _DARK_TYPES
     remedies = strip_light.REMEDIES
     return [
-        [kind, f"{text}; {remedies[kind]}" if kind in remedies else text]
-        for kind, text in reduced.warnings
-        if kind not in remedies or not is_dark
+        [topic, f"{text}; {remedies[topic]}" if topic in remedies else text]
+        for topic, text in reduced.warnings
+        if topic not in remedies or not is_dark
     ]
 
 

@@ -33,8 +33,8 @@ from ccdflow.wording import count, first_lines, first_named
 
 # A dry run has a paragraph on at most this many nights.
 _MOST_NIGHTS = 3
-# At most this many frames without masters are named by the overview, and at most this many harmful
-# darks by the closing lines.
+# The overview names at most this many nights and sorts of frames without a master, and the closing
+# lines at most this many harmful darks.
 _MOST_NAMED = 8
 
 COLUMNS = (
@@ -137,14 +137,14 @@ class Associations(ArchiveProduct):
         if not self.is_enabled(context):
             return {}
         groups = SCIENCE.night_groups(context, night)
-        darks = _harmful_darks(context, groups)
+        frames_by_dark = _frames_by_harmful_dark(context, groups)
         return {
             _SUMMARY: {
                 "lines": _hash_of_lines(context, night),
-                "harm": {dark: len(frames) for dark, frames in darks.items()},
+                "harm": {dark: len(frames) for dark, frames in frames_by_dark.items()},
             },
             awaited_masters.AWAITED_NOTE: awaited_masters.masters_awaited(
-                context, night, groups, _masters_of(context, night)
+                context, night, groups, _masters_of_night(context, night)
             ),
             coverage.COVERAGE_NOTE: coverage.night_coverage(context, night),
         }
@@ -193,7 +193,7 @@ class Associations(ArchiveProduct):
         """Return the lines on darks that do more harm than good."""
         if not self.is_enabled(context):
             return []
-        frames_by_dark = _harmful_darks(context, SCIENCE.calibrated_groups(context))
+        frames_by_dark = _frames_by_harmful_dark(context, SCIENCE.calibrated_groups(context))
         n_by_dark = Counter({dark: len(frames) for dark, frames in frames_by_dark.items()})
         for summary in context.summaries(_SUMMARY).values():
             n_by_dark.update(summary["harm"])
@@ -226,7 +226,7 @@ class Associations(ArchiveProduct):
         """Return the sources of the overview's matrix, and of the grades in its calendar."""
         if not self.is_enabled(context) or not _has_frames(context):
             return {}
-        coverage_now = digest(_kept_coverage(context).values())
+        coverage_now = digest(_coverage_of_archive(context).values())
         grades = getattr(context.outcome(self.path_prefix), "key", "")
         return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
@@ -234,7 +234,7 @@ class Associations(ArchiveProduct):
         """Return the section on the frames of each night, and on missing masters; None for none."""
         if not self.overview_basis(context):
             return None
-        matrix = _kept_coverage(context)
+        matrix = _coverage_of_archive(context)
         if not matrix.nights:
             # All frames are undated.
             return None
@@ -329,13 +329,13 @@ def _hash_of_lines(context, night):
     return digest(lines) if lines else ""
 
 
-def _masters_of(context, night):
+def _masters_of_night(context, night):
     """Return the groups of the masters of a night."""
     kinds = map(context.chain.by_name, MASTER_KINDS)
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
-def _kept_coverage(context):
+def _coverage_of_archive(context):
     """Return the `ccdflow.kinds.forecasting.coverage.Coverage`, computed once for all sections."""
     return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
@@ -371,7 +371,7 @@ def _coverage_notes(matrix):
     return " ".join(notes)
 
 
-def _harmful_darks(context, groups):
+def _frames_by_harmful_dark(context, groups):
     """Return {dark: frames} of the darks that do more harm than good, with the frames that lose."""
     does_harm_by_masters, frames_by_dark = {}, {}
     for group in groups:
@@ -402,9 +402,12 @@ def _harm_words(context, dark):
 
 
 def _harm_sentences(context, night):
-    """Return a sentence for each dark that does harm to science frames of a night."""
-    darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
-    return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
+    """Return a sentence for each dark that does harm to calibrated frames of a night."""
+    frames_by_dark = _frames_by_harmful_dark(context, SCIENCE.night_groups(context, night))
+    return [
+        f"The dark {dark} does harm: {_harm_words(context, dark)}."
+        for dark in sorted(frames_by_dark)
+    ]
 
 
 def _masters_for_frames(context, groups):

@@ -15,7 +15,7 @@ from ccdflow.kinds.reporting.bias_sections import (
     draw_combined_biases,
     trend_pictures,
 )
-from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
+from ccdflow.kinds.reporting.figures import amplifier_figures, names_of_groups
 from ccdflow.kinds.reporting.night_products import NightPicture
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
@@ -59,7 +59,7 @@ class BiasPicture(NightPicture):
         names = names_of_groups(groups)
         amplifiers = [
             _amplifier_night(figures, names[group.product])
-            for group, figures in night_figures(context, groups)
+            for group, figures in amplifier_figures(context, groups)
         ]
         if not amplifiers:
             return refused_record(job, basis, "there are not two biases to compare")

@@ -12,7 +12,7 @@ from ccdflow.kinds.masters.group_queries import later_nights_with_members, trend
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.reducing.small_pictures import mapped_image_of
-from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
+from ccdflow.kinds.reporting.figures import amplifier_figures, names_of_groups
 from ccdflow.kinds.reporting.night_products import file_picture
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
@@ -20,7 +20,8 @@ from ccdflow.paths import FROM_NIGHT, reduced_frame
 from ccdflow.run import job_records
 
 CLAIM_TOLERANCE = 0.15
-"""A read noise is reported if it differs from the header's by more than this fraction."""
+"""A read noise is reported if it differs from the header's by more than this fraction. Chosen, not
+measured."""
 
 # The values that members share, as a page names them. With some cameras the gain of the header is a
 # setting without a unit.
@@ -44,6 +45,7 @@ def bias_sections(context, night, picture):
     Returns
     -------
     list of ccdflow.pages.contents.Section
+        [] for a night without biases, and without a trend over other nights.
     """
     groups = BIAS_KIND.night_groups(context, night)
     n_biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
@@ -57,17 +59,14 @@ def bias_sections(context, night, picture):
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
         combined_section(
-            [
-                _figures_of_group(context, group, names_of_masters[group.product])
-                for group in groups
-            ],
+            [_combined_bias(context, group, names_of_masters[group.product]) for group in groups],
             absence=absence,
             n_biases=n_biases,
         ),
         noise_section(
             [
-                _amplifier_figures(figures, names[group.product])
-                for group, figures in night_figures(context, groups)
+                _figures_for_page(figures, names[group.product])
+                for group, figures in amplifier_figures(context, groups)
             ],
             file_picture(context, picture, alt),
             absence=absence,
@@ -97,7 +96,7 @@ def _absence_of_combined_biases(context, night):
     )
 
 
-def _figures_of_group(context, group, name):
+def _combined_bias(context, group, name):
     """Return a group of biases with its figures, as the section on combined biases has it."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
@@ -114,7 +113,7 @@ def _figures_of_group(context, group, name):
             contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
-        remarks=(*_words_on_kept(record), *data.get("remarks", ())),
+        remarks=(*_reasons_for_earlier_version(record), *data.get("remarks", ())),
         not_made="" if is_made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
         group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
@@ -126,7 +125,7 @@ def _figures_of_group(context, group, name):
     )
 
 
-def _words_on_kept(record):
+def _reasons_for_earlier_version(record):
     """Return [the reason] of a combined bias that is an earlier version; [] of others."""
     if record is None or record.status != job_records.MADE or not record.reason:
         return []
@@ -229,7 +228,7 @@ def _draw_combined(context, group, data, name):
     )
 
 
-def _amplifier_figures(figures, name):
+def _figures_for_page(figures, name):
     """Return the figures of an amplifier by its biases, as the section on noise has them."""
     error = figures["drift_an_hour_error"]
     return contents.AmplifierFigures(
@@ -267,7 +266,7 @@ def trend_pictures(context, groups, highlight=None):
     -------
     tuple of ccdflow.pages.contents.Picture
     """
-    group_figures = list(night_figures(context, groups))
+    group_figures = list(amplifier_figures(context, groups))
     if len({group.night_of_page for group, _ in group_figures}) < 2:
         return ()
     pictures = drawing_module("trend_picture")
@@ -298,7 +297,7 @@ def _ratio_or_nan(value, expected_value):
 def _sentences_on_claims(context, groups):
     """Return sentences on amplifiers whose measured read noise is not that of their header."""
     sentences = []
-    for group, figures in night_figures(context, groups):
+    for group, figures in amplifier_figures(context, groups):
         measured_noise = figures["read_noise_electrons"]
         claimed_noise = figures["header_read_noise_electrons"]
         if (

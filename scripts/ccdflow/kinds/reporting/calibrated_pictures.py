@@ -345,7 +345,7 @@ def _master_lines(context, group, name):
         if number == 0:
             # A master that stays as it was, because its job failed, has a reason.
             notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *texts_on_left_out]
-        cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
+        cells = name, str(each["frames"]), each["amplifier"], _figures_in_words(group, each), ratio
         yield *cells, "; ".join(notes)
 
 
@@ -382,19 +382,19 @@ def _missing_masters(context, group):
     return context.chain.by_name(group.kind).why_without(context, group)
 
 
-def _figures_of(group, each):
+def _figures_in_words(group, figures):
     """Return the figures of an amplifier of a combined dark or flat in words."""
-    unit = short_unit(each["unit"])
+    unit = short_unit(figures["unit"])
     if group.kind == DARK_KIND.name:
         return (
-            f"{value_with_error(each['rate'], each['rate_error'])} {unit}/s,"
-            f" {each['hot']} hot pixels ({each['hot_limit']:g} {unit}/s above neighbours),"
-            f" glow {_figure_text(each['glow'], 3)} {unit}/s"
+            f"{value_with_error(figures['rate'], figures['rate_error'])} {unit}/s,"
+            f" {figures['hot']} hot pixels ({figures['hot_limit']:g} {unit}/s above neighbours),"
+            f" glow {_figure_text(figures['glow'], 3)} {unit}/s"
         )
     return (
-        f"level {_figure_text(each['level'])} {unit} ({_figure_text(each['lowest'])} to"
-        f" {_figure_text(each['highest'])}), signal to noise"
-        f" {_figure_text(each['signal_to_noise'])} a pixel"
+        f"level {_figure_text(figures['level'])} {unit} ({_figure_text(figures['lowest'])} to"
+        f" {_figure_text(figures['highest'])}), signal to noise"
+        f" {_figure_text(figures['signal_to_noise'])} a pixel"
     )
 
 

@@ -65,7 +65,7 @@ class Sheet(PictureOfFrames):
         record = context.earlier_record(product)
         if record is None or record.status != job_records.MADE:
             return False
-        stamps = _stamps_of(_picture_folder(context, product))
+        stamps = _hash_of_pictures(_picture_folder(context, product))
         if stamps == record.data.get("pictures"):
             return False
         if self._has_listed_pictures(context, product):
@@ -101,7 +101,7 @@ class Sheet(PictureOfFrames):
     def make(self, context, job, *, threads):
         """Make the missing pictures, remove pictures without a frame, and write the list."""
         basis = self.basis(context, job)
-        earlier_entries = _earlier_entries(context, job.product)
+        earlier_entries = _listed_entries(context, job.product)
         entries, checksum_by_name = {}, {}
         for row, *records in _rows_with_pictures(context, job.night):
             pictures = []
@@ -119,12 +119,12 @@ class Sheet(PictureOfFrames):
                 os.unlink(entry.path)  # noqa: PTH108
         text = json.dumps({"frames": entries, "files": checksum_by_name}, separators=(",", ":"))
         record = write_text_product(context, job, basis, text)
-        return replace(record, data={"pictures": _stamps_of(folder)})
+        return replace(record, data={"pictures": _hash_of_pictures(folder)})
 
     def frame_reports(self, context, record):
         """Return the width of the stars of each science frame, for a watch."""
         entries = (
-            _earlier_entries(context, record.product) if record.status == job_records.MADE else {}
+            _listed_entries(context, record.product) if record.status == job_records.MADE else {}
         )
         return [
             (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
@@ -198,7 +198,7 @@ def _width_of_stars(context, row, record, earlier_entries):
     return {"measured": record.key, "width": rounded_width, "stars": n_stars}
 
 
-def _earlier_entries(context, product):
+def _listed_entries(context, product):
     """Return the entries of a night's list on the disk, by raw file; {} without a list."""
     try:
         return json.loads(atomic_write.read_bytes(context.results / product))["frames"]
@@ -217,7 +217,7 @@ def _length_and_checksum(content):
 
 
 def _entries_of_folder(folder):
-    """Return the directory entries of the pictures in a folder, without other files."""
+    """Return the directory entries of the pictures in a folder; [] without the folder."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if paths.is_small_picture(entry.name)]
@@ -225,7 +225,7 @@ def _entries_of_folder(folder):
         return []
 
 
-def _stamps_of(folder):
+def _hash_of_pictures(folder):
     """Return the hash of names, sizes and times of the pictures in a folder; '' if unreadable."""
     try:
         stamps = [

@@ -32,7 +32,7 @@ def _shared_values(group):
     ]
 
 
-def night_figures(context, groups):
+def amplifier_figures(context, groups):
     """Yield the figures of each amplifier of some combined biases.
 
     Parameters

@@ -76,10 +76,10 @@ class FramesPicture(PictureOfFrames):
         rows, basis = drawn_frames(context, job.night), self.basis(context, job)
         if not rows:
             return refused_record(job, basis, "no frame of this night was reduced")
-        panels = (frame_panels(context, row) for row in rows)
+        images = (frame_images(context, row) for row in rows)
         try:
             png = drawing_module("before_after").before_after_picture(
-                panels, title=f"Before and after: night {job.night}"
+                images, title=f"Before and after: night {job.night}"
             )
         except FrameError as error:
             # A raw file vanished or changed: the page is made without the picture, and names the
@@ -136,8 +136,8 @@ def drawn_frames(context, night, *, draws_missing_frames=False):
     return drawn_rows
 
 
-def frame_panels(context, row):
-    """Return the panels of a frame, for the first of its raw HDUs that is used.
+def frame_images(context, row):
+    """Return a frame raw and reduced with its strips, of the first of its raw HDUs that is used.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def frame_panels(context, row):
     )
 
 
-def level_in_words(recipe):
+def level_statistic_in_words(recipe):
     """Return the statistic and model of an overscan level in words."""
     if recipe.model is None:
         return recipe.statistic

@@ -12,7 +12,7 @@ from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reporting import frame_pictures
-from ccdflow.kinds.reporting.frame_pictures import level_in_words
+from ccdflow.kinds.reporting.frame_pictures import level_statistic_in_words
 from ccdflow.kinds.reporting.night_frames import UNMADE_STATUS_WORDS, members_left_out, page_frames
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages import page
@@ -169,7 +169,7 @@ def _sentences_on_calibration(context, night):
     records = [r for group in groups if (r := context.outcome(group.product)) is not None]
     return [
         f"{text}."
-        for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)
+        for sentences in (noise_sentences.sentences_of_records, noise_sentences.lamp_sentences)
         for text in sentences(context, records)
     ]
 
@@ -196,7 +196,8 @@ def _recipe_in_words(context, night, camera):
         )
         direction = _DIRECTION_WORDS[amplifiers[0].along]
         sentences.append(
-            f"The {level_in_words(recipe)} of the overscan {strips_text} was subtracted {direction}"
+            f"The {level_statistic_in_words(recipe)} of the overscan {strips_text} was subtracted"
+            f" {direction}"
         )
     else:
         sentences.append("No overscan was subtracted")

@@ -22,7 +22,6 @@ BIAS_COLUMNS = (
 )  # fmt: skip
 """The columns of figures in bias_quality.csv."""
 
-
 DARK_COLUMNS = (
     "amplifier", "frames", "seconds", "unit", "rate", "rate_error", "rate_99", "hot", "hot_limit",
     "glow", "glow_error", "level_span", "noise_ratio", "noise_ratio_error",
@@ -147,7 +146,7 @@ def quality_rows(context, groups, columns=BIAS_COLUMNS):
         record = context.outcome(group.product)
         if record is None:
             continue
-        # The record reads its data from JSON text at each access: here once.
+        # Each access to a record's data decodes JSON text: here it is decoded once.
         data = dict(record.data.items())
         # A master that stays as it was, because its job failed, has a reason.
         note = record.reason

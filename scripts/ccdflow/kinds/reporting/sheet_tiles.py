@@ -26,7 +26,8 @@ from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
-# A pixel above this fraction of the saturation counts as saturated.
+# A patch is saturated if its value is at least this fraction of the saturation, and at most as far
+# above it: levels of amplifiers differ. Chosen, not measured.
 _SATURATED_FRACTION = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
@@ -115,8 +116,8 @@ class NightTiles:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
             yield _grade_note(record)
-        if warned := self._warnings_by_file.get(frame.file):
-            yield "warning", "; ".join(text for _, text in warned.texts)
+        if warnings_of_frame := self._warnings_by_file.get(frame.file):
+            yield "warning", "; ".join(text for _, text in warnings_of_frame.texts)
 
     def _notes(self, frame):
         """Yield the grade of a frame, with reasons, if it is below A and usual in the night."""
@@ -212,10 +213,14 @@ class NightTiles:
 
     def strip(self):
         """Return the section with the strip of time; None where no frame has a time."""
-        panels = [panel for figure in self._panels() if (panel := self._panel(*figure)) is not None]
+        panels = [
+            panel
+            for arguments in self._panel_arguments()
+            if (panel := self._panel(*arguments)) is not None
+        ]
         return strip_section(panels)
 
-    def _panels(self):
+    def _panel_arguments(self):
         """Yield the arguments of `_panel` for each figure of the strip."""
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
         yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")

@@ -35,7 +35,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     mask : numpy.ndarray of shape (ny, nx), int16
         Mask of the image; changed in place.
     hot_rate : float
-        A pixel is hot at this many electrons a second above its surroundings.
+        A pixel is hot if it is more than this above its surroundings, electrons a second.
     threads : int, optional
         The flags do not depend on it.
 
@@ -61,11 +61,11 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
         def read_rows(rows):
             """Return rows of the amplifier in all darks, electrons: (n, k, nx), float32."""
             values = np.empty((len(times), len(rows), place.x1 - place.x0), np.float32)
-            last = 0
+            stop = 0
             for stack, record in zip(stacks, records, strict=True):
-                first, last = last, last + _member_count(record)
+                first, stop = stop, stop + _member_count(record)
                 members = stack.read(rows)[:, :, place.x0 : place.x1]
-                np.multiply(members, np.float32(gain), out=values[first:last])
+                np.multiply(members, np.float32(gain), out=values[first:stop])
             return values
 
         shape = place.y1 - place.y0, place.x1 - place.x0
@@ -90,6 +90,8 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
 
 def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     """Flag the hot pixels of a combined dark, by its own errors; return its median rate.
+
+    Pixels without a value are flagged as well, and columns that are too bright.
 
     Parameters
     ----------

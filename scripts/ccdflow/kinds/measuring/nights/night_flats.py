@@ -17,8 +17,8 @@ from ccdflow.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, U
 from ccdflow.robust import median_of_numbers
 
 # A flat with a larger fraction of low pixels has structure of its own: a spectrum, stars.
-_MOST_LOW_PART = 0.02
-# A gain is measured in amplifiers of at least this many pixels on a side.
+_MOST_LOW_FRACTION = 0.02
+# A gain is measured in amplifiers of at least this many pixels on a side. Chosen, not measured.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
 _UNUSABLE_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -57,7 +57,7 @@ def transfer_of(night, image, amplifier):
         for record in usable_records:
             with MemberRows(night, record, image) as stack:
                 values = stack.read(rows)[:, :, place.x0 : place.x1]
-            yield night.seconds(record), values
+            yield night.exposures_of(record), values
 
     return measure_transfer(exposures_and_pixels(), noise, error)
 
@@ -97,7 +97,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
-    if response.low_fraction > _MOST_LOW_PART:
+    if response.low_fraction > _MOST_LOW_FRACTION:
         return {"deep"}, [
             f"{100 * response.low_fraction:.2g} % of the lit pixels of its flats are lower than"
             f" their neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
@@ -162,7 +162,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     for record in map(night.members_of_known_exposure, night.flats):
         if not record.data["members"] or not night.is_level_removed(record, amplifier):
             continue
-        seconds = np.array(night.seconds(record), np.float32)[:, None, None]
+        seconds = np.array(night.exposures_of(record), np.float32)[:, None, None]
         dark_rate = night.dark_rate(record, image, place)
         with MemberRows(night, record, image) as stack:
 

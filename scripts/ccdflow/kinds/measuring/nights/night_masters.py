@@ -112,7 +112,10 @@ class NightMasters:
         return None
 
     def subtracted_masters(self, record):
-        """Return {kind: record} of the bias and dark that were subtracted from a flat's members."""
+        """Return {kind: record} of the bias and dark that were subtracted from a flat's members.
+
+        {} without a bias: a dark is subtracted only with it.
+        """
         masters = {kind: self.subtracted_master(record, kind) for kind in ("bias", "dark")}
         if masters["bias"] is None:
             return {}
@@ -181,7 +184,7 @@ class NightMasters:
             self._last_bias = name, pixels
         return pixels
 
-    def seconds(self, record):
+    def exposures_of(self, record):
         """Return the exposure time of each member of a master, NaN where it is not known."""
         rows = [
             self.context.row_of_product(reduced_product(file)) for file in record.data["members"]
@@ -190,13 +193,13 @@ class NightMasters:
 
     def members_of_known_exposure(self, record):
         """Return the record of a master with only those members whose exposure is known."""
-        members = zip(record.data["members"], self.seconds(record), strict=True)
+        members = zip(record.data["members"], self.exposures_of(record), strict=True)
         files = [file for file, seconds in members if math.isfinite(seconds)]
         return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
         """Return whether two members have the same exposure: their difference shows the gain."""
-        exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
+        exposures = [seconds for seconds in self.exposures_of(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in group_by_exposure(exposures))
 
     def read_noise(self, amplifier):
@@ -246,7 +249,7 @@ class NightMasters:
         return is_spectrum(self.context.row_of_product(reduced_product(record.data["members"][0])))
 
     def darks_of_one_temperature(self):
-        """Return the darks of the temperature that has most exposures, shortest first."""
+        """Return the darks of the temperature that most darks have, shortest exposure first."""
         records_by_temperature = {}
         for record in self.darks:
             shared = dict(self.context.group(record.product).shared)

@@ -24,7 +24,7 @@ def measure_night(night, hot_rate, *, includes_ccdmask, low_sigma, threads=1):
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
-        A pixel is hot at this many electrons a second above its surroundings.
+        A pixel is hot if it is more than this above its surroundings, electrons a second.
     includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float
@@ -184,7 +184,7 @@ def header_value_of_amplifier(night, amplifier_value, frame_value):
 
 
 def _read_noise_error(noise, error, transfer):
-    """Return the error of a read noise in electrons, from noise and error in adu."""
+    """Return the error of a read noise, electrons, by noise and error in adu; NaN if unknown."""
     if not math.isfinite(transfer.gain):
         return math.nan
     return math.hypot(error * transfer.gain, noise * transfer.gain_error)
