@@ -13,6 +13,7 @@ from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.image_types import frame_type, is_named_by_object
 from ccdflow.camera.times.agreement import look_at_dates
+from ccdflow.camera.times.local_dates import moment_in_ut
 from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
@@ -226,7 +227,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         headers,
     )
     reader.warn_all(type_warnings)
-    moment = _begin_of_exposure(reader, exptime)
+    moment = _begin_of_exposure(reader, exptime, profile_facts.longitude)
     if image_type == "science" and exptime == 0:
         # A dark that is scaled to 0 s subtracts nothing, and no card of the product would show it.
         reader.warn_of_no_exposure()
@@ -264,11 +265,21 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     )
 
 
-def _begin_of_exposure(reader, exptime):
-    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other."""
+def _begin_of_exposure(reader, exptime, longitude):
+    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other.
+
+    Parameters
+    ----------
+    reader : HeaderReader
+        Gets the warnings.
+    exptime : float or None
+        Seconds.
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
     moment = usual_moment(reader, exptime)
     if moment is None:
-        moment = moment_of(reader)
+        moment = moment_in_ut(reader, moment_of(reader, longitude), exptime, longitude)
         look_at_dates(reader, moment, exptime)
     return moment
 
