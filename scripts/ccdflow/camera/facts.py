@@ -182,10 +182,13 @@ class ProfileFacts(NamedTuple):
     has_gain : bool
         Whether the profile has the gain of all amplifiers as numbers, or has it measured. Cards of
         the gain then get no warning.
+    gain : float or None
+        Electrons per adu of all amplifiers, if the profile has it as a number.
     """
 
     longitude: float | None = None
     has_gain: bool = False
+    gain: float | None = None
 
 
 def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=compute_at_once):
@@ -234,7 +237,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         exptime = None
     alike = remembered(
         "facts",
-        lambda headers: _alike_facts(headers, cards, file, has_gain=profile_facts.has_gain),
+        lambda headers: _alike_facts(headers, cards, file, profile_facts),
         headers,
     )
     # Targets, times and temperatures differ from frame to frame, so they are not remembered.
@@ -328,7 +331,7 @@ class _AlikeFacts(NamedTuple):
     placement_warnings: list[str]
 
 
-def _alike_facts(headers, cards, file, *, has_gain):
+def _alike_facts(headers, cards, file, profile_facts):
     """Return the `_AlikeFacts` of the headers of a frame.
 
     Parameters
@@ -336,8 +339,9 @@ def _alike_facts(headers, cards, file, *, has_gain):
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
     file : str
-    has_gain : bool
-        As in `ProfileFacts`.
+        Named in errors.
+    profile_facts : ProfileFacts
+        Facts that the camera's profile gives.
     """
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
@@ -349,9 +353,10 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "naxis2": headers[image].get("NAXIS2"),
         **{name: _as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
-        "gain": _gain_of(reader, has_gain=has_gain),
-        "rdnoise": reader.read_noise(),
+        "gain": _gain_of(reader, has_gain=profile_facts.has_gain),
     }
+    used_gain = profile_facts.gain or (None if profile_facts.has_gain else facts["gain"])
+    facts["rdnoise"] = reader.read_noise(used_gain)
     n_pixel_warnings = len(reader.warnings)
     facts |= {
         "readmode": reader.text("read_mode"),
@@ -360,7 +365,7 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "setting": setting_of(headers, reader.images),
     }
     n_before_placement = len(reader.warnings)
-    reader.saturation()
+    reader.saturation(used_gain)
     _look_at_placement(reader)
     texts = reader.warnings
     facts |= {

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from itertools import chain
 
-from ccdflow.camera.gains import is_gain_setting
+from ccdflow.camera.gains import (
+    GAIN_FIGURE,
+    READ_NOISE_FIGURE,
+    SATURATION_FIGURE,
+    figure_of_content,
+    is_gain_setting,
+)
 from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.profile_lines import type_rule_text
 from ccdflow.files.card_search import CardPositions, Reading, contents_at, first_readable
@@ -18,7 +24,6 @@ from ccdflow.files.cards import (
 )
 from ccdflow.files.values import (
     MOST_SATURATION,
-    as_electrons,
     as_seconds,
     is_doubtful,
     is_silent,
@@ -300,16 +305,23 @@ class HeaderReader:
             " with type: bias"
         )
 
-    def read_noise(self):
-        """Return the read noise in electrons, or None."""
-        return self.read("read_noise", lambda c: as_electrons(c.value), _NOT_ELECTRONS).value
+    def read_noise(self, gain):
+        """Return the read noise in electrons, or None; the gain, or None, is for one in adu."""
+        return self.read(
+            "read_noise",
+            lambda content: figure_of_content(content, READ_NOISE_FIGURE, gain=gain),
+            _NOT_ELECTRONS if gain else f"{_NOT_ELECTRONS}, or in adu without a gain",
+        ).value
 
-    def saturation(self):
-        """Return the saturation in adu, or None."""
+    def saturation(self, gain):
+        """Return the saturation in adu, or None; the gain, or None, is for one in electrons."""
+        problem = "not a number from 0 to 1e10"
         return self.read(
             "saturation",
-            lambda c: as_electrons(c.value, most=MOST_SATURATION),
-            "not a number from 0 to 1e10",
+            lambda content: figure_of_content(
+                content, SATURATION_FIGURE, gain=gain, largest=MOST_SATURATION
+            ),
+            problem if gain else f"{problem}, or in electrons without a gain",
         ).value
 
     def cards_with_name(self, pattern, excluded):
@@ -333,7 +345,7 @@ class HeaderReader:
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
         header = self.headers[self.images[0]]
         reading = self.read(
-            "gain", lambda c: as_electrons(c.value), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
+            "gain", lambda c: figure_of_content(c, GAIN_FIGURE), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
         )
         self._look_at_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
@@ -356,6 +368,6 @@ class HeaderReader:
                 for content in contents_of_cards(self.headers[hdu], spec.keyword, spec.occurrence):
                     if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
-                    if not as_electrons(content.value):
+                    if not figure_of_content(content, GAIN_FIGURE):
                         text = unreadable_card(content, _NOT_ELECTRONS)
                         self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_GAIN_REMEDY}")
