@@ -799,6 +799,51 @@ def test_floats_below_0_are_a_mark_of_a_reduction(several, tmp_path):
         assert whole.min() < 0
 
 
+def _write_scaled(path, image, *, dtype=np.float32, cards=()):
+    """Write a frame scaled to 0..1, as Siril and PixInsight do."""
+    scaled_hdu = fits.PrimaryHDU((image / 65535).astype(dtype))
+    scaled_hdu.header.update(
+        {"INSTRUME": "PROBE", "IMAGETYP": "bias", "EGAIN": 1.5, "PROGRAM": "Siril",
+         "BIASSEC": f"[{NX + 1}:{NX + STRIP},1:{NY}]", "TRIMSEC": f"[1:{NX},1:{NY}]"}
+    )  # fmt: skip
+    scaled_hdu.header.update(dict(cards))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scaled_hdu.writeto(path)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_frame_scaled_to_one_is_set_aside(several, tmp_path):
+    """Its gain is off by 65535. A frame alone is read whole, the second of a kind is streamed."""
+    raw = pixels(3).astype(float)
+    if several:
+        _floats(tmp_path / "raw" / "a.fits", raw)
+    _floats(tmp_path / "raw" / "raw.fits", raw)
+    faulty = raw.copy()
+    faulty[3, 5] = np.nan
+    _write_scaled(tmp_path / "raw" / "scaled.fits", faulty)
+    _write_scaled(tmp_path / "raw" / "double.fits", raw, dtype=np.float64)
+    _write_scaled(tmp_path / "raw" / "full.fits", np.where(raw > 1200, 65535.0, raw))
+    _floats(tmp_path / "raw" / "normal.fits", raw / raw.mean())
+    _write_scaled(tmp_path / "raw" / "cured.fits", raw, cards={"BSCALE": 65535.0})
+    # Raw frames of few adu: whole numbers, and a level above 2 with fractions.
+    _floats(tmp_path / "raw" / "few.fits", np.round(raw) % 2)
+    _floats(tmp_path / "raw" / "means.fits", raw / 300)
+    profile = {"probe": "recognise: {INSTRUME: PROBE}\nraw: true\n"}
+    for cameras, results in (({}, "results"), (profile, "second")):
+        run = run_jobs(tmp_path / "raw", tmp_path / results, cameras, kinds=("frame",))
+        rows = run.context.store.rows
+        reasons = {name: row.reason for name, row in rows.items() if row.status != "ok"}
+        assert sorted(reasons) == ["double.fits", "full.fits", "normal.fits", "scaled.fits"]
+        assert set(reasons.values()) == {
+            "pixels above 2: the pixels are scaled to 0..1: they are real numbers, and nearly none"
+            " is above 2 (found '0 of 960'); allowed: adu of the converter; write the frames as"
+            " integers of the converter (in Siril set16bits, in PixInsight 16 bits), or give their"
+            " headers BSCALE = 65535"
+        }
+        with run.open("reduced/cured.fits") as hdus:
+            assert hdus[0].data == pytest.approx(reduce_by_numpy(raw), abs=0.02)
+
+
 # -- the last lines --------------------------------------------------------------------------------
 
 
