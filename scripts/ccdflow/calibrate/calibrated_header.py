@@ -48,7 +48,7 @@ _OTHER_GAIN_CARD = re.compile(
 )
 # Matches further cards of the saturation in raw adu, which are treated likewise in all frames.
 _OTHER_SATURATION_CARD = re.compile(r"SATURAT(?:[A-DF-Z0-9]|E\d)|SATLEV(?:EL)?\d?")
-# The begin of the new names of these cards.
+# The new name of a further card begins with this.
 _RAW_PREFIX = "RAW"
 # The longest keyword of FITS without HIERARCH.
 _LONGEST_KEYWORD = 8

@@ -31,6 +31,7 @@ from ccdflow.camera.times.dates import (
     read_day,
     read_zone,
 )
+from ccdflow.camera.times.day_order import stated_day
 from ccdflow.files.values import Broken, as_number
 
 # Cards of the latitude: 0 in one of them shows that the site was not set.
@@ -99,7 +100,7 @@ def moment_of(reader, longitude=None):
     if not universal or _is_local_time_known_alone(reader, universal, stamps, system):
         local_stamps = [stamp for stamp in stamps if stamp.is_local]
         return _moment_without_ut(reader, local_stamps, system, longitude)
-    stamp = _day_and_month(reader, universal[0])
+    stamp = _day_and_month(reader, universal[0], longitude)
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
     if not clock:
@@ -149,7 +150,10 @@ def _moment_without_ut(reader, local_stamps, system, longitude):
     # A whole number of days has no time of day, which a local date may have.
     if days is not None and (days % 1 or not local_stamps):
         return _moment_of_days(days, keyword)
-    return _local_moment(reader, local_stamps[0], system, longitude) if local_stamps else Moment()
+    if not local_stamps:
+        return Moment()
+    stamp = _day_and_month(reader, local_stamps[0], longitude)
+    return _local_moment(reader, stamp, system, longitude)
 
 
 def _moment_of_days(days, keyword):
@@ -157,22 +161,53 @@ def _moment_of_days(days, keyword):
     return Moment(MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,))
 
 
-def _day_and_month(reader, stamp):
-    """Return the stamp with the day and month of a Julian Date; warn without such a card."""
+def _day_and_month(reader, stamp, longitude):
+    """Return the stamp with day and month in the order of other cards; warn without such a card.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp : ccdflow.camera.times.date_cards.CardTime
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
     if stamp.exchanged is None:
         return stamp
-    days, _ = days_of(reader)
-    if days is not None:
-        day_of_number = (MJD_START + timedelta(days=days)).date()
-        if abs((day_of_number - stamp.day).days) <= 1:
-            return stamp
-        if abs((day_of_number - stamp.exchanged).days) <= 1:
-            return replace(stamp, day=stamp.exchanged)
+    day = stated_day(reader, stamp) or _day_of_sidereal_time(reader, stamp, longitude)
+    if day is not None:
+        return replace(stamp, day=day, exchanged=None)
     reader.warn(
         f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
-        f"or {stamp.exchanged.isoformat()}"
+        f"or {stamp.exchanged.isoformat()}; the first is taken, unless the frame's folder is named"
+        " after its date, such as 2016-01-15, or the camera's profile names a card that tells:"
+        " keywords: {date: CARD}"
     )
     return stamp
+
+
+def _day_of_sidereal_time(reader, stamp, longitude):
+    """Return the one of the two days of a date that the sidereal time agrees with, or None.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp : ccdflow.camera.times.date_cards.CardTime
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
+    east = stated_longitude(reader) if longitude is None else longitude
+    sidereal = reader.read("sidereal", read_sidereal_time, "not a sidereal time").value
+    card_times = () if stamp.is_local else times_of_day(reader, time_system(reader))
+    clock = stamp.clock or next((each.clock for each in card_times if not each.is_local), None)
+    if east is None or not sidereal or clock is None:
+        return None
+    agreeing_days = []
+    for day in (stamp.day, stamp.exchanged):
+        time = replace(stamp, day=day).moment_at(clock)
+        implied = longitudes.longitude_of_sidereal_time(sidereal, time)
+        if longitudes.with_sign_of(east, implied)[1]:
+            agreeing_days.append(day)
+    return agreeing_days[0] if len(agreeing_days) == 1 else None
 
 
 def _moment_with_clock(reader, stamp, other_stamps, system):
