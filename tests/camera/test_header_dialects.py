@@ -865,7 +865,7 @@ def _write_scaled(path, image, *, dtype=np.float32, cards=()):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_frame_scaled_to_one_is_set_aside(several, tmp_path):
-    """A gain is then off by 65535. A frame alone is read whole, the second of a kind is streamed."""
+    """Gains are then off by 65535. A frame alone is read whole, the second of one is streamed."""
     raw = pixels(3).astype(float)
     if several:
         _floats(tmp_path / "raw" / "a.fits", raw)

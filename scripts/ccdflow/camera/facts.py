@@ -11,7 +11,7 @@ from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.image_types import frame_type, is_named_by_object
+from ccdflow.camera.image_types import frame_type, is_named_by_object, look_at_file_name
 from ccdflow.camera.times.agreement import look_at_dates
 from ccdflow.camera.times.local_dates import moment_in_ut
 from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
@@ -230,11 +230,15 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         headers,
     )
     reader.warn_all(type_warnings)
+    if not any(rule.files for rule in rules):
+        look_at_file_name(reader, image_type)
     moment = _begin_of_exposure(reader, exptime, profile_facts.longitude)
     if image_type == "science" and exptime == 0:
         # A dark that is scaled to 0 s subtracts nothing, and no card of the product would show it.
-        reader.warn_of_no_exposure()
+        reader.warn_of_no_exposure("a science frame")
         exptime = None
+    elif image_type == "flat" and exptime == 0:
+        reader.warn_of_no_exposure("a flat")
     alike = remembered(
         "facts",
         lambda headers: _alike_facts(headers, cards, file, profile_facts),

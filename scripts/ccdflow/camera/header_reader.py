@@ -278,13 +278,15 @@ class HeaderReader:
             self.warn(f"{reading.keyword}: {written} is read as a decimal one")
         return reading.value
 
-    def warn_of_no_exposure(self):
-        """Warn of a science frame of 0 s."""
+    def warn_of_no_exposure(self, words):
+        """Warn of a frame with light, called by these words, whose exposure is 0 s."""
         keyword = self._exposure().keyword
-        self.warn(
-            f"{keyword}: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
-            " unknown until the card is corrected"
+        ending = (
+            "; it counts as unknown until the card is corrected"
+            if words == "a science frame"
+            else ": correct the card, or the type by `types:` in the camera's profile"
         )
+        self.warn(f"{keyword}: no exposure of {words} (found 0); allowed: above 0 s{ending}")
 
     def warn_of_long_bias(self, imagetyp):
         """Warn of a bias with an exposure: it may be a dark, or its card that of another frame.
