@@ -175,6 +175,7 @@ def test_other_cards_and_names_tell_day_and_month_apart(rows_of):
         )
         dates = {name: row.facts["date_obs"][:16] for name, row in rows.items()}
         assert dates == dict.fromkeys(DAY_ORDERS, "1998-05-03T06:00")
+        assert rows
         assert {name: warnings_of(row) for name, row in rows.items() if row.warnings} == {}
 
 

@@ -509,6 +509,7 @@ def test_raw_cards_that_the_product_would_own_or_that_are_of_the_raw_array_are_l
         header = hdus[0].header
     assert {name: header.get(name) for name in kept} == kept
     assert [name for name in stale if name in header] == []
+    assert len(own) == 19
     assert [name for name in own if header.get(name) == "raw"] == []
     assert (header["AMPGAIN"], header["TRIM"]) == (2.5, "[1:32,1:24]")
     assert "DATSEC" not in header

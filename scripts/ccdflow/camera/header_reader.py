@@ -37,10 +37,11 @@ IMAGE_FACTS = (
 AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
+LONGEST_BIAS_SECONDS = 1.0
+"""A bias with a longer exposure gets a warning. Slow shutters and clocks write some 0.1 s."""
+
 # The reading of a fact without cards.
 _EMPTY_READING = Reading()
-# Seconds. A bias with a longer exposure gets a warning. Slow shutters and clocks write some 0.1 s.
-_LONGEST_BIAS_SECONDS = 1.0
 _NOT_ELECTRONS = "not a number from 0 to 1e6"
 _EXPOSURE_REMEDY = (
     "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
@@ -297,12 +298,12 @@ class HeaderReader:
             The image type as written; '' where no card has it.
         """
         seconds = self.seconds()
-        if seconds is None or seconds <= _LONGEST_BIAS_SECONDS:
+        if seconds is None or seconds <= LONGEST_BIAS_SECONDS:
             return
-        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", _LONGEST_BIAS_SECONDS)])
+        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", LONGEST_BIAS_SECONDS)])
         self.warn(
             f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
-            f" {seconds:g}); allowed: up to {_LONGEST_BIAS_SECONDS:g} s; it counts as a bias; if it"
+            f" {seconds:g}); allowed: up to {LONGEST_BIAS_SECONDS:g} s; it counts as a bias; if it"
             f" is a dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
             " with type: bias"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from ccdflow.camera.header_reader import LONGEST_BIAS_SECONDS
 from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.files.cards import (
     CardSpec,
@@ -202,8 +203,6 @@ _CONTRADICTIONS = {
     "bias": ("flat",),
     "dark": ("flat",),
 }
-# Seconds. A file named after darks may be a bias of an exposure up to this.
-_LONGEST_BIAS_SECONDS = 1.0
 
 
 def _look_at_other_types(reader, text, image_type, types_written):
@@ -284,7 +283,7 @@ def look_at_file_name(reader, image_type):
     word = re.match(r"[A-Za-z]*", name)[0]
     type_by_name = _TYPE_OF.get(word.lower(), "")
     contradicting_types = _CONTRADICTIONS.get(image_type, ())
-    if image_type == "dark" and (reader.seconds() or 0) > _LONGEST_BIAS_SECONDS:
+    if image_type == "dark" and (reader.seconds() or 0) > LONGEST_BIAS_SECONDS:
         contradicting_types += ("bias",)
     if type_by_name in contradicting_types:
         rule = type_rule_text(type_by_name, files=[f"{word}*"])

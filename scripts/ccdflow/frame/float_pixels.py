@@ -47,8 +47,8 @@ class FloatPixels:
         self._n_large += int(np.count_nonzero(values > _MOST_SCALED))
         # Most raw frames end here: their fractions need not be counted.
         if self._n_large <= _FAULTY_FRACTION * self._n_pixels:
-            finite = values[np.isfinite(values)]
-            self._n_fractions += int(np.count_nonzero(finite % 1))
+            finite_values = values[np.isfinite(values)]
+            self._n_fractions += int(np.count_nonzero(finite_values % 1))
 
     def check(self, file=None):
         """Raise `FrameError` for a frame with pixels below 0, or one that is scaled to 0..1.

@@ -49,6 +49,9 @@ def dialects(time, local_time):
                       "MJD-OBS": julian(time)},
         "local day": {"DATE-OBS": local_day, "UT": clock, "UTDATE": day},
         "local day, MJD": {"DATE-OBS": local_day, "UT": clock, "MJD-OBS": julian(time)},
+        "partners": {"DATE-OBS": local_day, "TIME-OBS": f"{local_time:%H:%M:%S}", "UT": clock},
+        "two clocks": {"DATE-OBS": local_day, "UT": clock, "UTC-OBS": clock,
+                       "MJD-OBS": julian(time)},
         "TIMESYS": local | {"TIMESYS": "LOCAL", "UT": clock},
         "TIMESYS, UTDATE": local | {"TIMESYS": "LOCAL", "UTDATE": day},
         "TIMESYS UTC": local | {"TIMESYS": "UTC", "UT": clock, "UTDATE": day},
@@ -76,7 +79,7 @@ def test_the_night_is_that_of_the_cards_in_ut(longitude, zone):
         for name, cards in dialects(time, local_time).items()
     ]
     facts = [facts_of(cards | {"LONGITUD": longitude}) for _, cards, _, _ in cases]
-    assert len(cases) == 12 * 13
+    assert len(cases) == 12 * 15
     nights = [(name, cards, night) for name, cards, _, night in cases]
     assert [(*case[:2], each.night) for case, each in zip(cases, facts, strict=True)] == nights
     errors = {
@@ -208,6 +211,24 @@ def test_the_key_of_the_warning_ends_it(cards, date, tmp_path):
     path.write_text(f"recognise: {{INSTRUME: PROBE}}\nkeywords: {key}\n")
     facts = facts_of(ARIZONA | cards, profile=load_camera(path))
     assert (facts.date_obs[:10], facts.warnings) == (date, ())
+
+
+def test_the_local_time_of_a_date_has_the_name_of_the_date():
+    """01:42:26 of 29 January in India is 20:12:26 UT of the 28th."""
+    cards = {"DATE-OBS": "2025-01-29", "TIME-OBS": "01:42:26", "UT": "20:12:26", "LONGITUD": 78.8}
+    facts = facts_of(cards)
+    assert (facts.night, facts.date_obs) == ("2025-01-28", "2025-01-28T20:12:26")
+    assert facts.warnings == (
+        "DATE-OBS, TIME-OBS: the local date and time, by UT (found 2025-01-29T01:42:26 and 20:12:26"
+        " in UT); to end this line, write into the camera's profile: keywords: {time: UT}, if"
+        " DATE-OBS is in UT",
+    )
+    in_ut = {"ST": sidereal_text(datetime(2025, 1, 29, 20, 12, 26), 78.8)}
+    assert facts_of(cards | in_ut).night == "2025-01-29"
+    assert facts_of(cards, comments={"DATE-OBS": "UT date"}).night == "2025-01-29"
+    # A local time of another name may stand beside a date in UT.
+    other = {"TIME" if name == "TIME-OBS" else name: value for name, value in cards.items()}
+    assert (facts_of(other).night, facts_of(other).warnings) == ("2025-01-29", ())
 
 
 def test_a_local_day_and_a_time_in_ut():

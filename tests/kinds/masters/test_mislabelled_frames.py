@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_frames import run_jobs, write_raw
 
-SHAPE, WIDE = (40, 72), 64
+SHAPE, N_COLUMNS = (40, 72), 64
 CARDS = {
     "INSTRUME": "PROBE", "LONGITUD": -111.6, "BIASSEC": "[65:72,1:40]", "TRIMSEC": "[1:64,1:40]",
     "GAIN": 1.5, "RDNOISE": 6.0, "FILTER": "V",
@@ -18,12 +18,12 @@ EXPOSURES = {"bias": 0.0, "dark": 300.0, "flat": 5.0, "object": 300.0}
 def pixels_of(kind, seed):
     rng = np.random.default_rng(seed)
     image = 1000 + 4 * rng.standard_normal(SHAPE)
-    electrons = np.full((SHAPE[0], WIDE), LIGHT[kind] * CARDS["GAIN"])
+    electrons = np.full((SHAPE[0], N_COLUMNS), LIGHT[kind] * CARDS["GAIN"])
     if kind == "dark":
         electrons[::7, ::9] += 3000
     if kind == "object":
         electrons[10:14, 20:24] += 30000
-    image[:, :WIDE] += rng.poisson(electrons) / CARDS["GAIN"]
+    image[:, :N_COLUMNS] += rng.poisson(electrons) / CARDS["GAIN"]
     return np.rint(image).clip(0, 65535).astype(np.uint16)
 
 

@@ -88,7 +88,11 @@ def moment_in_ut(reader, moment, exptime, longitude):
     tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, DAY.total_seconds()))
     is_clock_in_ut = len(moment.cards) > 1 and moment.cards[1] in keywords_in_ut(reader, "time")
     zone_of = _whole_days_of if is_clock_in_ut else _zone_of
-    universal_times = _universal_times(reader, moment)
+    universal_times = [
+        each for each in _universal_times(reader, moment) if each.has_date or not is_clock_in_ut
+    ]
+    if is_clock_in_ut and not universal_times and east is not None:
+        return _moment_of_local_pair(reader, moment, east, tolerance)
     zones = [zone_of(moment, each, east, tolerance) for each in universal_times]
     universal_time, zone = _best_time(list(zip(universal_times, zones, strict=True)), tolerance)
     if universal_time is None:
@@ -105,6 +109,46 @@ def moment_in_ut(reader, moment, exptime, longitude):
         # The zone is not known: the night follows from the local time.
         return moment._replace(is_local=True, cards=cards)
     return moment._replace(time=time, cards=cards, local_time=moment.time)
+
+
+def _moment_of_local_pair(reader, moment, east, tolerance):
+    """Return the moment of a date and a time of day in UT, if the date is that of a local time.
+
+    Of DATE-OBS, TIME-OBS and UT, the first two belong together by their names: if TIME-OBS is local
+    time, so is the date, unless the sidereal time agrees with the date in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Gets the warning.
+    moment : ccdflow.camera.times.nights.Moment
+        Its first card is a date, its second one a time of day in UT.
+    east : float
+        Degrees.
+    tolerance : datetime.timedelta
+    """
+    date_card = moment.cards[0]
+    partner = date_card.replace("DATE", "TIME")
+    if partner in keywords_in_ut(reader, "time") or date_card in keywords_in_ut(reader, "date"):
+        return moment
+    midnight = datetime(moment.time.year, moment.time.month, moment.time.day)
+    for stamp in times_of_day(reader, time_system(reader), reads_other_names=False):
+        if stamp.keyword != partner or stamp.day is not None or stamp.zone is not None:
+            continue
+        local_time = midnight + stamp.clock
+        time = universal_time_of(local_time, moment.time - midnight)
+        if not _is_zone(local_time - time, east, tolerance) or (
+            time != moment.time and _has_sidereal_time(reader, east, moment.time)
+        ):
+            return moment
+        reader.warn(
+            f"{date_card}, {partner}: the local date and time, by {moment.cards[1]} (found"
+            f" {local_time.isoformat()} and {moment.time - midnight} in UT); to end this line,"
+            f" write into the camera's profile: keywords: {{time: {moment.cards[1]}}}, if"
+            f" {date_card} is in UT"
+        )
+        return moment._replace(time=time, cards=(*moment.cards, partner), local_time=local_time)
+    return moment
 
 
 def _best_time(times_and_zones, tolerance):
@@ -227,13 +271,24 @@ def _zone_of(moment, universal_time, east, tolerance):
     if not universal_time.has_date:
         time = universal_time_of(moment.time, time - datetime(time.year, time.month, time.day))
     zone = moment.time - time
+    return zone if _is_zone(zone, east, tolerance) else None
+
+
+def _is_zone(zone, east, tolerance):
+    """Return whether a place has a time zone, by its longitude if that is known.
+
+    Parameters
+    ----------
+    zone : datetime.timedelta
+        Local time minus UT.
+    east : float or None
+        Degrees.
+    tolerance : datetime.timedelta
+        The difference from a whole number of half hours that cards may have.
+    """
     distance = abs((zone + _ZONE_STEP / 2) % _ZONE_STEP - _ZONE_STEP / 2)
-    is_zone = distance <= tolerance < abs(zone) and _is_possible(zone, east)
-    return zone if is_zone else None
-
-
-def _is_possible(zone, east):
-    """Return whether a place has a time zone, by its longitude if that is known."""
+    if not distance <= tolerance < abs(zone):
+        return False
     hours = zone.total_seconds() / 3600
     if east is None:
         return LEAST_ZONE_HOURS < hours < LEAST_ZONE_HOURS + 24

@@ -102,7 +102,7 @@ class CardOrigins:
         Cards of the source that the product need not have.
     history_starts : re.Pattern
         Beginnings of the lines of HISTORY that ccdflow adds.
-    omits_sections : bool
+    may_omit_sections : bool
         Whether the product need not have cards whose value is a section.
     """
 
@@ -110,7 +110,7 @@ class CardOrigins:
     added_cards: re.Pattern
     omissible_cards: re.Pattern
     history_starts: re.Pattern
-    omits_sections: bool = False
+    may_omit_sections: bool = False
 
 
 REDUCED_ORIGINS = CardOrigins(
@@ -125,7 +125,7 @@ REDUCED_ORIGINS = CardOrigins(
         f"{_STORAGE_CARDS}|{_VERSION_CARDS}|{_AMPLIFIER_CARDS}|{_RAW_PIXEL_CARDS}|{_TILE_CARDS}|{_WORLD_CARDS}"
     ),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
-    omits_sections=True,
+    may_omit_sections=True,
 )
 """Patterns that match the cards of a reduced frame by their origins."""
 
@@ -182,13 +182,27 @@ def check_cards(header, sources, origin, *, must_have=True):
         if count > n_allowed:
             raise Differs(f"the card {keyword} is there {count} times")
     if must_have:
-        for keyword in sources[0]:
-            if keyword in counts or keyword in _COMMENTARY:
-                continue
-            is_section = origin.omits_sections and _has_section(sources[0], keyword)
-            if not is_section and not origin.omissible_cards.fullmatch(keyword):
-                raise Differs(f"the card {keyword} of its source is missing")
+        _check_missing(counts, sources[0], origin)
     _check_commentary(header, sources, origin, must_have)
+
+
+def _check_missing(counts, source, origin):
+    """Raise if a product lacks a card of its source that it must have.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        The keywords of the product.
+    source : astropy.io.fits.Header
+    origin : CardOrigins
+        Patterns of the cards that may be missing.
+    """
+    for keyword in source:
+        if keyword in counts or keyword in _COMMENTARY:
+            continue
+        is_section = origin.may_omit_sections and _has_section(source, keyword)
+        if not is_section and not origin.omissible_cards.fullmatch(keyword):
+            raise Differs(f"the card {keyword} of its source is missing")
 
 
 # Matches a section of an array as the value of a card.
