@@ -231,6 +231,22 @@ def test_the_local_time_of_a_date_has_the_name_of_the_date():
     assert (facts_of(other).night, facts_of(other).warnings) == ("2025-01-29", ())
 
 
+@pytest.mark.parametrize(("clock", "day"), [("19:04:58", "31"), ("02:04:58", "32")])
+def test_a_date_beside_a_local_time_alone_is_local(clock, day):
+    date = (datetime(2023, 5, 1) + timedelta(days=int(day) - 1)).date().isoformat()
+    facts = facts_of(
+        {"DATE-OBS": date, "TIME-OBS": clock, "LONGITUD": -111.6},
+        comments={"TIME-OBS": "local time"},
+    )
+    assert (facts.night, facts.date_obs) == (NIGHT, f"{date}T{clock}")
+    assert facts.warnings == ("DATE-OBS is the local time, and no card has the time zone",)
+
+
+def test_a_time_of_day_that_was_not_set_moves_no_date():
+    cards = {"DATE-OBS": "2023-06-01T02:00:00", "UT": "00:00:00", "LONGITUD": 30.0}
+    assert facts_of(cards).date_obs == "2023-06-01T02:00:00"
+
+
 def test_a_local_day_and_a_time_in_ut():
     comments = {"DATE-OBS": "local date"}
     cards = {"DATE-OBS": "2023-05-31", "UT": "02:04:58"}

@@ -86,15 +86,36 @@ def moment_in_ut(reader, moment, exptime, longitude):
         return moment
     east = stated_longitude(reader) if longitude is None else longitude
     tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, DAY.total_seconds()))
-    is_clock_in_ut = len(moment.cards) > 1 and moment.cards[1] in keywords_in_ut(reader, "time")
-    zone_of = _whole_days_of if is_clock_in_ut else _zone_of
-    universal_times = [
-        each for each in _universal_times(reader, moment) if each.has_date or not is_clock_in_ut
-    ]
-    if is_clock_in_ut and not universal_times and east is not None:
-        return _moment_of_local_pair(reader, moment, east, tolerance)
-    zones = [zone_of(moment, each, east, tolerance) for each in universal_times]
-    universal_time, zone = _best_time(list(zip(universal_times, zones, strict=True)), tolerance)
+    universal_times = _universal_times(reader, moment)
+    if len(moment.cards) > 1 and moment.cards[1] in keywords_in_ut(reader, "time"):
+        # Times of day alone agree with that of the moment, or are contradictions.
+        dates = [each for each in universal_times if each.has_date]
+        if not dates and east is not None:
+            return _moment_of_local_pair(reader, moment, east, tolerance)
+        zones = [_whole_days_of(moment, each, east, tolerance) for each in dates]
+        universal_time, zone = _best_time(dates, zones, tolerance)
+        return _moved_moment(reader, moment, universal_time, zone, east, is_clock_in_ut=True)
+    zones = [_zone_of(moment, each, east, tolerance) for each in universal_times]
+    universal_time, zone = _best_time(universal_times, zones, tolerance)
+    return _moved_moment(reader, moment, universal_time, zone, east, is_clock_in_ut=False)
+
+
+def _moved_moment(reader, moment, universal_time, zone, east, *, is_clock_in_ut):
+    """Return the moment at a time in UT, with a warning, unless its date card is in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    moment : ccdflow.camera.times.nights.Moment
+    universal_time : _UniversalTime or None
+        None for a moment that stays.
+    zone : datetime.timedelta or None
+        The moment minus the time in UT.
+    east : float or None
+        Degrees.
+    is_clock_in_ut : bool
+        Whether the date alone is local.
+    """
     if universal_time is None:
         return moment
     time = universal_time.time if universal_time.is_complete else moment.time - zone
@@ -143,7 +164,7 @@ def _moment_of_local_pair(reader, moment, east, tolerance):
             return moment
         reader.warn(
             f"{date_card}, {partner}: the local date and time, by {moment.cards[1]} (found"
-            f" {local_time.isoformat()} and {moment.time - midnight} in UT); to end this line,"
+            f" {local_time.isoformat()} and {moment.time:%H:%M:%S} in UT); to end this line,"
             f" write into the camera's profile: keywords: {{time: {moment.cards[1]}}}, if"
             f" {date_card} is in UT"
         )
@@ -151,18 +172,21 @@ def _moment_of_local_pair(reader, moment, east, tolerance):
     return moment
 
 
-def _best_time(times_and_zones, tolerance):
+def _best_time(universal_times, zones, tolerance):
     """Return the most complete time in UT, with its zone, if all are of one zone; else two None.
 
     Parameters
     ----------
-    times_and_zones : list of (_UniversalTime, datetime.timedelta or None)
+    universal_times : list of _UniversalTime
+    zones : list of datetime.timedelta or None
+        The zone that each implies.
     tolerance : datetime.timedelta
+        Zones that differ by no more are one.
     """
-    zones = [zone for _, zone in times_and_zones]
     if not zones or None in zones or max(zones) - min(zones) > tolerance:
         return None, None
-    return max(times_and_zones, key=lambda pair: (pair[0].has_clock, pair[0].has_date))
+    pairs = zip(universal_times, zones, strict=True)
+    return max(pairs, key=lambda pair: (pair[0].has_clock, pair[0].has_date))
 
 
 def _warn_of_local_date(reader, moment, universal_time, *, is_clock_in_ut):
@@ -216,7 +240,8 @@ def _clocks_in_ut(reader, moment):
     """Yield the `_UniversalTime` of each time of day, as `_universal_times` does."""
     keywords = keywords_in_ut(reader, "time").difference(moment.cards)
     for stamp in times_of_day(reader, time_system(reader), reads_other_names=False):
-        if stamp.keyword in keywords:
+        # 00:00:00 counts as a time of day that was not set.
+        if stamp.keyword in keywords and stamp.clock:
             day = moment.time.date() if stamp.day is None else stamp.day
             clock = stamp.clock - (stamp.zone or timedelta())
             time = datetime(day.year, day.month, day.day) + clock

@@ -110,6 +110,10 @@ def moment_of(reader, longitude=None):
         if moment_of_clock is not None:
             return moment_of_clock
     if clock is None:
+        clocks = times_of_day(reader, system)
+        if clocks and stamp.keyword not in keywords_in_ut(reader, "date"):
+            # All times of day are local, and so is the date.
+            return _local_moment(reader, stamp, system, longitude)
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
     return Moment(stamp.moment_at(clock), is_exact=True, cards=(stamp.keyword,))
