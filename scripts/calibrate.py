@@ -32,7 +32,7 @@ from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.camera.gains import positive_electrons_of_cards
+from ccdflow.camera.gains import READ_NOISE_FIGURE, positive_electrons_of_cards
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError, action_of
 from ccdflow.files import atomic_write
@@ -229,7 +229,10 @@ def readout_of(hdu, options):
     gain, noise = options.gain, options.read_noise
     if gain is None:
         gain = positive_electrons_of_cards([hdu.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
-    noise = as_number(card_value(hdu.header, "RDNOISE")) if noise is None else noise
+    if noise is None:
+        noise = positive_electrons_of_cards(
+            [hdu.header], [CardSpec("RDNOISE")], 0, quantity=READ_NOISE_FIGURE, gain=gain
+        )
     is_known = bool(gain) and noise is not None
     ny, nx = hdu.shape
     return Readout(

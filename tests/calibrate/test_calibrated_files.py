@@ -72,6 +72,11 @@ CARDS = {
     "OBJECT": "M 67",
     "IMAGETYP": "OBJECT",
     "GAIN": 3,
+    "GAIN1": 3,
+    "GAIN_A": 3,
+    "CCDSENS": 3,
+    "SATURATB": 65535,
+    "AMPGAIN": 1.5,
     "SATURATE": 65535,
     "GAIN01": 1.3,
     "GAIN02": 2.1,
@@ -178,6 +183,11 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     assert (header["GAIN"], header["RAWGAIN"], header["BUNIT"]) == (1.0, 3, "electron")
     assert (header["SATURATE"], header["RAWSATUR"]) != (65535, 65535)
     assert header["RAWSATUR"] == 65535
+    # Nor does any other card of a gain or a saturation of raw pixels keep its name.
+    assert {key: header[key] for key in header if re.search("GAIN|CONAD|SATUR|CCDSENS", key)} == {
+        "GAIN": 1.0, "RAWGAIN": 3, "RAWGAIN1": 3, "RAWGAINA": 3, "RAWSATUR": 65535,
+        "SATURATE": header["SATURATE"], "AMPGAIN": 1.5, "GAIN01": 1.3, "GAIN02": 2.1,
+    }  # fmt: skip
     assert (header["OBJECT"], header["AIRMASS"]) == ("M 67", 1.25)
     assert "grade B: scaled down" in str(header["HISTORY"])
     with fits.open(target) as hdus:

@@ -88,7 +88,8 @@ DATES = {
 
 def test_days_however_they_are_written(rows_of):
     cases = {
-        f"{night}-{number}": (night, text)
+        # A name with the date would tell the order of day and month.
+        f"{night.replace('-', 'x')}-{number}": (night, text)
         for night, texts in DATES.items()
         for number, text in enumerate(texts)
     }
@@ -101,7 +102,7 @@ def test_days_however_they_are_written(rows_of):
     nights = {name: (row.night, row.facts["date_obs"][10:]) for name, row in rows.items()}
     assert nights == {name: (night, "T07:42:26") for name, (night, _) in cases.items()}
     doubtful = {name for name, row in rows.items() if "cannot be told apart" in row.warnings}
-    assert doubtful == {"2005-11-02-0", "2005-11-02-1"}
+    assert doubtful == {"2005x11x02-0", "2005x11x02-1"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,58 @@ def test_a_julian_date_and_a_comment_tell_day_and_month_apart(rows_of):
         "jd": "2005-03-11T06:00:00", "comment": "2005-03-11T06:00:00", "day": "2005-11-03T06:00:00",
     }  # fmt: skip
     assert {warnings_of(row) for row in rows.values()} == {""}
+
+
+DAY_ORDERS = {
+    "mjd": [card("MJD-OBS", "50936.25")],
+    "jd": [card("JD", "2450936.75")],
+    "utdate": [card("UTDATE", quote("1998-05-03"))],
+    "local": [card("DATE-LOC", quote("1998-05-02T23:00:00"))],
+    "written": [card("DATE", quote("1998-05-03T06:10:00"))],
+    "name": [card("FILENAME", quote("n980503_012.fits"))],
+    "long name": [card("ORIGFILE", quote("/data/19980502/n012.fits"))],
+    "1998-05-02/folder": [],
+    "n980503/folder": [],
+    "run19980503_7": [],
+    "sidereal": [card("ST", quote("13:17:22"))],
+    "clear": [card("DATE-BEG", quote("3 May 1998"))],
+}
+
+
+def test_other_cards_and_names_tell_day_and_month_apart(rows_of):
+    """05/03/98 is in March, or in May: 59 days, in which the sidereal time moves by 3.9 hours."""
+    time = card("UT", quote("06:00:00"))
+    for text in ("05/03/98", "03/05/98"):
+        rows = rows_of(
+            {
+                name: cards_of_day(card("DATE-OBS", quote(text)), time, *cards)
+                for name, cards in DAY_ORDERS.items()
+            }
+        )
+        dates = {name: row.facts["date_obs"][:16] for name, row in rows.items()}
+        assert dates == dict.fromkeys(DAY_ORDERS, "1998-05-03T06:00")
+        assert rows
+        assert {name: warnings_of(row) for name, row in rows.items() if row.warnings} == {}
+
+
+UNTOLD_ORDERS = {
+    "nothing": [],
+    "later": [card("DATE", quote("2004-07-01T10:00:00"))],
+    "number": [card("FILENAME", quote("n123456_012.fits"))],
+    "1998/folder": [],
+    "also unclear": [card("UTDATE", quote("05/03/98"))],
+}
+
+
+def test_a_date_whose_order_nothing_tells_has_one_warning(rows_of):
+    date = [card("DATE-OBS", quote("05/03/98")), card("UT", quote("06:00:00"))]
+    rows = rows_of({name: cards_of_day(*date, *cards) for name, cards in UNTOLD_ORDERS.items()})
+    assert {row.facts["date_obs"] for row in rows.values()} == {"1998-03-05T06:00:00"}
+    assert {warnings_of(row) for row in rows.values()} == {
+        "DATE-OBS: day and month cannot be told apart: 1998-03-05 is meant, or 1998-05-03; the"
+        " first is taken, unless the frame's folder is named after its date, such as 2016-01-15, or"
+        " the camera's profile names a card that tells: keywords: {date: CARD}"
+    }
 
 
 # -- times of day ----------------------------------------------------------------------------------
@@ -797,6 +850,51 @@ def test_floats_below_0_are_a_mark_of_a_reduction(several, tmp_path):
             reduce_by_numpy((raw - 1000).astype(np.float32)), abs=1e-3
         )
         assert subtracted.min() < 0
+
+
+def _write_scaled(path, image, *, dtype=np.float32, cards=()):
+    """Write a frame scaled to 0..1, as Siril and PixInsight do."""
+    scaled_hdu = fits.PrimaryHDU((image / 65535).astype(dtype))
+    scaled_hdu.header.update(
+        {"INSTRUME": "PROBE", "IMAGETYP": "bias", "EGAIN": 1.5, "PROGRAM": "Siril",
+         "BIASSEC": f"[{NX + 1}:{NX + STRIP},1:{NY}]", "TRIMSEC": f"[1:{NX},1:{NY}]"}
+    )  # fmt: skip
+    scaled_hdu.header.update(dict(cards))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scaled_hdu.writeto(path)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_frame_scaled_to_one_is_set_aside(several, tmp_path):
+    """Gains are then off by 65535. A frame alone is read whole, the second of one is streamed."""
+    raw = pixels(3).astype(float)
+    if several:
+        _floats(tmp_path / "raw" / "a.fits", raw)
+    _floats(tmp_path / "raw" / "raw.fits", raw)
+    faulty = raw.copy()
+    faulty[3, 5] = np.nan
+    _write_scaled(tmp_path / "raw" / "scaled.fits", faulty)
+    _write_scaled(tmp_path / "raw" / "double.fits", raw, dtype=np.float64)
+    _write_scaled(tmp_path / "raw" / "full.fits", np.where(raw > 1200, 65535.0, raw))
+    _floats(tmp_path / "raw" / "normal.fits", raw / raw.mean())
+    _write_scaled(tmp_path / "raw" / "cured.fits", raw, cards={"BSCALE": 65535.0})
+    # Raw frames of few adu: whole numbers, and a level above 2 with fractions.
+    _floats(tmp_path / "raw" / "few.fits", np.round(raw) % 2)
+    _floats(tmp_path / "raw" / "means.fits", raw / 300)
+    profile = {"probe": "recognise: {INSTRUME: PROBE}\nraw: true\n"}
+    for cameras, results in (({}, "results"), (profile, "second")):
+        run = run_jobs(tmp_path / "raw", tmp_path / results, cameras, kinds=("frame",))
+        rows = run.context.store.rows
+        reasons = {name: row.reason for name, row in rows.items() if row.status != "ok"}
+        assert sorted(reasons) == ["double.fits", "full.fits", "normal.fits", "scaled.fits"]
+        assert set(reasons.values()) == {
+            "pixels above 2: the pixels are scaled to 0..1: they are real numbers, and nearly none"
+            " is above 2 (found '0 of 960'); allowed: adu of the converter; write the frames as"
+            " integers of the converter (in Siril set16bits, in PixInsight 16 bits), or give their"
+            " headers BSCALE = 65535"
+        }
+        with run.open("reduced/cured.fits") as hdus:
+            assert hdus[0].data == pytest.approx(reduce_by_numpy(raw), abs=0.02)
 
 
 # -- the last lines --------------------------------------------------------------------------------

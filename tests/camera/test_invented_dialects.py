@@ -11,6 +11,7 @@ from ccdflow.camera.amplifiers.header_sections import drafts_from_header
 from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.gains import positive_electrons_of_cards
 from ccdflow.camera.geometry import Cards
+from ccdflow.camera.profiles import load_camera
 from ccdflow.combine.member_noise import light_around
 from ccdflow.errors import FrameError
 from ccdflow.files.values import MOST_SATURATION, as_seconds
@@ -173,7 +174,78 @@ def test_a_unit_of_electrons_and_its_statistic_after_a_read_noise():
     for text in ("5.0 e- rms", "5.0 e-", "5.0 electrons rms", "5.0 e-/pixel", "5.0 [e- rms]"):
         facts = facts_of(("READNOIS", text))
         assert (facts.rdnoise, warnings_of(facts)) == (5.0, ()), text
-    assert facts_of(("READNOIS", "5.0 adu")).rdnoise is None
+
+
+READ_NOISES = {
+    "electrons": [
+        (5.0, ""), (5.0, "[e-] read noise"), (5.0, "e-(rms) read noise"), (5.0, "in electrons"),
+        (5.0, "Readout noise per output (e-)"), (5.0, "[electron], gain in e-/adu"),
+        (5.0, "[el] of 2 ADU"), (5.0, "read noise [e-/adu]"), (5.0, "noise of the amplifier"),
+        ("5.0 e-", "[ADU]"),
+    ],
+    "adu": [
+        (4.0, "[ADU]"), (4.0, "(adu) read noise"), (4.0, "Read noise, DN"), (4.0, "in ADU rms"),
+        (4.0, "[count] readout noise"), (4.0, "RMS noise in ADUs"), ("4.0 ADU", ""),
+        ("4.0 DN rms", "read noise"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gain_card", [("GAIN", 1.25, "[e-/ADU]"), ("GAIN", 0.8, "[ADU/e-]")])
+def test_a_read_noise_is_in_the_unit_of_its_card(gain_card):
+    frames = [(text, comment) for texts in READ_NOISES.values() for text, comment in texts]
+    assert len(frames) == 18
+    for value, comment in frames:
+        cards = [gain_card, ("RDNOISE", value, comment)]
+        facts = facts_of(*cards)
+        assert (facts.gain, facts.rdnoise, warnings_of(facts)) == (1.25, 5.0, ()), (value, comment)
+        drafts, _ = drafts_from_header([header_of(*cards)], CARDS, file="x.fits")
+        assert [(draft.gain, draft.read_noise) for draft in drafts] == [(1.25, 5.0)]
+
+
+def test_a_read_noise_in_adu_without_a_gain_is_unknown():
+    facts = facts_of(("RDNOISE", 4.0, "[ADU]"))
+    assert facts.rdnoise is None
+    assert warnings_of(facts) == (
+        "RDNOISE: not a number from 0 to 1e6, or in adu without a gain (found 4.0)",
+    )
+
+
+def test_a_saturation_in_electrons_is_brought_to_adu():
+    gain = ("GAIN", 1.25)
+    for comment, saturation in (
+        ("[electron]", 40000.0), ("full well in e-", 40000.0), ("[ADU]", 50000.0), ("", 50000.0),
+    ):  # fmt: skip
+        headers = [header_of(gain, ("SATURATE", 50000.0, comment))]
+        drafts, _ = drafts_from_header(headers, CARDS, file="x.fits")
+        assert [draft.saturation for draft in drafts] == [saturation], comment
+    facts = facts_of(("SATURATE", 50000.0, "[electron]"))
+    assert warnings_of(facts) == (
+        "SATURATE: not a number from 0 to 1e10, or in electrons without a gain (found 50000.0)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "noise", "gain"),
+    [
+        ("gain: 2.5", 10.0, 2.5),
+        ("gain: measured", None, None),
+        ("amplifiers: [{name: A, gain: 2.5, overscan: {python: '[:, 32:]'},"
+         " data: {python: '[:, :32]'}}]", 10.0, 2.5),
+        ("amplifiers: [{name: A, gain: {keyword: MYGAIN}, overscan: {python: '[:, 32:]'},"
+         " data: {python: '[:, :32]'}, read_noise: {keyword: MYNOISE}}]", 6.0, 2.0),
+    ],
+)  # fmt: skip
+def test_the_gain_of_the_profile_is_that_of_a_read_noise_in_adu(text, noise, gain, tmp_path):
+    path = tmp_path / "probe.yaml"
+    path.write_text(f"recognise: {{INSTRUME: PROBE}}\n{text}\n")
+    headers = [header_of(
+        ("INSTRUME", "PROBE"), ("GAIN", 1.25, "[e-/adu]"), ("RDNOISE", 4.0, "[adu]"),
+        ("MYGAIN", 0.5, "[adu/e-]"), ("MYNOISE", "3.0 DN"), nx=40, ny=24,
+    )]  # fmt: skip
+    camera = load_camera(path)
+    (amplifier,) = camera.geometry(headers, file="a.fits").amplifiers
+    assert (amplifier.gain, amplifier.read_noise) == (gain, noise)
 
 
 def test_a_card_of_a_calibration_beside_science_has_a_warning():
@@ -281,7 +353,13 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         ([("GAIN", 139), ("OFFSET", 0)], None),
         ([("GAIN", 2), ("BLKLEVEL", 10)], None),
         ([("GAIN", 120.0, "Sensor gain")], None),
-        ([("GAIN", 0.8, "[adu/e-] conversion")], None),
+        ([("GAIN", 0.8, "[adu/e-] conversion")], 1.25),
+        ([("GAIN", 0.8, "ADU per electron")], 1.25),
+        ([("GAIN", 0.8, "counts per e-")], 1.25),
+        ([("GAIN", "0.8 DN/e-")], 1.25),
+        ([("CCDSENS", 0.8, "(DN/electron)"), ("OFFSET", 10)], 1.25),
+        ([("GAIN", 2, "[adu/e-]"), ("OFFSET", 10)], 0.5),
+        ([("GAIN", 1.25, "[electron/adu], the inverse of 0.8 adu/electron")], 1.25),
         ([("GAIN", 0.8, "electrons to ADU")], None),
         ([("GAIN", 2)], 2.0),
         # Ekos writes settings as real numbers, Andor's programs that of the multiplier.

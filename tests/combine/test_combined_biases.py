@@ -704,6 +704,8 @@ FRAME_CARDS = {
     5: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
     # 6: the same of converters of 10 to 15 bits.
     6: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
+    # 7: no raw cards of the names of the product's own, or with sections; these frames have none.
+    7: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
 # HEADER 3 of the masters: the words of NINVALID; 6: comments of OSCAXIS, CCDFKEY and COMBMETH.

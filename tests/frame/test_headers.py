@@ -446,9 +446,12 @@ def test_an_amplifier_that_was_turned_gives_a_section_in_the_orientation_of_the_
 STALE_CARDS = """
 BIASSEC TRIMSEC DATASEC CCDSEC DETSEC AMPSEC BIASSEC2 DATASEC11 BSEC11 TSEC21 ASEC12 CSEC1 DSECA
 BIASSEC_1 PRESECA POSTSECB RTDATSEC COVER ROVER PRESCAN OVERSCAN POSTPIX PRECOL PRELINE LTV1 LTM1_2
+NBIASCOL S_EFMN11 T_OSMX12 OVSCNX OSCANCOL PRESCN3 PSTSCN HPRESC X_OVRSC
 """
 # TSEC is Lick's clock, not a section of somebody's amplifier.
-NOT_STALE = "TSEC BSEC DETSIZE CCDSIZE CCDSUM ROISEC COVERAGE AMPNAME SECZ EXPTIME"
+NOT_STALE = """TSEC BSEC DETSIZE CCDSIZE CCDSUM ROISEC COVERAGE AMPNAME SECZ EXPTIME
+PRESCALE AIRPRESS OBSCAN CONSOLE NBINS
+"""
 
 
 @pytest.mark.parametrize("keyword", [*STALE_CARDS.split(), "ESO DET OUT1 OVSCX"])
@@ -459,6 +462,57 @@ def test_numbers_of_the_raw_array_are_known(keyword):
 @pytest.mark.parametrize("keyword", [*NOT_STALE.split(), "ESO DET OUT1 NX"])
 def test_cards_that_are_not_about_raw_pixels_are_left_alone(keyword):
     assert not placement.is_about_raw_pixels(keyword)
+
+
+SECTION = "'[1:40,1:24]'"
+
+
+@pytest.mark.parametrize("keyword", ["MYAREA", "DATSEC", "IMGREG", "OUT-SEC", "BIASREG", "E_LEFT"])
+@pytest.mark.parametrize("value", [SECTION, "'[ 1: 40, 1: 24]' / at the left", "[1:40,1:24]"])
+def test_a_section_is_about_the_raw_array_whatever_its_card_is_called(keyword, value):
+    assert placement.is_about_raw_pixels(keyword, f"{keyword:<8}= {value}".ljust(80))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        # The size of the chip and the window that was read hold for the product.
+        *((name, SECTION) for name in ("DETSIZE", "CCDSIZE", "WINSEC1", "ROISEC", "SUBRECT")),
+        ("TITLE", "'star at [1:40,1:24]'"), ("SLIT", "'[1:40]'"), ("NOTE", "1.0 / [1:40,1:24]"),
+        ("COORDS", "'[1:40,1:24] of 3'"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_no_section_of_the_raw_array_stays(keyword, value):
+    assert not placement.is_about_raw_pixels(keyword, f"{keyword:<8}= {value}".ljust(80))
+
+
+OWN_NAMES = """
+DATSEC DATSEC01 AMPGAIN GAIN01 GAIN12 TRIM TRIM03 AMPSAT AMPTOP AMPFULL AMPHDU AMPNAM02 OVERSC01
+BIASLVL BIASLV01 OVERRMS OSCSTAT AMPBAD RAWFILE
+"""
+
+
+def test_raw_cards_that_the_product_would_own_or_that_are_of_the_raw_array_are_left_out(tmp_path):
+    cards = {"BIASSEC": "[33:40,1:24]", "TRIMSEC": "[1:32,1:24]", "INSTRUME": "PROBE",
+             "IMAGETYP": "object", "DATE-OBS": "2024-03-10T04:00:00", "LONGITUD": -111.6,
+             "EXPTIME": 5.0}  # fmt: skip
+    stale = {name: "[1:40,1:24]" for name in ("MYAREA", "OUTSEC")} | {"NBIASCOL": 8, "OVSCNX": 8}
+    own = dict.fromkeys(OWN_NAMES.split(), "raw")
+    kept = {"DETSIZE": "[1:64,1:48]", "WINSEC1": "[1:40,1:24]", "GAIN1": 7.5, "MYNOTE": "raw"}
+    image = np.random.default_rng(1).normal(1000, 4, (24, 40)).astype("u2")
+    write_raw(tmp_path / "raw" / "a.fits", (image, cards | stale | own | kept))
+    run = run_jobs(
+        tmp_path / "raw", tmp_path / "results",
+        {"probe": "recognise: {INSTRUME: PROBE}\ngain: 2.5\nraw: true\n"}, kinds=("frame",),
+    )  # fmt: skip
+    with run.open("reduced/a.fits") as hdus:
+        header = hdus[0].header
+    assert {name: header.get(name) for name in kept} == kept
+    assert [name for name in stale if name in header] == []
+    assert len(own) == 19
+    assert [name for name in own if header.get(name) == "raw"] == []
+    assert (header["AMPGAIN"], header["TRIM"]) == (2.5, "[1:32,1:24]")
+    assert "DATSEC" not in header
 
 
 def placed_header(raw, one):

@@ -98,8 +98,6 @@ UNPLACED_CARDS = {
 }  # fmt: skip
 # Cards of a reduced frame that take the place of the raw frame's card of that name.
 RENEWED_CARDS = {"BUNIT", "NAMPS"}
-# Cards of an amplifier that other programs write as well: a raw card of the name may stay.
-SHARED_CARDS = {"AMPGAIN", "DATSEC", "GAIN01", "TRIM", "TRIM01"}
 # Cards that a combined frame has only where its members have them.
 LEVEL_CARDS = {"BIASLVL", "BIASLV01"}
 # The card of the uncertainty alone, which is no copy of another image's header.
@@ -124,7 +122,7 @@ def missing_parts(card, writer):
         or origins.added_cards.fullmatch(card),
         "verify/comparing/card_order.py: a place": card in UNPLACED_CARDS or order_has(order, card),
         "frame/headers.py: _OWN_CARDS, to drop a raw card of this name": "frame/" not in writer
-        or card in RENEWED_CARDS | SHARED_CARDS
+        or card in RENEWED_CARDS
         or placement.is_about_raw_pixels(card)
         or headers._OWN_CARDS.fullmatch(card),
     }

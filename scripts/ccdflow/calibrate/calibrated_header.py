@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -39,6 +40,18 @@ _RENAMED_CARDS = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
+# Matches further cards of the gain, which are renamed where pixels become electrons, or left out if
+# their name is too long for that; not GAIN01 ..., which are the reduced frame's own.
+_OTHER_GAIN_CARD = re.compile(
+    r"(?:E|CCD|RO_?|GT)?GAIN_?(?:\d|[A-Z]\d?|\d[A-Z])|(?:GT|RO_?|E|CCD)GAIN(?:_?\d\d)?|CCDSENS|EPERDN"
+    r"|EP(?:ER)?ADU|ELECGAIN|GAINEADU|ESO DET OUT\d+ (?:CONAD|GAIN)"
+)
+# Matches further cards of the saturation in raw adu, which are treated likewise in all frames.
+_OTHER_SATURATION_CARD = re.compile(r"SATURAT(?:[A-DF-Z0-9]|E\d)|SATLEV(?:EL)?\d?")
+# The new name of a further card begins with this.
+_RAW_PREFIX = "RAW"
+# The longest keyword of FITS without HIERARCH.
+_LONGEST_KEYWORD = 8
 # The cards that count masked pixels: keyword, bit of the mask, and its name in the comment.
 _COUNT_CARDS = (
     ("NSAT", mask_bits.SATURATED, "saturated"),
@@ -272,6 +285,17 @@ def _rename_camera_cards(cards, is_converted):
     """Rename the camera's cards of gain and saturation, which describe the raw pixels."""
     for keyword, raw_keyword in _RENAMED_CARDS.items():
         if keyword in cards and (is_converted or keyword not in _GAIN_CARDS):
+            cards.drop(raw_keyword)
+            cards.rename(keyword, raw_keyword)
+    for keyword in dict.fromkeys(keyword for keyword, _ in cards):
+        is_gain = is_converted and _OTHER_GAIN_CARD.fullmatch(keyword)
+        is_known = keyword in _RENAMED_CARDS or keyword in _RENAMED_CARDS.values()
+        if is_known or not (is_gain or _OTHER_SATURATION_CARD.fullmatch(keyword)):
+            continue
+        raw_keyword = _RAW_PREFIX + keyword.replace("_", "")
+        if len(raw_keyword) > _LONGEST_KEYWORD:
+            cards.drop(keyword)
+        else:
             cards.drop(raw_keyword)
             cards.rename(keyword, raw_keyword)
     if is_converted:

@@ -184,7 +184,8 @@ class Camera:
         """
         return facts.frame_facts(
             headers, dict(self.cards), self.types,
-            facts.ProfileFacts(self.longitude, self._has_gain), file=file, remembered=remembered,
+            facts.ProfileFacts(self.longitude, self._has_gain, self.gain), file=file,
+            remembered=remembered,
         )  # fmt: skip
 
     @property
@@ -229,7 +230,10 @@ class Camera:
         ('[1:32,1:20]', '[33:36,1:20]', 'rows')
         """
         specs = dict(self.cards)
-        cards = Cards(**{field.name: specs[field.name] for field in fields(Cards)})
+        names = [field.name for field in fields(Cards) if field.name in specs]
+        cards = Cards(**{name: specs[name] for name in names}, profile_gain=self.gain)
+        if self.measures_gain:
+            cards = replace(cards, gain=())
         if self.amplifiers:
             drafts, notes = drafts_from_profile(
                 headers, self.amplifiers, self.size, cards, file=file

@@ -11,8 +11,9 @@ from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.image_types import frame_type, is_named_by_object
+from ccdflow.camera.image_types import frame_type, is_named_by_object, look_at_file_name
 from ccdflow.camera.times.agreement import look_at_dates
+from ccdflow.camera.times.local_dates import moment_in_ut
 from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
@@ -38,7 +39,7 @@ KEYWORDS = {
     "date": "DATE-OBS DATE_OBS DATEOBS DATE-BEG UTDATE UT-DATE UT_DATE DATE-UTC DATE_UTC UTCDATE "
     "DATE-STR DATESTRT DATE-AVG FRAME",
     "time": "UT UTSTART UTCSTART TIME-OBS TIME_OBS TIMEOBS UTC-OBS UTCOBS UT-TIME UTC UTOBS "
-    "TIME-BEG TIME-STR TM-START TM_START UTSHUT UT-OBS UT_TIME TIME TIME-UTC",
+    "TIME-BEG TIME-STR TM-START TM_START UTSHUT UT-OBS UT_TIME TIME TIME-UTC TAIHMS",
     "mjd": "MJD-OBS MJD MJD_OBS MJDOBS MJD-STR MJD-BEG MJDATE MJD-AVG MJD-MID|MJD START",
     "jd": "JD JD-OBS JD-BEG JULDATE JULIAN JD_UTC",
     "time_system": "TIMESYS",
@@ -181,10 +182,13 @@ class ProfileFacts(NamedTuple):
     has_gain : bool
         Whether the profile has the gain of all amplifiers as numbers, or has it measured. Cards of
         the gain then get no warning.
+    gain : float or None
+        Electrons per adu of all amplifiers, if the profile has it as a number.
     """
 
     longitude: float | None = None
     has_gain: bool = False
+    gain: float | None = None
 
 
 def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=compute_at_once):
@@ -226,14 +230,18 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         headers,
     )
     reader.warn_all(type_warnings)
-    moment = _begin_of_exposure(reader, exptime)
+    if not any(rule.files for rule in rules):
+        look_at_file_name(reader, image_type)
+    moment = _begin_of_exposure(reader, exptime, profile_facts.longitude)
     if image_type == "science" and exptime == 0:
         # A dark that is scaled to 0 s subtracts nothing, and no card of the product would show it.
-        reader.warn_of_no_exposure()
+        reader.warn_of_no_exposure("a science frame")
         exptime = None
+    elif image_type == "flat" and exptime == 0:
+        reader.warn_of_no_exposure("a flat")
     alike = remembered(
         "facts",
-        lambda headers: _alike_facts(headers, cards, file, has_gain=profile_facts.has_gain),
+        lambda headers: _alike_facts(headers, cards, file, profile_facts),
         headers,
     )
     # Targets, times and temperatures differ from frame to frame, so they are not remembered.
@@ -264,11 +272,21 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     )
 
 
-def _begin_of_exposure(reader, exptime):
-    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other."""
+def _begin_of_exposure(reader, exptime, longitude):
+    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other.
+
+    Parameters
+    ----------
+    reader : HeaderReader
+        Gets the warnings.
+    exptime : float or None
+        Seconds.
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
     moment = usual_moment(reader, exptime)
     if moment is None:
-        moment = moment_of(reader)
+        moment = moment_in_ut(reader, moment_of(reader, longitude), exptime, longitude)
         look_at_dates(reader, moment, exptime)
     return moment
 
@@ -317,7 +335,7 @@ class _AlikeFacts(NamedTuple):
     placement_warnings: list[str]
 
 
-def _alike_facts(headers, cards, file, *, has_gain):
+def _alike_facts(headers, cards, file, profile_facts):
     """Return the `_AlikeFacts` of the headers of a frame.
 
     Parameters
@@ -325,8 +343,9 @@ def _alike_facts(headers, cards, file, *, has_gain):
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
     file : str
-    has_gain : bool
-        As in `ProfileFacts`.
+        Named in errors.
+    profile_facts : ProfileFacts
+        Facts that the camera's profile gives.
     """
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
@@ -338,9 +357,10 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "naxis2": headers[image].get("NAXIS2"),
         **{name: _section_as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
-        "gain": _gain_of(reader, has_gain=has_gain),
-        "rdnoise": reader.read_noise(),
+        "gain": _gain_of(reader, has_gain=profile_facts.has_gain),
     }
+    used_gain = profile_facts.gain or (None if profile_facts.has_gain else facts["gain"])
+    facts["rdnoise"] = reader.read_noise(used_gain)
     n_pixel_warnings = len(reader.warnings)
     facts |= {
         "readmode": reader.text("read_mode"),
@@ -349,7 +369,7 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "setting": setting_of(headers, reader.images),
     }
     n_before_placement = len(reader.warnings)
-    reader.saturation()
+    reader.saturation(used_gain)
     _look_at_placement(reader)
     texts = reader.warnings
     facts |= {

@@ -197,12 +197,15 @@ class Cards:
     gain, read_noise, saturation : tuple of CardSpec
     binning : tuple of CardSpec
         Empty for the usual cards.
+    profile_gain : float or None
+        Electrons per adu of all amplifiers by the profile, which comes before that of cards.
     """
 
     gain: tuple[CardSpec, ...]
     read_noise: tuple[CardSpec, ...]
     saturation: tuple[CardSpec, ...]
     binning: tuple[CardSpec, ...] = ()
+    profile_gain: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from itertools import chain
 
-from ccdflow.camera.gains import is_gain_setting
+from ccdflow.camera.gains import (
+    GAIN_FIGURE,
+    READ_NOISE_FIGURE,
+    SATURATION_FIGURE,
+    figure_of_content,
+    is_gain_setting,
+)
 from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.profile_lines import type_rule_text
 from ccdflow.files.card_search import CardPositions, Reading, contents_at, first_readable
@@ -18,7 +24,6 @@ from ccdflow.files.cards import (
 )
 from ccdflow.files.values import (
     MOST_SATURATION,
-    as_electrons,
     as_seconds,
     is_doubtful,
     says_unknown,
@@ -32,10 +37,11 @@ IMAGE_FACTS = (
 AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
+LONGEST_BIAS_SECONDS = 1.0
+"""A bias with a longer exposure gets a warning. Slow shutters and clocks write some 0.1 s."""
+
 # The reading of a fact without cards.
 _EMPTY_READING = Reading()
-# Seconds. A bias with a longer exposure gets a warning. Slow shutters and clocks write some 0.1 s.
-_LONGEST_BIAS_SECONDS = 1.0
 _NOT_ELECTRONS = "not a number from 0 to 1e6"
 _EXPOSURE_REMEDY = (
     "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
@@ -273,13 +279,15 @@ class HeaderReader:
             self.warn(f"{reading.keyword}: {written} is read as a decimal one")
         return reading.value
 
-    def warn_of_no_exposure(self):
-        """Warn of a science frame of 0 s."""
+    def warn_of_no_exposure(self, words):
+        """Warn of a frame with light, called by these words, whose exposure is 0 s."""
         keyword = self._exposure().keyword
-        self.warn(
-            f"{keyword}: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
-            " unknown until the card is corrected"
+        ending = (
+            "; it counts as unknown until the card is corrected"
+            if words == "a science frame"
+            else ": correct the card, or the type by `types:` in the camera's profile"
         )
+        self.warn(f"{keyword}: no exposure of {words} (found 0); allowed: above 0 s{ending}")
 
     def warn_of_long_bias(self, imagetyp):
         """Warn of a bias with an exposure: it may be a dark, or its card that of another frame.
@@ -290,26 +298,33 @@ class HeaderReader:
             The image type as written; '' where no card has it.
         """
         seconds = self.seconds()
-        if seconds is None or seconds <= _LONGEST_BIAS_SECONDS:
+        if seconds is None or seconds <= LONGEST_BIAS_SECONDS:
             return
-        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", _LONGEST_BIAS_SECONDS)])
+        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", LONGEST_BIAS_SECONDS)])
         self.warn(
             f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
-            f" {seconds:g}); allowed: up to {_LONGEST_BIAS_SECONDS:g} s; it counts as a bias; if it"
+            f" {seconds:g}); allowed: up to {LONGEST_BIAS_SECONDS:g} s; it counts as a bias; if it"
             f" is a dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
             " with type: bias"
         )
 
-    def read_noise(self):
-        """Return the read noise in electrons, or None."""
-        return self.read("read_noise", lambda c: as_electrons(c.value), _NOT_ELECTRONS).value
+    def read_noise(self, gain):
+        """Return the read noise in electrons, or None; the gain, or None, is for one in adu."""
+        return self.read(
+            "read_noise",
+            lambda content: figure_of_content(content, READ_NOISE_FIGURE, gain=gain),
+            _NOT_ELECTRONS if gain else f"{_NOT_ELECTRONS}, or in adu without a gain",
+        ).value
 
-    def saturation(self):
-        """Return the saturation in adu, or None."""
+    def saturation(self, gain):
+        """Return the saturation in adu, or None; the gain, or None, is for one in electrons."""
+        problem = "not a number from 0 to 1e10"
         return self.read(
             "saturation",
-            lambda c: as_electrons(c.value, most=MOST_SATURATION),
-            "not a number from 0 to 1e10",
+            lambda content: figure_of_content(
+                content, SATURATION_FIGURE, gain=gain, largest=MOST_SATURATION
+            ),
+            problem if gain else f"{problem}, or in electrons without a gain",
         ).value
 
     def cards_with_name(self, pattern, excluded):
@@ -333,7 +348,7 @@ class HeaderReader:
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
         header = self.headers[self.images[0]]
         reading = self.read(
-            "gain", lambda c: as_electrons(c.value), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
+            "gain", lambda c: figure_of_content(c, GAIN_FIGURE), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
         )
         self._look_at_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
@@ -356,6 +371,6 @@ class HeaderReader:
                 for content in contents_of_cards(self.headers[hdu], spec.keyword, spec.occurrence):
                     if says_unknown(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
-                    if not as_electrons(content.value):
+                    if not figure_of_content(content, GAIN_FIGURE):
                         text = unreadable_card(content, _NOT_ELECTRONS)
                         self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_GAIN_REMEDY}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from ccdflow.camera.header_reader import LONGEST_BIAS_SECONDS
 from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.files.cards import (
     CardSpec,
@@ -195,12 +196,20 @@ def frame_type(reader, rules):
     return "", "", reason + advice
 
 
-# Types of frames without a target: a card with one of them contradicts one that says science.
-_CALIBRATION_TYPES = ("bias", "dark", "flat")
+# The types that contradict a type. A dark of 0 s is a bias, so that the two are no contradiction.
+_CONTRADICTIONS = {
+    "science": ("bias", "dark", "flat"),
+    "flat": ("bias", "dark"),
+    "bias": ("flat",),
+    "dark": ("flat",),
+}
 
 
 def _look_at_other_types(reader, text, image_type, types_written):
-    """Warn of a frame of type science that another card calls a bias, a dark or a flat.
+    """Warn of a frame whose type another card contradicts.
+
+    Contradictions are science that is called a bias, a dark or a flat elsewhere, and frames with
+    light that are called frames without: a flat that is a bias or a dark, and the reverse.
 
     Parameters
     ----------
@@ -214,13 +223,14 @@ def _look_at_other_types(reader, text, image_type, types_written):
     # A frame of the sky may be a flat: both words are right. Keck's archive corrects other cards.
     order = (0, reader.images[0])
     is_corrected = value_of_card(reader.headers, CardSpec("KOAIMTYP"), order) is not None
-    if image_type != "science" or "sky" in text.lower() or is_corrected:
+    if "sky" in text.lower() or is_corrected:
         return
-    others = [pair for pair in types_written if pair[1] in _CALIBRATION_TYPES]
+    others = [pair for pair in types_written if pair[1] in _CONTRADICTIONS.get(image_type, ())]
     if others:
         other_text, other_type = others[0]
+        name = "science" if image_type == "science" else f"a {image_type}"
         reader.warn(
-            f"{text!r} is taken for science, and another card says {other_text!r}; if it is of type"
+            f"{text!r} is taken for {name}, and another card says {other_text!r}; if it is of type"
             f" {other_type}, name the card that counts in the camera's profile:"
             " keywords: {imagetyp: CARD}"
         )
@@ -255,6 +265,35 @@ def type_by_file_name(file):
         if image_type in _TYPES_IN_NAMES:
             return image_type, pattern
     return "", ""
+
+
+def look_at_file_name(reader, image_type):
+    """Warn of a frame whose file is named after another type: 'dark_001.fits' of type flat.
+
+    Names of folders do not count: a folder of darks may have biases in it.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Gets the warning.
+    image_type : str
+        The type by the header.
+    """
+    name = PurePosixPath(reader.file).name
+    word = re.match(r"[A-Za-z]*", name)[0]
+    type_by_name = _TYPE_OF.get(word.lower(), "")
+    contradicting_types = _CONTRADICTIONS.get(image_type, ())
+    if image_type == "dark" and (reader.seconds() or 0) > LONGEST_BIAS_SECONDS:
+        contradicting_types += ("bias",)
+    if type_by_name in contradicting_types:
+        rule = type_rule_text(type_by_name, files=[f"{word}*"])
+        same_rule = type_rule_text(image_type, files=[f"{word}*"])
+        described = "science" if image_type == "science" else f"a {image_type}"
+        reader.warn(
+            f"the file is named {word!r}, and its header makes it {described}; if it is of type"
+            f" {type_by_name}, write into the camera's profile: types: [{rule}]; if not,"
+            f" [{same_rule}]"
+        )
 
 
 def is_named_by_object(reader):

@@ -53,6 +53,13 @@ FACTORLESS_UNITS = dict.fromkeys([
 ], 1.0)  # fmt: skip
 """Units of gains and read noises that need no factor, in lower case."""
 
+ADU_UNITS = dict.fromkeys([
+    "adu", "adus", "dn", "dns", "count", "counts", "ct", "cts", "adu rms", "adus rms", "dn rms",
+    "counts rms", "rms adu", "adu/px", "adu/pix", "adu/pixel", "adu/e", "adu/e-", "adu/electron",
+    "adu/electrons", "dn/e", "dn/e-", "dn/electron", "count/e-", "counts/e-", "counts/electron",
+], 1.0)  # fmt: skip
+"""Units in adu of gains, read noises and saturations behind a number, in lower case."""
+
 # Matches the unit of time in a comment: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
 _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
 # Matches a unit at the end of a comment: 'exposure time, milliseconds', 'Exposure - ms', 'msec'. A

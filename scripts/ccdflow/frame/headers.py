@@ -31,7 +31,8 @@ _STORAGE_NAMES = ("COMPRESSED_IMAGE",)
 # Matches the names of the product's own cards: a raw frame's card with one of these names would be
 # mistaken for the product's.
 _OWN_CARDS = re.compile(
-    r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
+    r"(AMPNAM|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI|GAIN)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
+    r"|(DATSEC|TRIM)(\d\d)?|AMPGAIN"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
 )
@@ -246,9 +247,8 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
     """
     if recipe.trim:
         # A trimmed image does not have these pixels.
-        for keyword in {keyword for keyword, _ in cards}:
-            if placement.is_about_raw_pixels(keyword):
-                cards.drop(keyword)
+        for keyword in {k for k, text in cards if placement.is_about_raw_pixels(k, text)}:
+            cards.drop(keyword)
     _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
     if recipe.trim:
         placement.correct_cards(cards, headers, product_image.amplifiers, product_image.shape)

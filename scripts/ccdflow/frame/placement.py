@@ -30,6 +30,19 @@ _RAW_PIXEL_CARD = re.compile(
     r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO_SCAN_KEYS) + r")|"
     + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
 )  # fmt: skip
+# Matches the keyword of a card on a prescan or an overscan in any dialect, and of Subaru's first
+# and last pixels of an amplifier.
+_SCAN_CARD = re.compile(
+    r"[A-Z0-9_-]*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC(?!AL)|PRSC|POSTSC|PSTSC|PREPIX|POSTPIX|NBIAS)[A-Z0-9_-]*"
+    r"|[A-Z]_(?:EF|OS)M[NX]\d\d"
+)
+# Matches the text of a card whose value is a section: = '[1:2048,1:4096]'.
+_SECTION_CARD = re.compile(
+    r".{8,70}= *'? *\[ *\d+ *: *\d+ *, *\d+ *: *\d+ *\][ ']*(?:/.*)?", re.DOTALL
+)
+# Matches cards whose section holds for the product as well: the size of the chip, and the window
+# that was read of it.
+_CHIP_SECTION = re.compile(r".*(?:SIZ|WIN|ROI|AOI|SUB|PANE|READ|RECT|CROP).*|CCDREGN|REGION")
 # Matches a card of physical coordinates: LTV1, LTM1_2.
 _PHYSICAL_CARD = re.compile(r"LT(V[12]|M[12]_[12])")
 # Matches a card of world coordinates or of a distortion: CRVAL1A, PV1_2, WCSAXES, D2IMARR.
@@ -96,9 +109,26 @@ def _axis_shift(raw_start, raw_stop, image_start, is_flipped):
     )
 
 
-def is_about_raw_pixels(keyword):
-    """Return whether a card describes the raw array: a section, or a number of columns or rows."""
-    return bool(_RAW_PIXEL_CARD.fullmatch(keyword) or _PHYSICAL_CARD.fullmatch(keyword))
+def is_about_raw_pixels(keyword, text=""):
+    """Return whether a card describes the raw array: a section, or a number of columns or rows.
+
+    Parameters
+    ----------
+    keyword : str
+    text : str, optional
+        The whole card. One with a section as its value is about the raw array, whatever its name
+        is, unless that is of the size of the chip or of a window.
+
+    Returns
+    -------
+    bool
+    """
+    patterns = (_RAW_PIXEL_CARD, _PHYSICAL_CARD, _SCAN_CARD)
+    if any(pattern.fullmatch(keyword) for pattern in patterns):
+        return True
+    # Nearly all cards have no bracket.
+    is_section = "[" in text and _SECTION_CARD.fullmatch(text) is not None
+    return is_section and not _CHIP_SECTION.fullmatch(keyword)
 
 
 def correct_cards(cards, headers, amplifiers, shape):

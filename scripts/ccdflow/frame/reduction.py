@@ -23,7 +23,7 @@ PIXELS_VERSION = 1
 """Increase it when a change alters any pixel of a product: all frames are then reduced and combined
 again. tests/combine/test_combined_biases.py compares it with known pixels."""
 
-HEADER_VERSION = 6
+HEADER_VERSION = 7
 """Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
 header until the user requests a new one (`-R reduce`), and a run reports the number of such
 frames."""

@@ -17,7 +17,7 @@ from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import overscan, pixels, strip_samples
 from ccdflow.frame.checks import flaws, subtraction_checks
 from ccdflow.frame.converter_end import ConverterEnd, FullPixels, top_of_converter
-from ccdflow.frame.negatives import Negatives
+from ccdflow.frame.float_pixels import FloatPixels
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced, ends_of_converters, parts_without_level
 
@@ -198,7 +198,7 @@ class _FrameReduction:
             )
             for a in geometry.amplifiers
         }
-        self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
+        self._float_pixels = FloatPixels(counts_negatives=not recipe.raw)
 
     def reduce(self, first, stored):
         """Reduce a block of raw rows; return the bytes of its product rows, or None without one."""
@@ -206,7 +206,7 @@ class _FrameReduction:
         if start >= stop:
             return None
         stored = stored[start - first : stop - first]
-        self._negatives.add(stored)
+        self._float_pixels.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out_dtype.itemsize
         buffer = thread_buffer("product rows", size)
@@ -269,7 +269,7 @@ class _FrameReduction:
 
     def result(self):
         """Return the reduced frame and its sample, after all blocks are reduced."""
-        self._negatives.check()
+        self._float_pixels.check()
         overscans, amplifier_flags, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name

@@ -39,7 +39,12 @@ def test_cards_that_disagree(cards, other, apart):
     assert warning.startswith(
         f"the time of DATE-OBS is not that of {other}: DATE-OBS is taken (found"
     )
-    assert warning.endswith(f", {apart} apart)")
+    is_clock = other in ("UT", "UTC")
+    right = "DATE-OBS" if is_clock else other.split(", ")[-1]
+    key = f"keywords: {{{'time' if is_clock else 'date'}: {right}}}"
+    assert warning.endswith(
+        f", {apart} apart); if {right} is right, write into the camera's profile: {key}"
+    )
     assert (described.date_obs, described.night) == (OBS, "2022-01-27")
 
 
@@ -70,7 +75,8 @@ def test_a_time_of_two_cards_names_both():
     (warning,), _ = warnings_of(DATE_OBS="2022-01-28", UT="04:54:24", MJD_OBS=MJD - 30)
     assert warning == (
         "the time of DATE-OBS and UT is not that of MJD-OBS: DATE-OBS and UT are taken"
-        " (found 2022-01-28T04:54:24 and 59577.2044444, 30 days apart)"
+        " (found 2022-01-28T04:54:24 and 59577.2044444, 30 days apart); if MJD-OBS is right, write"
+        " into the camera's profile: keywords: {date: MJD-OBS}"
     )
 
 

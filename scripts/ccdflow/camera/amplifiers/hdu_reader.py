@@ -259,8 +259,9 @@ class HduReader:
             specs = own_specs + getattr(self.cards, field)
             largest = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
             figures[field] = positive_electrons_of_cards(
-                self.headers, specs, self.index, largest=largest
-            )
+                self.headers, specs, self.index, quantity=field, largest=largest,
+                gain=self.cards.profile_gain or figures.get("gain"),
+            )  # fmt: skip
         return figures
 
     def _numbered_specs(self, names):

@@ -8,13 +8,19 @@ from dataclasses import replace
 
 from ccdflow.camera.amplifiers.hdu_reader import section_text
 from ccdflow.camera.amplifiers.stated_sections import check_strips
-from ccdflow.camera.gains import positive_electrons_of_cards
+from ccdflow.camera.gains import (
+    GAIN_FIGURE,
+    READ_NOISE_FIGURE,
+    SATURATION_FIGURE,
+    figure_of_content,
+    positive_electrons_of_cards,
+)
 from ccdflow.camera.geometry import Draft, detector_sections
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, hdu_indices, value_of_card
-from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_electrons
+from ccdflow.files.cards import CardSpec, card_value, contents_of_cards, hdu_indices
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
@@ -146,11 +152,15 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
         keyword = f"amplifier {spec.name}, {key}"
         return _region_in_frame(region_spec, header, shape, keyword=keyword, file=file)
 
-    def figure_of(entry, usual_cards, largest=MOST_ELECTRONS):
+    def figure_of(quantity, gain=None):
         """Return the gain, read noise or saturation of an entry; None where it is unknown."""
-        return _figure_of_profile(entry, headers, index, usual_cards, largest)
+        cards_of_figure = getattr(cards, quantity)
+        entry = getattr(spec, quantity)
+        return _figure_of_profile(entry, headers, index, cards_of_figure, quantity, gain)
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region_of(spec.data, "data")
+    gain = figure_of(GAIN_FIGURE)
+    used_gain = cards.profile_gain or gain
     place, detector = None, ()
     if spec.place is None:
         detector = _detector_sections(header)
@@ -169,9 +179,9 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
         detector_of=_datasec_around(header, data, shape),
         is_flipped_x=spec.is_flipped_x,
         is_flipped_y=spec.is_flipped_y,
-        gain=figure_of(spec.gain, cards.gain),
-        read_noise=figure_of(spec.read_noise, cards.read_noise),
-        saturation=figure_of(spec.saturation, cards.saturation, MOST_SATURATION),
+        gain=gain,
+        read_noise=figure_of(READ_NOISE_FIGURE, used_gain),
+        saturation=figure_of(SATURATION_FIGURE, used_gain),
         may_be_lengthened=any(strip.form == "keyword" for strip in spec.overscan),
     )
 
@@ -202,7 +212,7 @@ def _region_in_frame(region_spec, header, shape, *, keyword, file):
     return RegionSpec("fits", text).resolve(shape, file=file, keyword=region_spec.text)
 
 
-def _figure_of_profile(entry, headers, index, usual_cards, largest):
+def _figure_of_profile(entry, headers, index, usual_cards, quantity, gain):
     """Return a gain, read noise or saturation; None where neither profile nor header has it.
 
     Parameters
@@ -213,16 +223,26 @@ def _figure_of_profile(entry, headers, index, usual_cards, largest):
     index : int
         The amplifier's HDU.
     usual_cards : tuple of CardSpec
-    largest : float
-        The largest value that a card may have.
+    quantity : {'gain', 'read_noise', 'saturation'}
+    gain : float or None
+        Electrons per adu, for cards in another unit.
     """
+    largest = MOST_SATURATION if quantity == SATURATION_FIGURE else MOST_ELECTRONS
     if isinstance(entry, CardSpec):
+        hdus = (index, 0) if entry.hdu is None else hdu_indices(headers, entry.hdu)
+        contents = (
+            content
+            for hdu in hdus
+            for content in contents_of_cards(headers[hdu], entry.keyword, entry.occurrence)
+        )
+        content = next(contents, None)
+        figure = content and figure_of_content(content, quantity, gain=gain, largest=largest)
         # A gain of 0 counts as no gain, in the usual cards as well.
-        return as_electrons(value_of_card(headers, entry, (index, 0)), most=largest) or None
-    return (
-        positive_electrons_of_cards(headers, usual_cards, index, largest=largest)
-        if entry is None
-        else entry
+        return figure or None
+    if entry is not None:
+        return entry
+    return positive_electrons_of_cards(
+        headers, usual_cards, index, quantity=quantity, gain=gain, largest=largest
     )
 
 

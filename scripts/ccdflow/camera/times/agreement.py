@@ -112,9 +112,13 @@ def look_at_dates(reader, moment, exptime):
     keywords = " and ".join(moment.cards)
     keywords_in_words = ", ".join(dict.fromkeys(claim.keyword for _, claim in contradictions))
     verb = "is" if len(moment.cards) == 1 else "are"
+    # A profile that names one card for the date, or for the time of day, ends the contradiction.
+    fact = "time" if worst_claim.is_clock else "date"
+    keyword = moment.cards[-1] if worst_claim.is_clock else worst_claim.keyword
     reader.warn(
         f"the time of {keywords} is not that of {keywords_in_words}: {keywords} {verb} taken"
-        f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart)"
+        f" (found {moment.iso} and {worst_claim.time_text}, {_time_in_words(difference)} apart);"
+        f" if {keyword} is right, write into the camera's profile: keywords: {{{fact}: {keyword}}}"
     )
 
 

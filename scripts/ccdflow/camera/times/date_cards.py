@@ -122,9 +122,23 @@ def stamp_reader(system):
         """Return the `CardTime` of a card; None for a card without a day."""
         if type(content.value) is str:
             return _stamp_of_text(content.keyword, content.value, content.comment, system)
-        return None if isinstance(content.value, bool | float) else _stamp_of_card(content, system)
+        if isinstance(content.value, float):
+            return _stamp_of_days(content)
+        return None if isinstance(content.value, bool) else _stamp_of_card(content, system)
 
     return reader
+
+
+def _stamp_of_days(content):
+    """Return the `CardTime` of a Julian Date that a profile names as the date; else None."""
+    days = mjd(content) if _MJD_NAME.fullmatch(content.keyword) else None
+    if days is None and "JD" in content.keyword:
+        days = jd(content)
+    if days is None:
+        return None
+    time = MJD_START + timedelta(days=days)
+    clock = time - datetime(time.year, time.month, time.day)
+    return CardTime(content.keyword, time.date(), None, clock if days % 1 else None)
 
 
 # A night has one or two dates. Texts with a time of day differ from frame to frame: 256 entries are
@@ -189,6 +203,26 @@ def meaning_of(keyword, comment):
     if re.search(r"UT|GMT|MJD", keyword) or re.search(r"\butc?\b|\bgmt\b|universal", words):
         return "universal"
     return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
+
+
+def keywords_in_ut(reader, name):
+    """Return the keywords of a fact's cards that are in UT by their name or comment.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    name : str
+        A fact of `ccdflow.camera.facts.KEYWORDS`.
+
+    Returns
+    -------
+    set of str
+    """
+    return {
+        content.keyword
+        for content in reader.contents_of(name)
+        if meaning_of(content.keyword, content.comment or "") == "universal"
+    }
 
 
 def times_of_day(reader, system, *, reads_other_names=True):

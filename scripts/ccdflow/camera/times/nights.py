@@ -16,6 +16,7 @@ from ccdflow.camera.times.date_cards import (
     MJD_START,
     CardTime,
     days_of,
+    keywords_in_ut,
     stamp_reader,
     stamps_by_name,
     time_system,
@@ -30,6 +31,7 @@ from ccdflow.camera.times.dates import (
     read_day,
     read_zone,
 )
+from ccdflow.camera.times.day_order import stated_day
 from ccdflow.files.values import Broken, as_number
 
 # Cards of the latitude: 0 in one of them shows that the site was not set.
@@ -39,6 +41,10 @@ _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 # A time zone of this number or more is in seconds: a quarter of an hour is 900 s. Zones have fewer
 # than 15 hours, or 900 minutes.
 _LEAST_ZONE_SECONDS = 900
+
+LEAST_ZONE_HOURS = -10.25
+"""Hours by which the clocks of an observatory are ahead of UT at least: those of Hawaii. The zones
+of all others, to summer in New Zealand, are less than a day ahead of this."""
 
 
 class Moment(NamedTuple):
@@ -53,12 +59,15 @@ class Moment(NamedTuple):
         Whether `time` is the local time, in an unknown zone.
     cards : tuple of str
         The keywords of the cards with this time.
+    local_time : datetime.datetime or None
+        The local time, where the date card has it.
     """
 
     time: datetime | None = None
     is_exact: bool = False
     is_local: bool = False
     cards: tuple[str, ...] = ()
+    local_time: datetime | None = None
 
     @property
     def iso(self):
@@ -70,13 +79,15 @@ class Moment(NamedTuple):
         return self.time.isoformat(timespec="milliseconds" if self.time.microsecond else "seconds")
 
 
-def moment_of(reader):
+def moment_of(reader, longitude=None):
     """Return the begin of an exposure.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
         Gets warnings on cards that cannot be read, and on guessed values.
+    longitude : float, optional
+        Degrees east, by the camera's profile; by default that of the header.
 
     Returns
     -------
@@ -86,9 +97,10 @@ def moment_of(reader):
     stamps = [stamp for stamp, _ in reader.all_values("date", stamp_reader(system), "not a date")]
     stamps = stamps or stamps_by_name(reader, system)
     universal = [stamp for stamp in stamps if not stamp.is_local]
-    if not universal:
-        return _moment_without_ut(reader, stamps, system)
-    stamp = _day_and_month(reader, universal[0])
+    if not universal or _is_local_time_known_alone(reader, universal, stamps, system):
+        local_stamps = [stamp for stamp in stamps if stamp.is_local]
+        return _moment_without_ut(reader, local_stamps, system, longitude)
+    stamp = _day_and_month(reader, universal[0], longitude)
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
     if not clock:
@@ -98,12 +110,35 @@ def moment_of(reader):
         if moment_of_clock is not None:
             return moment_of_clock
     if clock is None:
+        clocks = times_of_day(reader, system)
+        if clocks and stamp.keyword not in keywords_in_ut(reader, "date"):
+            # All times of day are local, and so is the date.
+            return _local_moment(reader, stamp, system, longitude)
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
     return Moment(stamp.moment_at(clock), is_exact=True, cards=(stamp.keyword,))
 
 
-def _moment_without_ut(reader, local_stamps, system):
+def _is_local_time_known_alone(reader, universal_stamps, stamps, system):
+    """Return whether a date has a time of day in local time, and no card has one in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    universal_stamps, stamps : list of ccdflow.camera.times.date_cards.CardTime
+        The dates in UT, and all dates.
+    system : timedelta, str or None
+        As `ccdflow.camera.times.date_cards.time_system` returns it.
+    """
+    keywords = keywords_in_ut(reader, "time")
+    return (
+        any(stamp.is_local and stamp.clock for stamp in stamps)
+        and not any(stamp.clock for stamp in universal_stamps)
+        and not any(clock.keyword in keywords for clock in times_of_day(reader, system))
+    )
+
+
+def _moment_without_ut(reader, local_stamps, system, longitude):
     """Return the moment by a Julian Date, or by dates in local time, if no date is in UT.
 
     Parameters
@@ -112,12 +147,17 @@ def _moment_without_ut(reader, local_stamps, system):
     local_stamps : list of ccdflow.camera.times.date_cards.CardTime
     system : timedelta, str or None
         As `ccdflow.camera.times.date_cards.time_system` returns it.
+    longitude : float or None
+        Degrees east, by the camera's profile.
     """
     days, keyword = days_of(reader)
     # A whole number of days has no time of day, which a local date may have.
     if days is not None and (days % 1 or not local_stamps):
         return _moment_of_days(days, keyword)
-    return _local_moment(reader, local_stamps, system) if local_stamps else Moment()
+    if not local_stamps:
+        return Moment()
+    stamp = _day_and_month(reader, local_stamps[0], longitude)
+    return _local_moment(reader, stamp, system, longitude)
 
 
 def _moment_of_days(days, keyword):
@@ -125,22 +165,53 @@ def _moment_of_days(days, keyword):
     return Moment(MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,))
 
 
-def _day_and_month(reader, stamp):
-    """Return the stamp with the day and month of a Julian Date; warn without such a card."""
+def _day_and_month(reader, stamp, longitude):
+    """Return the stamp with day and month in the order of other cards; warn without such a card.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp : ccdflow.camera.times.date_cards.CardTime
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
     if stamp.exchanged is None:
         return stamp
-    days, _ = days_of(reader)
-    if days is not None:
-        day_of_number = (MJD_START + timedelta(days=days)).date()
-        if abs((day_of_number - stamp.day).days) <= 1:
-            return stamp
-        if abs((day_of_number - stamp.exchanged).days) <= 1:
-            return replace(stamp, day=stamp.exchanged)
+    day = stated_day(reader, stamp) or _day_of_sidereal_time(reader, stamp, longitude)
+    if day is not None:
+        return replace(stamp, day=day, exchanged=None)
     reader.warn(
         f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
-        f"or {stamp.exchanged.isoformat()}"
+        f"or {stamp.exchanged.isoformat()}; the first is taken, unless the frame's folder is named"
+        " after its date, such as 2016-01-15, or the camera's profile names a card that tells:"
+        " keywords: {date: CARD}"
     )
     return stamp
+
+
+def _day_of_sidereal_time(reader, stamp, longitude):
+    """Return the one of the two days of a date that the sidereal time agrees with, or None.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp : ccdflow.camera.times.date_cards.CardTime
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
+    east = stated_longitude(reader) if longitude is None else longitude
+    sidereal = reader.read("sidereal", read_sidereal_time, "not a sidereal time").value
+    card_times = () if stamp.is_local else times_of_day(reader, time_system(reader))
+    clock = stamp.clock or next((each.clock for each in card_times if not each.is_local), None)
+    if east is None or not sidereal or clock is None:
+        return None
+    agreeing_days = []
+    for day in (stamp.day, stamp.exchanged):
+        time = replace(stamp, day=day).moment_at(clock)
+        implied = longitudes.longitude_of_sidereal_time(sidereal, time)
+        if longitudes.with_sign_of(east, implied)[1]:
+            agreeing_days.append(day)
+    return agreeing_days[0] if len(agreeing_days) == 1 else None
 
 
 def _moment_with_clock(reader, stamp, other_stamps, system):
@@ -180,24 +251,95 @@ def _moment_of_day_and_clock(reader, stamp, card_time):
     return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
 
 
-def _local_moment(reader, stamps, system):
-    """Return the moment of a date in local time; the moment is in UT if a card has the zone."""
-    stamp = stamps[0]
-    clock = stamp.clock
-    if not clock:
-        clock = next(
-            (stamp_of_clock.clock for stamp_of_clock in times_of_day(reader, system)), clock
-        )
-    if clock is None:
-        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
-        return Moment(day, is_local=True, cards=(stamp.keyword,))
+def _local_moment(reader, stamp, system, longitude):
+    """Return the moment of a date in local time, in UT if cards have the zone or a time in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp : ccdflow.camera.times.date_cards.CardTime
+        The date in local time, with or without a time of day.
+    system : timedelta, str or None
+        As `ccdflow.camera.times.date_cards.time_system` returns it.
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    """
+    clocks = times_of_day(reader, system)
+    keywords = keywords_in_ut(reader, "time")
+    universal = next((clock for clock in clocks if clock.keyword in keywords), None)
+    local_clocks = (clock.clock for clock in clocks if clock.keyword not in keywords)
+    local_clock = stamp.clock or next(local_clocks, None)
     zone = _time_zone(reader)
+    if local_clock is None:
+        if universal is not None:
+            return _moment_of_local_day(reader, stamp, universal, longitude, zone)
+        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
+        return Moment(day, is_exact=stamp.clock is not None, is_local=True, cards=(stamp.keyword,))
+    local_time = replace(stamp, zone=None).moment_at(local_clock)
     if zone is not None:
-        return Moment(
-            replace(stamp, zone=zone).moment_at(clock), is_exact=True, cards=(stamp.keyword,)
-        )
+        return Moment(local_time - zone, is_exact=True, cards=(stamp.keyword,))
+    if universal is not None:
+        time = universal_time_of(local_time, universal.clock - (universal.zone or timedelta()))
+        cards = (stamp.keyword, universal.keyword)
+        return Moment(time, is_exact=True, cards=cards, local_time=local_time)
     reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
-    return Moment(stamp.moment_at(clock), is_exact=True, is_local=True, cards=(stamp.keyword,))
+    return Moment(local_time, is_exact=True, is_local=True, cards=(stamp.keyword,))
+
+
+def _moment_of_local_day(reader, stamp, universal, longitude, zone):
+    """Return the moment of a local day and a time of day in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    stamp, universal : ccdflow.camera.times.date_cards.CardTime
+        The day, and the time of day.
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    zone : datetime.timedelta or None
+        Local time minus UT, by a card.
+    """
+    if zone is None:
+        east = stated_longitude(reader) if longitude is None else longitude
+        zone = None if east is None else timedelta(hours=east / 15)
+    clock = universal.clock - (universal.zone or timedelta())
+    midnight = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
+    cards = (stamp.keyword, universal.keyword)
+    if zone is None:
+        reader.warn(
+            f"{stamp.keyword} is the local date, and no card has the longitude: taken for UT; write"
+            " into the camera's profile: site: {longitude: DEGREES EAST}"
+        )
+        return Moment(midnight + clock, is_exact=True, cards=cards)
+    # The local time of the moment is on the local day.
+    return Moment(midnight + (clock + zone) % timedelta(days=1) - zone, is_exact=True, cards=cards)
+
+
+def universal_time_of(local_time, clock):
+    """Return the time in UT of a local time and a time of day in UT.
+
+    Local time is ahead of UT by `LEAST_ZONE_HOURS` to a day more than this, so that the date is
+    known.
+
+    Parameters
+    ----------
+    local_time : datetime.datetime
+    clock : datetime.timedelta
+        Time since midnight in UT.
+
+    Returns
+    -------
+    datetime.datetime
+
+    Examples
+    --------
+    >>> print(universal_time_of(datetime(2023, 5, 31, 19), timedelta(hours=2)))
+    2023-06-01 02:00:00
+    """
+    least_zone = timedelta(hours=LEAST_ZONE_HOURS)
+    midnight = datetime(local_time.year, local_time.month, local_time.day)
+    zone = (local_time - midnight - clock - least_zone) % timedelta(days=1) + least_zone
+    return local_time - zone
 
 
 # -- the night -------------------------------------------------------------------------------------
@@ -356,6 +498,8 @@ def _local_time_half_day_back(moment, reader, longitude, day):
     """
     if moment.is_local:
         return moment.time - HALF_DAY
+    if moment.local_time is not None:
+        return moment.local_time - HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is not None:
         return moment.time + timedelta(hours=east / 15) - HALF_DAY
@@ -406,7 +550,7 @@ def site_longitude(reader, start):
     if claimed == 0 and _is_unset(reader):
         reader.warn(f"{reading.keyword}: longitude and latitude are 0: taken as not set")
         claimed = None
-    sidereal = reader.read("sidereal", _read_sidereal_time, "not a sidereal time")
+    sidereal = reader.read("sidereal", read_sidereal_time, "not a sidereal time")
     if not sidereal.value:
         return claimed
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, start)
@@ -425,13 +569,24 @@ def site_longitude(reader, start):
     return longitude
 
 
+def stated_longitude(reader):
+    """Return the longitude of the header's cards in degrees east, None without one.
+
+    Unlike `site_longitude` it takes the sign of the card, whatever the sidereal time is.
+    """
+    longitude = reader.read("longitude", _read_longitude, "not a longitude in degrees").value
+    if longitude is None:
+        longitude = _longitude_by_coordinates(reader)
+    return None if longitude == 0 and _is_unset(reader) else longitude
+
+
 def _read_longitude(content):
     """Return the longitude of a card in degrees east; the comment of OBSGEO-L does not count."""
     comment = "" if content.keyword == "OBSGEO-L" else content.comment
     return longitudes.read_longitude(content.value, comment)
 
 
-def _read_sidereal_time(content):
+def read_sidereal_time(content):
     """Return the sidereal time of a card, a timedelta, from hours, degrees or text; else None."""
     clock = None
     number = as_number(content.value)

@@ -174,6 +174,9 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     """
     moment_time = moment.time
     for keyword, day, clock in stamps[1:]:
+        if clock is None and day.date() != moment_time.date():
+            # The two days may be those of local time and of UT.
+            raise _Unusual
         # A day alone, or with midnight, may mean any time of the day.
         time = day + (clock or HALF_DAY)
         time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE

@@ -51,7 +51,7 @@ class Science(CardsOfFrames, GroupedKind):
     is_report = False
     is_in_batches = True
     version = ARITHMETIC_VERSION
-    header_version = 5
+    header_version = 6
     path_prefix = f"{paths.CALIBRATED_FOLDER}/"
     reach = OF_A_FRAME
     reports_frames = True

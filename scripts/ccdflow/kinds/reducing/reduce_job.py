@@ -27,7 +27,7 @@ from ccdflow.files import (
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.checks import strip_light
 from ccdflow.frame.checks.evenness import even_level
-from ccdflow.frame.negatives import Negatives
+from ccdflow.frame.float_pixels import FloatPixels
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
@@ -340,7 +340,7 @@ def _reduce_in_memory(frame):
         hdu: decoding.stored_pixels(content, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
-    _refuse_negatives(frame, stored)
+    _refuse_float_pixels(frame, stored)
     highest_values = {
         hdu: decoding.highest_value(layout.hdus[hdu], name)
         for hdu, (values, _) in stored.items()
@@ -375,19 +375,21 @@ def _refuse_lit_overscan(frame, reduced):
                 raise strip_light.LitOverscan(problem, file=frame.row.file, remedy=remedy)
 
 
-def _refuse_negatives(frame, stored):
-    """Raise `FrameError` for a frame with too many pixels below 0."""
+def _refuse_float_pixels(frame, stored):
+    """Raise `FrameError` for a frame with pixels that no converter gives."""
     headers_of = frame.layout.headers
     for hdu, (values, _) in stored.items():
-        negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
+        float_pixels = FloatPixels(
+            counts_negatives=headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw
+        )
         regions = [
             amplifier.data for amplifier in frame.geometry.amplifiers if amplifier.hdu == hdu
         ]
         # `streaming.stream_frame` counts the same rows.
-        negatives.add(
+        float_pixels.add(
             values[min(region.y0 for region in regions) : max(region.y1 for region in regions)]
         )
-        negatives.check(frame.row.file)
+        float_pixels.check(frame.row.file)
 
 
 def _figures_of_frame(frame, written_frame):

@@ -30,7 +30,7 @@ from ccdflow.run.raw_frames.rows import (
     row_with_shared_texts,
 )
 
-READING_VERSION = 15
+READING_VERSION = 16
 """Raise it when a change to the reading of headers alters a value of a row: all headers are then
 read again."""
 

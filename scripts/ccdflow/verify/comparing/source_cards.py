@@ -44,7 +44,8 @@ _WORLD_CARDS = (
 _RAW_PIXEL_CARDS = (
     r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
     r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
-    r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
+    r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE|[\w-]*(OVRSC|OVESC|OVSC|PRSC|POSTSC|PSTSC)[\w-]*"
+    r"|[\w-]*(P(RE|OST)(PIX|COL|LINE)|NBIAS)[\w-]*|[A-Z]_(EF|OS)M[NX]\d\d"
 )
 # Pattern of cards on the tiles of a compressed image.
 _TILE_CARDS = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
@@ -57,7 +58,8 @@ _COMBINED_CARDS = (
 _CALIBRATED_CARDS = (
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNOISE|OSCNOI\d\d|COSMICS"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)"
-    r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|E?GAIN|CCDGAIN|SAT(URATE|LEVEL)|RAW\w*GAIN|RAWSAT\w+"
+    r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|(E|CCD|RO_?|GT)?GAIN(_?[A-Z\d]{1,2})?|SAT(URAT\w+|LEV\w*)|RAW\w*GAIN\w*|RAWSAT\w+"
+    r"|CCDSENS|EPERDN|EP(ER)?ADU|ELECGAIN|GAINEADU|ESO DET OUT\d+ (CONAD|GAIN)"
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
 WORLD = re.compile(_WORLD_CARDS)
@@ -100,12 +102,15 @@ class CardOrigins:
         Cards of the source that the product need not have.
     history_starts : re.Pattern
         Beginnings of the lines of HISTORY that ccdflow adds.
+    may_omit_sections : bool
+        Whether the product need not have cards whose value is a section.
     """
 
     renewed_cards: re.Pattern
     added_cards: re.Pattern
     omissible_cards: re.Pattern
     history_starts: re.Pattern
+    may_omit_sections: bool = False
 
 
 REDUCED_ORIGINS = CardOrigins(
@@ -120,6 +125,7 @@ REDUCED_ORIGINS = CardOrigins(
         f"{_STORAGE_CARDS}|{_VERSION_CARDS}|{_AMPLIFIER_CARDS}|{_RAW_PIXEL_CARDS}|{_TILE_CARDS}|{_WORLD_CARDS}"
     ),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
+    may_omit_sections=True,
 )
 """Patterns that match the cards of a reduced frame by their origins."""
 
@@ -176,11 +182,41 @@ def check_cards(header, sources, origin, *, must_have=True):
         if count > n_allowed:
             raise Differs(f"the card {keyword} is there {count} times")
     if must_have:
-        for keyword in sources[0]:
-            is_needed = keyword not in _COMMENTARY and not origin.omissible_cards.fullmatch(keyword)
-            if is_needed and keyword not in counts:
-                raise Differs(f"the card {keyword} of its source is missing")
+        _check_missing(counts, sources[0], origin)
     _check_commentary(header, sources, origin, must_have)
+
+
+def _check_missing(counts, source, origin):
+    """Raise if a product lacks a card of its source that it must have.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        The keywords of the product.
+    source : astropy.io.fits.Header
+    origin : CardOrigins
+        Patterns of the cards that may be missing.
+    """
+    for keyword in source:
+        if keyword in counts or keyword in _COMMENTARY:
+            continue
+        is_section = origin.may_omit_sections and _has_section(source, keyword)
+        if not is_section and not origin.omissible_cards.fullmatch(keyword):
+            raise Differs(f"the card {keyword} of its source is missing")
+
+
+# Matches a section of an array as the value of a card.
+_SECTION = re.compile(r"\s*\[\s*\d+\s*:\s*\d+\s*,\s*\d+\s*:\s*\d+\s*\]\s*")
+
+
+def _has_section(header, keyword):
+    """Return whether the value of a card is a section, such as [1:2048,1:4096]."""
+    return (
+        _SECTION.fullmatch(
+            text_of_card(header.cards[keyword]).partition("=")[2].split("/")[0].strip().strip("'")
+        )
+        is not None
+    )
 
 
 def check_shared_cards(header, members, origin):
