@@ -22,6 +22,7 @@ from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import DAMAGED, OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
+from ccdflow.run.raw_frames.folder_identities import identities_of_folders
 from ccdflow.run.raw_frames.rows import Row, digest
 
 
@@ -213,6 +214,8 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     )
     for kind in context.chain:
         kind.plan(planner)
+    if not is_dry:
+        _note_raw_identities(context)
     products_not_wanted = set(context.ledger) - context.planned_products
     products_to_retire = sorted(
         product
@@ -229,6 +232,18 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
         older_headers=dict(planner.older_headers),
         dropped_rows=planner.dropped_rows,
     )
+
+
+def _note_raw_identities(context):
+    """Note the identities of the folders of the raw files that jobs read."""
+    name = context.chain.first.name
+    files = [
+        context.row_of_product(product).file
+        for product, job in context.jobs.items()
+        if job.kind == name
+    ]
+    if files:
+        context.raw_identities.update(identities_of_folders(context.raw, files))
 
 
 class Planner:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ccdflow import paths
 from ccdflow.files import file_errors
 from ccdflow.run import job_records
-from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames import folder_identities, raw_folders
 from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
@@ -23,23 +23,30 @@ from ccdflow.run.raw_frames.rows import (
 _NO_STAMP = (0, 0, 0)
 
 
-def data_of_raw_away(context, error):
-    """Return the entry of a record's data on a raw folder that is away; {} if it is there.
+def data_of_raw_away(context, error, file):
+    """Return the entries of a record's data on a raw folder that is away; {} if it is there.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
     error : ccdflow.errors.FrameError
-        Raised while a raw file was read. A file that was read, or that changed, is there.
+        Raised while a raw file was read. A file that is missing, or is another one, may be so
+        because another folder is in the place of the raw folder, or of one below it.
+    file : str
+        The raw file, relative to the raw folder.
 
     Returns
     -------
     dict of str to str
     """
-    if not isinstance(error, file_errors.UnreadableRawFile):
+    if not isinstance(error, (file_errors.UnreadableRawFile, file_errors.ChangedRawFile)):
         return {}
-    reason = raw_folders.why_away(context.raw, context.results)
-    return {job_records.RAW_AWAY: reason} if reason else {}
+    if reason := raw_folders.why_away(context.raw, context.results):
+        return {job_records.RAW_AWAY: reason}
+    exchange = folder_identities.exchange_of(context, file)
+    if exchange is None:
+        return {}
+    return {job_records.RAW_AWAY: exchange.reason, job_records.RAW_FOLDER: exchange.folder}
 
 
 def mark_bad_frames(store, unmade):
