@@ -49,6 +49,9 @@ class Plan:
         By kind, the current products that have a header of an older version.
     dropped_rows : dict of str to ccdflow.run.raw_frames.rows.Row
         By product, rows of missing raw files that are removed together with their products.
+    moved_files : dict of str to str
+        By missing raw file, the file that has its content now: its product takes the place of the
+        earlier one.
     """
 
     context: JobContext
@@ -60,6 +63,7 @@ class Plan:
     files_to_retire: tuple[str, ...] = ()
     older_headers: dict[str, list[str]] = field(default_factory=dict)
     dropped_rows: dict[str, Row] = field(default_factory=dict)
+    moved_files: dict[str, str] = field(default_factory=dict)
 
     def jobs_of_kind(self, *kinds):
         """Return the jobs of the kinds with these names."""
@@ -231,6 +235,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
         files_to_retire=files_to_retire,
         older_headers=dict(planner.older_headers),
         dropped_rows=planner.dropped_rows,
+        moved_files=planner.moved_files,
     )
 
 
@@ -264,14 +269,14 @@ class Planner:
 
     Attributes
     ----------
-    planned_counts, products_to_retire, older_headers, dropped_rows
+    planned_counts, products_to_retire, older_headers, dropped_rows, moved_files
         As in `Plan`, while the plan grows.
     """
 
     def __init__(self, context, stamps, doubtful_products, forced, records=None, *, is_dry=False):
         self.context = context
         self.stamps = stamps
-        self.products_to_retire, self.dropped_rows = set(), {}
+        self.products_to_retire, self.dropped_rows, self.moved_files = set(), {}, {}
         self.planned_counts = Counter()
         self.older_headers = defaultdict(list)
         # By current product: its sources that are made again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 
 from ccdflow import paths
@@ -26,7 +27,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
-from ccdflow.run.raw_frames.raw_names import copied_files
+from ccdflow.run.raw_frames.raw_names import copied_files, moved_files
 from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     OK,
@@ -85,8 +86,14 @@ class Frame(Kind):
         earlier_record = context.earlier_record
         # Rows without their raw file come first: planning one may drop it, and only then are the
         # rows put in order.
+        new_file_by_old = moved_files(
+            row for row in context.store.rows.values() if is_of_enabled_type(row, settings)
+        )
         for row in [row for row in context.store.rows.values() if row.gone]:
-            self._plan_other_row(planner, row)
+            if row.file in new_file_by_old:
+                _retire_moved(planner, row, new_file_by_old[row.file])
+            else:
+                self._plan_other_row(planner, row)
         for row in context.rows_in_order():
             if row.gone:
                 continue
@@ -279,6 +286,24 @@ class Frame(Kind):
 
 FRAME = Frame()
 """The kind of reduced frames."""
+
+
+def _retire_moved(planner, row, new_file):
+    """Retire the products of a missing raw file whose content has another path now.
+
+    Parameters
+    ----------
+    planner : ccdflow.run.plan.Planner
+    row : ccdflow.run.raw_frames.rows.Row
+        The row of the missing file, which leaves the store.
+    new_file : str
+        The file that has the content now.
+    """
+    product = reduced_product(row.file)
+    planner.products_to_retire.add(product)
+    planner.moved_files[row.file] = new_file
+    planner.dropped_rows[product] = replace(row, gone=f"it is now {new_file}")
+    del planner.context.store.rows[row.file]
 
 
 def _copies_within_nights(context, rows):
