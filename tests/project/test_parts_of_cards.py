@@ -93,8 +93,6 @@ UNPLACED_CARDS = {
     "BUNIT", "CCDFKEY", "EXPTIME", "FLATLVL", "GAIN", "UTYPE",
     # It stands before CLIPITER, or behind the members where the program chose the sigma.
     "CLIPDEV",
-    # Calibrated frames of amplifiers with unlike gains have these in another order.
-    "GAINME01", "GAINMEAS", "LINRAW", "LINRAW01", "SATMEA01", "SATMEAS", "SATURATE",
 }  # fmt: skip
 # Cards of a reduced frame that take the place of the raw frame's card of that name.
 RENEWED_CARDS = {"BUNIT", "NAMPS"}

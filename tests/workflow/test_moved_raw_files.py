@@ -46,7 +46,8 @@ def check_as_from_scratch(sandbox):
     """Assert that nothing is left to do, and all products are those of a first run."""
     again = sandbox.run()
     assert again.jobs == []
-    assert not [line for line in again.lines if "raw file missing" in line]
+    assert "table: " in again.lines[-1]
+    assert "raw file missing" not in "\n".join(again.lines)
     clean = sandbox.clean()
     clean.run()
     assert products(clean.results) == products(sandbox.results)
@@ -54,7 +55,7 @@ def check_as_from_scratch(sandbox):
 
 @pytest.mark.parametrize("how", ["renamed", "copied and removed", "compressed on the way"])
 def test_the_products_of_a_night_that_was_moved_go_with_it(sandbox, how):
-    """They stayed as "raw file missing" beside those of the new path for ever."""
+    """Its products stayed as "raw file missing" beside those of the new path for ever."""
     old, new = sandbox.raw / NIGHTS[0], sandbox.raw / "2024" / NIGHTS[0]
     before = products(sandbox.results)
     if how == "renamed":
@@ -96,8 +97,8 @@ def test_a_night_that_is_missing_in_part_keeps_the_products_of_the_rest(sandbox)
     outcome = sandbox.run(may_lose=True)
     gone = {f"reduced/{NIGHTS[0]}/{name}.fits" for name in ("bias0", "flat0")}
     kept = {f"reduced/{NIGHTS[0]}/{name}.fits" for name in FRAMES} - gone
-    assert {name for name in kept if (sandbox.results / name).is_file()} == kept
-    assert not [name for name in gone if (sandbox.results / name).exists()]
+    now = products(sandbox.results)
+    assert {name for name in kept | gone if name in now} == kept
     assert "4 raw file missing" in outcome.lines[-1]
     assert sandbox.run().jobs == []
 
@@ -126,9 +127,9 @@ def test_a_folder_that_cannot_be_read_moves_nothing(sandbox, monkeypatch):
     folder = str(sandbox.raw / NIGHTS[0])
     refuse_folder(monkeypatch, folder, PermissionError, errno.EACCES, "Permission denied")
     outcome = sandbox.run(may_lose=True)
-    assert not [line for line in outcome.lines if "raw file moved" in line]
+    assert "raw file moved" not in "\n".join(outcome.lines)
     now = products(sandbox.results)
-    assert pixel_products(NIGHTS[0]) <= now.keys()
+    assert f"calibrated/{NIGHTS[0]}/object0.fits" in now
     for name in FRAMES:
         product = f"reduced/{NIGHTS[0]}/{name}.fits"
         assert now[product] == before[product]

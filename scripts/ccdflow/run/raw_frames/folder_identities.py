@@ -92,7 +92,7 @@ def first_changed_folder(raw, identities):
     for folder, noted_identity in identities.items():
         identity = identity_of(os.path.join(raw, folder))  # noqa: PTH118
         if identity != noted_identity:
-            return Exchange(folder, _reason(identity))
+            return Exchange(folder, _reason_of(identity))
     return None
 
 
@@ -113,7 +113,7 @@ def exchange_of(context, file):
     for folder in _folders_above(file):
         identity = identity_of(context.raw / folder)
         if identity is None:
-            return Exchange(folder, _reason(identity))
+            return Exchange(folder, _reason_of(identity))
         noted_identity = context.raw_identities.get(folder)
         if identity == noted_identity or (noted_identity is None and folder != _folder_of(file)):
             continue
@@ -121,11 +121,11 @@ def exchange_of(context, file):
         if noted_identity is None and len(rows) < _FEWEST_FRAMES:
             continue
         if not any(_is_as_listed(context.raw, row) for row in rows):
-            return Exchange(folder, _reason(identity))
+            return Exchange(folder, _reason_of(identity))
     return None
 
 
-def _reason(identity):
+def _reason_of(identity):
     """Return the reason of an `Exchange`, by the identity of the folder that is there now."""
     return "there is no such folder" if identity is None else "another folder is in its place"
 

@@ -48,11 +48,21 @@ CALIBRATED_ORDER = (
     "REDKEY", *_keywords_of_masters("BIAS"),
     "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
     *_keywords_of_masters("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
-    "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
+    "SATURATE", "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
+    ("GAINME", "SATMEA", "LINRAW"), "GAINMEAS", "SATMEAS", "LINRAW",
     "MODRN", ("MODRN",), "OSCNOISE", ("OSCNOI",), "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS",
     "CRSIGMA", "CRCONTR", "CRFWHM", "CHECKSUM", "DATASUM",
 )  # fmt: skip
 """The cards that a calibrated frame has in addition, in their order."""
+
+COMMON_GAIN_ORDER = tuple(
+    name
+    for each in CALIBRATED_ORDER
+    if each != "GAINMEAS"
+    for name in (("GAINMEAS", each) if each == "CALGRADE" else (each,))
+)
+"""The same where the first header has in GAINMEAS the factor by which all pixels were converted:
+it is a correction of the whole frame, and stands before the grade."""
 
 
 def check_order(header, source, order, renewed_cards):
