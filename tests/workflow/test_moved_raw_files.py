@@ -55,7 +55,7 @@ def check_as_from_scratch(sandbox):
 
 @pytest.mark.parametrize("how", ["renamed", "copied and removed", "compressed on the way"])
 def test_the_products_of_a_night_that_was_moved_go_with_it(sandbox, how):
-    """Its products stayed as "raw file missing" beside those of the new path for ever."""
+    """Products of the former path stayed as "raw file missing" beside the new ones for ever."""
     old, new = sandbox.raw / NIGHTS[0], sandbox.raw / "2024" / NIGHTS[0]
     before = products(sandbox.results)
     if how == "renamed":

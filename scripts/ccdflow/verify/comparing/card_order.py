@@ -61,8 +61,8 @@ COMMON_GAIN_ORDER = tuple(
     if each != "GAINMEAS"
     for name in (("GAINMEAS", each) if each == "CALGRADE" else (each,))
 )
-"""The same where the first header has in GAINMEAS the factor by which all pixels were converted:
-it is a correction of the whole frame, and stands before the grade."""
+"""The cards of a first header with the factor of all pixels in GAINMEAS, in their order: a
+correction of the whole frame stands before the grade."""
 
 
 def check_order(header, source, order, renewed_cards):
