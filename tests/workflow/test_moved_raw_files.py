@@ -143,3 +143,12 @@ def test_a_night_that_is_moved_and_moved_back_is_as_before(sandbox):
         assert sandbox.run().jobs == []
     assert products(sandbox.results) == before
     check_as_from_scratch(sandbox)
+
+
+@pytest.mark.parametrize("lost", ["reduced", "calibrated"])
+def test_a_night_that_is_moved_after_its_products_were_deleted_leaves_none(sandbox, lost):
+    """The calibrated frames of the former path stayed for ever."""
+    shutil.rmtree(sandbox.results / lost / NIGHTS[0])
+    (sandbox.raw / NIGHTS[0]).rename(sandbox.raw / "elsewhere")
+    sandbox.run(may_lose=True)
+    check_as_from_scratch(sandbox)

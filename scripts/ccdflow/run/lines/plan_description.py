@@ -198,7 +198,13 @@ def _lines_on_moves(plan):
         for file, row in (rows.items() if products_named else ())
         if (product := reduced_product(file)) in products_named and product not in plan.dropped_rows
     }
-    lines = _lines_on_moved_files(plan.moved_files)
+    lines = _lines_on_moved_files(
+        {
+            old: new
+            for old, new in plan.moved_files.items()
+            if reduced_product(old) in plan.files_to_retire
+        }
+    )
     lines += [
         f"{product} to be moved into {paths.set_aside('')}: "
         + (

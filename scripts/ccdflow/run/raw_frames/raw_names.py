@@ -194,16 +194,36 @@ def moved_files(rows):
     missing_rows = [row for row in rows if row.gone == DELETED_OR_MOVED and row.fingerprint]
     if not missing_rows:
         return {}
-    present_files = {}
+    present_files = files_by_content(rows)
+    contents = {row.file: content_of(row) for row in missing_rows}
+    return {
+        file: present_files[content]
+        for file, content in contents.items()
+        if content in present_files
+    }
+
+
+def content_of(row):
+    """Return what shows that two raw files are the same frame: fingerprint and time of exposure."""
+    return row.fingerprint, row.facts["date_obs"]
+
+
+def files_by_content(rows):
+    """Return the first good file of each content, by its `content_of`.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
+
+    Returns
+    -------
+    dict of (str, str) to str
+    """
+    files = {}
     for row in sorted(rows, key=lambda row: row.file):
         if row.status == OK and not row.gone:
-            present_files.setdefault((row.fingerprint, row.facts["date_obs"]), row.file)
-    identities = {row.file: (row.fingerprint, row.facts["date_obs"]) for row in missing_rows}
-    return {
-        file: present_files[identity]
-        for file, identity in identities.items()
-        if identity in present_files
-    }
+            files.setdefault(content_of(row), row.file)
+    return files
 
 
 def copied_files(rows):

@@ -9,6 +9,7 @@ from ccdflow import paths
 from ccdflow.files import file_errors
 from ccdflow.run import job_records
 from ccdflow.run.raw_frames import folder_identities, raw_folders
+from ccdflow.run.raw_frames.raw_names import content_of, files_by_content
 from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
@@ -88,6 +89,9 @@ def mark_bad_frames(store, unmade):
 def mark_gone(store, records, gone, results):
     """Keep the rows of missing raw files as long as a product of theirs exists.
 
+    The row of a file whose content has another path now stays until the plan has retired the
+    products of the former path.
+
     Parameters
     ----------
     store : ccdflow.run.raw_frames.header_store.HeaderStore
@@ -104,10 +108,12 @@ def mark_gone(store, records, gone, results):
     products_of_files = set(map(paths.reduced_frame, present_files))
     unreadable_folders = [file for file in present_files if file.endswith("/")]
     is_in_the_way = _blocking_test(store, missing_files) if missing_files else None
+    present_contents = files_by_content(store.rows[file] for file in present_files) if gone else {}
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         is_of_other_file = product in products_of_files
-        if not is_of_other_file and _may_be_there(results / product):
+        is_moved = bool(row.fingerprint) and content_of(row) in present_contents
+        if not is_of_other_file and (is_moved or _may_be_there(results / product)):
             if file not in unreadable_files:
                 missing_row = _row_of_missing_file(
                     row, unreadable_folders, is_in_the_way=is_in_the_way(product)
