@@ -195,16 +195,15 @@ def moved_files(rows):
     if not missing_rows:
         return {}
     present_files = files_by_content(rows)
-    contents = {row.file: content_of(row) for row in missing_rows}
     return {
-        file: present_files[content]
-        for file, content in contents.items()
-        if content in present_files
+        row.file: present_files[content_of(row)]
+        for row in missing_rows
+        if content_of(row) in present_files
     }
 
 
 def content_of(row):
-    """Return what shows that two raw files are the same frame: fingerprint and time of exposure."""
+    """Return fingerprint and time of exposure of a raw file, which two of one content share."""
     return row.fingerprint, row.facts["date_obs"]
 
 
