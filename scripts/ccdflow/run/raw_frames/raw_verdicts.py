@@ -108,12 +108,11 @@ def mark_gone(store, records, gone, results):
     products_of_files = set(map(paths.reduced_frame, present_files))
     unreadable_folders = [file for file in present_files if file.endswith("/")]
     is_in_the_way = _blocking_test(store, missing_files) if missing_files else None
-    present_contents = files_by_content(store.rows[file] for file in present_files) if gone else {}
+    is_elsewhere = _presence_test(store, present_files if gone else [])
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         is_of_other_file = product in products_of_files
-        is_moved = bool(row.fingerprint) and content_of(row) in present_contents
-        if not is_of_other_file and (is_moved or _may_be_there(results / product)):
+        if not is_of_other_file and (is_elsewhere(row) or _may_be_there(results / product)):
             if file not in unreadable_files:
                 missing_row = _row_of_missing_file(
                     row, unreadable_folders, is_in_the_way=is_in_the_way(product)
@@ -127,6 +126,12 @@ def mark_gone(store, records, gone, results):
             del store.rows[file]
         if not is_of_other_file:
             records.pop(product, None)
+
+
+def _presence_test(store, files):
+    """Return a function of a row: whether one of some files has the content of its raw file."""
+    contents = files_by_content(store.rows[file] for file in files)
+    return lambda row: bool(row.fingerprint) and content_of(row) in contents
 
 
 def _blocking_test(store, missing_files):
