@@ -108,7 +108,7 @@ def mark_gone(store, records, gone, results):
     products_of_files = set(map(paths.reduced_frame, present_files))
     unreadable_folders = [file for file in present_files if file.endswith("/")]
     is_in_the_way = _blocking_test(store, missing_files) if missing_files else None
-    is_elsewhere = _presence_test(store, present_files if gone else [])
+    is_elsewhere = _presence_test(store, present_files, gone)
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         is_of_other_file = product in products_of_files
@@ -117,8 +117,7 @@ def mark_gone(store, records, gone, results):
                 missing_row = _row_of_missing_file(
                     row, unreadable_folders, is_in_the_way=is_in_the_way(product)
                 )
-                if row.gone != missing_row.gone or not row.stamp:
-                    store.rows[file] = missing_row
+                _put_missing_row(store, missing_row)
             continue
         if file in unreadable_files:
             store.rows[file] = unreadable_row(row)
@@ -128,9 +127,25 @@ def mark_gone(store, records, gone, results):
             records.pop(product, None)
 
 
-def _presence_test(store, files):
-    """Return a function of a row: whether one of some files has the content of its raw file."""
-    contents = files_by_content(store.rows[file] for file in files)
+def _put_missing_row(store, missing_row):
+    """Put the row of a missing file into the store where it differs from the present one."""
+    row = store.rows[missing_row.file]
+    if row.gone != missing_row.gone or not row.stamp:
+        store.rows[missing_row.file] = missing_row
+
+
+def _presence_test(store, files, missing_files):
+    """Return a function of a row: whether one of some files has the content of its raw file.
+
+    Parameters
+    ----------
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
+    files : list of str
+        Present files.
+    missing_files : list of str
+        Without missing files no content is looked up.
+    """
+    contents = files_by_content(store.rows[file] for file in files) if missing_files else {}
     return lambda row: bool(row.fingerprint) and content_of(row) in contents
 
 
