@@ -107,6 +107,7 @@ def begin():
             host.leave_out_marks(workflow)
         with host.ended_by_ctrl_c():
             RUN.begin(host.read_host(workflow, sys.argv, is_module=IS_MODULE))
+            host.check_rules(workflow, RUN.jobs.first_of_kinds(), SNAKEFILE.parent / "rules")
     except UserError as error:
         host.stop(RUN.line_of(error))
     RUN.messages.filter_run(snakemake_logger.handlers)

@@ -122,18 +122,19 @@ HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 """The records of all products."""
 
+LATE_NOTES = f"{STATE}/since.json"
+"""Notes made since the header values and the ledger were written whole."""
+
 COPIES_OF_FIRST_LINES = {
     HEADERS: f"{STATE}/headers_first_line.json",
     LEDGER: f"{STATE}/ledger_first_line.json",
+    LATE_NOTES: f"{STATE}/since_first_line.json",
 }
 """The copies of the first lines of long notes, by the notes. Without the first line no other line
 can be read."""
 
 SEAL = f"{STATE}/seal.json"
 """The hash of an archive in which nothing is to be done: see `ccdflow.run.sealing.seal`."""
-
-LATE_NOTES = f"{STATE}/since.json"
-"""Notes made since the header values and the ledger were written whole."""
 
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 """The summaries of nights whose products are all made."""

@@ -248,8 +248,13 @@ def test_frames_that_are_left_out_name_the_card_that_differs(tmp_path):
     (record,) = (r for r in run.records.values() if r.kind == "bias")
     assert record.status == "made"
     assert [file for file, *_ in record.data["left_out"]] == ["b10.fits", "b11.fits"]
+    # The frame's own value is the first: it has "no", and the members have "done".
+    ending = "; cards differ from those of the others: WARMUP (no and done)"
     for _, text, *_ in record.data["left_out"]:
-        assert text.endswith("; cards differ from those of the others: WARMUP (done and no)")
+        assert text.endswith(ending)
+    header = fits.getheader(tmp_path / "results" / record.product)
+    history = "".join(str(line).ljust(72) for line in header["HISTORY"])
+    assert history.count(ending.removeprefix("; ")) == 2
 
 
 @pytest.mark.parametrize(

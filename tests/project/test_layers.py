@@ -290,7 +290,7 @@ LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
     Lookup.MATCHING_FILES, Lookup.MISSING_SOURCES, Lookup.REFUSALS,
     Lookup.ROWS_BY_NIGHT, Lookup.ROWS_BY_PRODUCT, Lookup.SKY_RATES,
-    Lookup.SMALL_PICTURES,
+    Lookup.LISTED_FRAMES, Lookup.SMALL_PICTURES,
     Lookup.VERDICTS,
 }  # fmt: skip
 

@@ -93,8 +93,6 @@ UNPLACED_CARDS = {
     "BUNIT", "CCDFKEY", "EXPTIME", "FLATLVL", "GAIN", "UTYPE",
     # It stands before CLIPITER, or behind the members where the program chose the sigma.
     "CLIPDEV",
-    # Calibrated frames of amplifiers with unlike gains have these in another order.
-    "GAINME01", "GAINMEAS", "LINRAW", "LINRAW01", "SATMEA01", "SATMEAS", "SATURATE",
 }  # fmt: skip
 # Cards of a reduced frame that take the place of the raw frame's card of that name.
 RENEWED_CARDS = {"BUNIT", "NAMPS"}
@@ -207,3 +205,21 @@ def test_each_card_really_written_on_a_dark_or_flat_has_a_place(n_amplifiers):
     header = fits.Header([(name, 1) for name in (names[-2], *names[:-2], names[-1])])
     with pytest.raises(Differs, match=f"is after {names[-2]}, and must be before it"):
         card_order.check_order(header, None, card_order.COMBINED_ORDER, re.compile(""))
+
+
+@pytest.mark.parametrize("has_common_gain", [True, False])
+def test_the_measured_gain_has_one_place_in_a_calibrated_header(has_common_gain):
+    """The factor of all pixels stands before the grade; the gain of an amplifier behind the sky."""
+    orders = [card_order.CALIBRATED_ORDER, card_order.COMMON_GAIN_ORDER]
+    factor_first = ["REDKEY", "GAINMEAS", "CALGRADE", "SATURATE", "SKYPRED", "SATMEAS", "LINRAW"]
+    gain_last = ["REDKEY", "CALGRADE", "SATURATE", "SKYPRED", "GAINMEAS", "SATMEAS", "LINRAW"]
+    right, wrong = (factor_first, gain_last) if has_common_gain else (gain_last, factor_first)
+    order = orders[has_common_gain]
+    header = fits.Header([(name, 1) for name in right])
+    card_order.check_order(header, None, order, re.compile(""))
+    header = fits.Header([(name, 1) for name in wrong])
+    with pytest.raises(Differs, match="must stand before it"):
+        card_order.check_order(header, None, order, re.compile(""))
+    header = fits.Header([(name, 1) for name in (*right[:-2], "LINRAW", "SATMEAS")])
+    with pytest.raises(Differs, match="the card SATMEAS stands behind LINRAW"):
+        card_order.check_order(header, None, order, re.compile(""))

@@ -140,7 +140,7 @@ class Model(RuleBasedStateMachine):
 
     def _refuse_what_is_shut(self):
         """Refuse to open files and folders without permission, which root may open."""
-        scandir, opener = os.scandir, raw_files.open_at_once
+        scandir, open_path, opener = os.scandir, os.open, raw_files.open_at_once
 
         def check(path):
             """Raise for a path without permission."""
@@ -158,11 +158,18 @@ class Model(RuleBasedStateMachine):
                 check(path)
             return scandir(path)
 
+        def open_unless_shut_folder(path, flags, *arguments, **options):
+            """Open a path, unless it is a folder that has no permission."""
+            if flags & os.O_DIRECTORY:
+                check(path)
+            return open_path(path, flags, *arguments, **options)
+
         def open_unless_shut(path, flags):
             """Open a file, unless it has no permission."""
             check(path)
             return opener(path, flags)
 
+        self.patch.setattr(os, "open", open_unless_shut_folder)
         self.patch.setattr(os, "scandir", refuse_shut_folder)
         self.patch.setattr(raw_files, "open_at_once", open_unless_shut)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from archive import CAMERAS, KINDS, NIGHTS, NUMBER, Model, event, light_of, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
+from refused_folders import refuse_folder
 from sandbox import SMALL_FRAME, frame_bytes, products
 
 from ccdflow import paths
@@ -154,19 +156,10 @@ class OddEvents(Model):
         """Run without permission to read a folder of reduced frames, whose products must stay."""
         name = pick(self.reduced_folders(), number)
         before = products(self.sandbox.results)
-        scandir = os.scandir
-
-        def refuse_results(path="."):
-            """Refuse to list the folder."""
-            if str(path) == str(self.sandbox.results / name):
-                raise PermissionError(13, "Permission denied", str(path))
-            return scandir(path)
-
-        self.patch.setattr(os, "scandir", refuse_results)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            folder = str(self.sandbox.results / name)
+            refuse_folder(patch, folder, PermissionError, 13, "Permission denied")
             outcome = self.sandbox.run()
-        finally:
-            self.patch.setattr(os, "scandir", scandir)
         now = products(self.sandbox.results)
         skipped = {product for product in before if product.startswith(f"{name}/")}
         assert {product: now.get(product) for product in skipped} == {

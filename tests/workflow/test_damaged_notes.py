@@ -213,6 +213,30 @@ def test_the_first_line_and_its_copy_may_be_lost_one_at_a_time(sandbox, name):
         assert is_written_anew is (what != "copy")
 
 
+@pytest.mark.parametrize("damaged", ["first line", "copy", "both"])
+def test_the_first_line_of_late_notes_has_a_copy(sandbox_with_late_notes, damaged):
+    """Without the copy a bad block of the disk cost all products of the late lines."""
+    sandbox = sandbox_with_late_notes
+    path = sandbox.results / paths.LATE_NOTES
+    copy = sandbox.results / paths.COPIES_OF_FIRST_LINES[paths.LATE_NOTES]
+    content = path.read_bytes()
+    late_products = lost_names(content, b"") - lost_names(content, content)
+    late_products = {name for name in late_products if not name.startswith("20")}
+    assert len(late_products) > 2
+    first_end = content.index(b"\n", 9)
+    if damaged != "copy":
+        path.write_bytes(bytes(first_end) + content[first_end:])
+    if damaged != "first line":
+        copy.write_bytes(bytes(copy.stat().st_size))
+    if damaged == "both":
+        jobs = {*sandbox.plan().plan.jobs}
+        assert jobs >= {name for name in late_products if name.endswith(".fits")}
+        check_run(sandbox, jobs)
+    else:
+        check_run(sandbox, [])
+    assert path.exists() == copy.exists()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_damage_with_unchanged_times_is_seen_where_a_few_nights_are_read(
     sandbox, seed, monkeypatch

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 
 import pytest
-from sandbox import Sandbox, frame_bytes, products
+from sandbox import SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
 from ccdflow.run import ledger
@@ -219,3 +219,39 @@ def test_a_frame_of_the_sky_that_is_set_aside_has_one_line_in_this_run_and_the_n
     assert line.startswith(f"set aside: {night}/3.fits.gz: gzip stream")
     # The other frame of the sky is told as before.
     assert f"calibrated/{night}/2.fits" in ledger.load_ledger(sandbox.results)
+
+
+# -- a kind without a rule -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("-n",)], ids=["run", "dry run"])
+def test_a_kind_without_a_rule_is_named_at_the_start(tmp_path, options):
+    """Snakemake's MissingInputException named a record, and no kind."""
+    sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
+    for number in range(2):
+        sandbox.put(f"2024-03-01/b{number}.fits.gz", number, night="2024-03-01", size=SMALL_FRAME)
+    project, checkout = sandbox.project, tmp_path / "checkout"
+    for name in ("rules", "config", "profiles"):
+        shutil.copytree(project / name, checkout / name)
+    shutil.copy(project / "Snakefile", checkout)
+    (checkout / "scripts").symlink_to(project / "scripts")
+    rules = checkout / "rules" / "pages.smk"
+    pattern = r"nights/[^/]+/report\.html"
+    assert rules.read_text().count(pattern) == 1
+    rules.write_text(rules.read_text().replace(pattern, r"nights/[^/]+/page\.html"))
+    sandbox.project = checkout
+    outcome = sandbox.snakemake(*options)
+    assert outcome.status == 1
+    (line,) = [line for line in outcome.lines if "no rule makes" in line]
+    assert line == (
+        f"{checkout}/rules: no rule makes nights/2024-03-01/report.html, a product of the kind"
+        " 'page'; allowed: a rule with kind='page' in params, whose pattern of product has it; add"
+        " the rule as CONTRIBUTING.md describes it (A new kind of product), and run again"
+    )
+    assert "MissingInputException" not in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not (sandbox.results / "reduced").exists()
+    sandbox.project = project
+    again = sandbox.snakemake()
+    assert again.status == 0
+    assert "reduced/2024-03-01/b1.fits" in again.jobs

@@ -297,13 +297,12 @@ def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
     assert capsys.readouterr().err == line
 
 
-def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
-    """The product of the old name is named, counts nowhere, and goes once it is deleted."""
+def test_notes_on_headers_lost_and_a_raw_file_deleted(sandbox):
+    """The product without a raw file is named, counts nowhere, and goes once it is deleted."""
     sandbox.run()
     (sandbox.results / ".ccdflow" / "headers.json").unlink()
-    (sandbox.raw / "n/a1.fits.gz").rename(sandbox.raw / "n/z.fits.gz")
+    (sandbox.raw / "n/a1.fits.gz").unlink()
     outcome = sandbox.run()
-    assert "reduced/n/z.fits" in outcome.jobs
     text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits), because the notes"
     assert [line.startswith(text) for line in outcome.lines].count(True) == 1
     assert (sandbox.results / "reduced/n/a1.fits").is_file()
@@ -313,6 +312,23 @@ def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
     lines = sandbox.run().lines
     assert lines
     assert not [line for line in lines if "no raw file is known" in line]
+    clean = sandbox.clean()
+    clean.run()
+    assert products(clean.results) == products(sandbox.results)
+
+
+def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
+    """The record of the product has the fingerprint of its raw file, which shows the new name."""
+    sandbox.run()
+    (sandbox.results / ".ccdflow" / "headers.json").unlink()
+    (sandbox.raw / "n/a1.fits.gz").rename(sandbox.raw / "n/z.fits.gz")
+    outcome = sandbox.run(may_lose=True)
+    assert "reduced/n/z.fits" in outcome.jobs
+    assert not (sandbox.results / "reduced/n/a1.fits").exists()
+    assert (sandbox.results / "set_aside/reduced/n/a1.fits").is_file()
+    again = sandbox.run()
+    assert again.jobs == []
+    assert "no raw file is known" not in "\n".join(outcome.lines)
     clean = sandbox.clean()
     clean.run()
     assert products(clean.results) == products(sandbox.results)

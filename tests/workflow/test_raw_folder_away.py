@@ -150,6 +150,105 @@ def test_products_asked_for_by_name_have_the_one_line_too(sandbox):
     check_the_rest(sandbox, all_reduced() - {wanted})
 
 
+# -- another folder in its place -------------------------------------------------------------------
+
+# Other frames, in the place of a folder that was renamed: of other names, or of the same.
+OTHER_NAMES = f"{GOES}; import shutil; shutil.copytree(away + '/2024-03-01', raw + '/other')"
+SAME_NAMES = (
+    f"{GOES}; import shutil; shutil.copytree(away, raw)\n"
+    "        for place in __import__('pathlib').Path(raw).glob('*/*.gz'):\n"
+    "            place.write_bytes(b'the frame of another night, of another length')"
+)
+PART = "2024-03-02"
+PART_GOES = f"os.rename(raw + '/{PART}', away)"
+OTHER_PART = f"{PART_GOES}; os.mkdir(raw + '/{PART}'); open(raw + '/{PART}/z.fits', 'w').close()"
+EMPTY_PART = f"{PART_GOES}; os.mkdir(raw + '/{PART}')"
+
+
+@pytest.mark.parametrize("config", [(), ("frames_per_batch=4",)], ids=["jobs", "batches"])
+@pytest.mark.parametrize("how", [OTHER_NAMES, SAME_NAMES], ids=["other names", "same names"])
+def test_another_folder_in_the_place_of_the_raw_folder_is_one_line_and_a_failure(
+    sandbox, how, config
+):
+    """The frames counted as still being written or missing, and the run ended with status 0."""
+    outcome = sandbox.snakemake(code=goes_away(sandbox, 3, how), config=config)
+    made = reduced_frames(sandbox)
+    assert outcome.status == 1
+    assert 0 < len(made) < N_FRAMES
+    check_lines(sandbox, outcome.lines, N_FRAMES - len(made), "another folder is in its place")
+    assert "Traceback" not in outcome.output
+    bring_back(sandbox)
+    check_the_rest(sandbox, all_reduced() - made.keys())
+
+
+@pytest.mark.parametrize("config", [(), ("frames_per_batch=4",)], ids=["jobs", "batches"])
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (PART_GOES, "there is no such folder"),
+        (OTHER_PART, "another folder is in its place"),
+        (EMPTY_PART, "another folder is in its place"),
+    ],
+    ids=["gone", "other", "empty"],
+)
+def test_a_part_of_the_raw_folder_that_goes_away_is_named(sandbox, how, reason, config):
+    sandbox.snakemake(code=goes_away(sandbox, 2, how), config=config)
+    made = reduced_frames(sandbox)
+    n_unread = N_FRAMES - len(made)
+    assert 0 < n_unread <= 8
+    part, away = sandbox.raw / PART, away_of(sandbox)
+    shutil.rmtree(part, ignore_errors=True)
+    away.rename(part)
+    for name in made:
+        (sandbox.results / name).unlink()
+    outcome = sandbox.snakemake(code=goes_away(sandbox, 0, how), config=config)
+    assert outcome.status == 1
+    (line,) = [line for line in outcome.lines if "went away" in line and "frames" in line]
+    n_unread = N_FRAMES - len(reduced_frames(sandbox))
+    pictures = r"( and 1 picture of frames could not be made)?"
+    assert re.sub(pictures, "", line) == (
+        f"{part}: this part of the raw folder went away while the run went on ({reason}):"
+        f" {n_unread} frames could not be read; earlier products are kept; mount its disk or move"
+        " it back, and run again"
+    )
+    assert n_unread == 8
+    shutil.rmtree(part, ignore_errors=True)
+    away.rename(part)
+    check_the_rest(sandbox, all_reduced() - reduced_frames(sandbox).keys())
+
+
+def test_a_folder_with_a_new_inode_and_the_same_frames_is_the_same_folder(sandbox, monkeypatch):
+    """Some network file systems number their folders anew; one frame was deleted meanwhile."""
+    again = f"{GOES}; import shutil; shutil.copytree(away, raw)"
+    again += f"; os.remove(raw + '/{PART}/bias3.fits.gz')"
+    with monkeypatch.context() as patch:
+        outcome = run_while_it_goes(sandbox, 0, patch, again)
+    assert outcome.status == 0
+    assert "went away" not in "\n".join(outcome.lines)
+    assert reduced_frames(sandbox).keys() == all_reduced() - {f"reduced/{PART}/bias3.fits"}
+
+
+@pytest.mark.parametrize("place", ["", PART])
+def test_a_folder_that_is_replaced_while_headers_are_read_ends_the_run(sandbox, monkeypatch, place):
+    read_all = header_reading.read_all
+    folder = sandbox.raw / place
+
+    def replace_and_read(*arguments, **options):
+        folder.rename(away_of(sandbox))
+        shutil.copytree(away_of(sandbox), folder / "deeper")
+        return read_all(*arguments, **options)
+
+    problem = f"{place} was replaced or removed" if place else "the folder was replaced"
+    with monkeypatch.context() as patch:
+        patch.setattr(header_reading, "read_all", replace_and_read)
+        with pytest.raises(UserError, match=f"{problem} while headers were read"):
+            sandbox.run()
+    assert not products(sandbox.results)
+    shutil.rmtree(folder)
+    away_of(sandbox).rename(folder)
+    check_the_rest(sandbox, all_reduced())
+
+
 # -- earlier products, and frames that are left ----------------------------------------------------
 
 

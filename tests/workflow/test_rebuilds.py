@@ -558,12 +558,19 @@ def test_raw_renamed(sandbox):
     later = page_products(SECOND, "report.html")
     run_and_check(
         sandbox,
-        reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,
+        reduced_frames((FIRST, "alpha", 7))
+        | products_of_night(FIRST, "alpha")
+        | picture
+        | later
+        | TABLES,
+        lost=[paths.reduced_frame(old)],
+        moved=[paths.set_aside(paths.reduced_frame(old))],
     )
     header = (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert f"'{new}'".encode() in header
     assert f"'{old}'".encode() not in header
-    assert (sandbox.results / paths.reduced_frame(old)).exists()
+    assert not (sandbox.results / paths.reduced_frame(old)).exists()
+    assert (sandbox.results / paths.set_aside(paths.reduced_frame(old))).exists()
 
 
 # -- products --------------------------------------------------------------------------------------

@@ -210,6 +210,22 @@ def _flat_levels(flats):
     return means, variances, levels
 
 
+class _MeanOfLight(NamedTuple):
+    """The mean dead time by the flats of one light.
+
+    Attributes
+    ----------
+    value, error : float
+        Mean and standard error, seconds; NaN for no steady lamp.
+    freedom : int
+        Degrees of freedom of the scatter that gives the error: flats less their exposures.
+    """
+
+    value: float
+    error: float
+    freedom: int
+
+
 class _CellLines(NamedTuple):
     """The lines of n cells over the inverse exposures of flats.
 
@@ -251,21 +267,38 @@ def _fit_cell_lines(flats, mean):
 
 
 def _mean_dead_time(flats):
-    """Return the mean dead time by the levels of flats, and its error; NaN for no steady lamp."""
+    """Return the `_MeanOfLight` by the levels of flats; NaN for no steady lamp."""
     _, _, levels = _flat_levels(flats)
     seconds = np.asarray(flats.seconds, dtype=np.float64)
     sets = group_by_exposure(list(seconds))
     middle = max(levels[members].mean() for members in sets) / 2
     line = linearity_of_filter(seconds, levels, sets, middle, least_scatter=_LEAST_LAMP_SCATTER)
-    return _UNKNOWN_MEAN_AND_ERROR if line is None else (-line.shutter, line.shutter_error)
+    freedom = sum(len(members) - 1 for members in sets)
+    if line is None:
+        return _MeanOfLight(*_UNKNOWN_MEAN_AND_ERROR, freedom)
+    return _MeanOfLight(-line.shutter, line.shutter_error, freedom)
 
 
-def _weighted_mean(pairs):
-    """Return the weighted mean of (value, error) pairs, and its error; NaN for no finite pair."""
-    finite_pairs = [pair for pair in pairs if np.isfinite(pair).all()]
-    values, errors = np.array(finite_pairs or [_UNKNOWN_MEAN_AND_ERROR]).T
+def _weighted_mean(means):
+    """Return the weighted mean of some lights, and its standard error; NaN twice for no light.
+
+    An error that a few flats give is itself uncertain, and a light whose flats agree by chance
+    has too much weight. For this the variance has a factor of 1 and 4 sum(f (1 - f) / n), by the
+    fraction f of the weight and the degrees of freedom n of each light (P. Meier 1953, Biometrics
+    9, 59).
+
+    Parameters
+    ----------
+    means : list of _MeanOfLight
+    """
+    finite_means = [mean for mean in means if np.isfinite([mean.value, mean.error]).all()]
+    if not finite_means:
+        return _UNKNOWN_MEAN_AND_ERROR
+    values, errors, freedoms = np.array(finite_means).T
     weights = errors**-2.0
-    return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
+    fractions = weights / weights.sum()
+    factor = 1 + 4 * np.sum(fractions * (1 - fractions) / freedoms)
+    return float(values @ fractions), float(np.sqrt(factor / weights.sum()))
 
 
 # -- correction ------------------------------------------------------------------------------------

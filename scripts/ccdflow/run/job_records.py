@@ -47,6 +47,9 @@ FAILURE = "failure"
 RAW_AWAY = "raw folder away"
 """Entry of the data of a job whose raw file could not be read: why the raw folder was away then."""
 
+RAW_FOLDER = "raw folder"
+"""Entry beside `RAW_AWAY`: the folder below the raw folder that was away, with ``/`` at its end."""
+
 MISSING_SOURCE = "missing source"
 """Entry of the data of a product that waits for another one, or was made without it: its path."""
 

@@ -60,7 +60,7 @@ def read_late_notes(results):
     -------
     LateNotes
     """
-    file_lines = checked_lines.read_lines(Path(results) / paths.LATE_NOTES)
+    file_lines = checked_lines.read_lines(Path(results) / paths.LATE_NOTES, _copy_path(results))
     head = file_lines.head
     # Older results: their notes have "said".
     count, heads = head.get("count"), head.get("heads", head.get("said"))
@@ -170,6 +170,7 @@ def write_late_notes(results, late):
         Path(results) / paths.LATE_NOTES,
         first_line,
         (checked_lines.add_checksum(line, seed) for line in chain(late.rows, late.records)),
+        copy_path=_copy_path(results),
     )
 
 
@@ -184,6 +185,12 @@ def stamp_of_late_notes(results):
 
 
 def remove_late_notes(results):
-    """Remove the file of late notes: its lines are in the files of notes now."""
-    with suppress(FileNotFoundError):
-        (Path(results) / paths.LATE_NOTES).unlink()
+    """Remove the files of late notes: their lines are in the files of notes now."""
+    for path in (Path(results) / paths.LATE_NOTES, _copy_path(results)):
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _copy_path(results):
+    """Return the path of the copy of the late notes' first line."""
+    return Path(results) / paths.COPIES_OF_FIRST_LINES[paths.LATE_NOTES]

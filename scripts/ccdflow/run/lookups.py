@@ -42,6 +42,7 @@ class Lookup(StrEnum):
     NOISES = "noises"
     PAIRS = "pairs of bias and dark"
     PLACE = "place"
+    LISTED_FRAMES = "frames as they were listed"
     REFUSALS = "refusals foreseen"
     SKY_RATES = "sky rates"
     SMALL_PICTURES = "small pictures"

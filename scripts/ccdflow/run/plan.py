@@ -22,6 +22,7 @@ from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import DAMAGED, OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
+from ccdflow.run.raw_frames.folder_identities import identities_of_folders
 from ccdflow.run.raw_frames.rows import Row, digest
 
 
@@ -48,6 +49,9 @@ class Plan:
         By kind, the current products that have a header of an older version.
     dropped_rows : dict of str to ccdflow.run.raw_frames.rows.Row
         By product, rows of missing raw files that are removed together with their products.
+    moved_files : dict of str to str
+        By missing raw file, the file that has its content now: its product takes the place of the
+        earlier one.
     """
 
     context: JobContext
@@ -59,6 +63,7 @@ class Plan:
     files_to_retire: tuple[str, ...] = ()
     older_headers: dict[str, list[str]] = field(default_factory=dict)
     dropped_rows: dict[str, Row] = field(default_factory=dict)
+    moved_files: dict[str, str] = field(default_factory=dict)
 
     def jobs_of_kind(self, *kinds):
         """Return the jobs of the kinds with these names."""
@@ -213,6 +218,8 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     )
     for kind in context.chain:
         kind.plan(planner)
+    if not is_dry:
+        _note_raw_identities(context)
     products_not_wanted = set(context.ledger) - context.planned_products
     products_to_retire = sorted(
         product
@@ -228,7 +235,20 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
         files_to_retire=files_to_retire,
         older_headers=dict(planner.older_headers),
         dropped_rows=planner.dropped_rows,
+        moved_files=planner.moved_files,
     )
+
+
+def _note_raw_identities(context):
+    """Note the identities of the folders of the raw files that jobs read."""
+    name = context.chain.first.name
+    files = [
+        context.row_of_product(product).file
+        for product, job in context.jobs.items()
+        if job.kind == name
+    ]
+    if files:
+        context.raw_identities.update(identities_of_folders(context.raw, files))
 
 
 class Planner:
@@ -249,14 +269,14 @@ class Planner:
 
     Attributes
     ----------
-    planned_counts, products_to_retire, older_headers, dropped_rows
+    planned_counts, products_to_retire, older_headers, dropped_rows, moved_files
         As in `Plan`, while the plan grows.
     """
 
     def __init__(self, context, stamps, doubtful_products, forced, records=None, *, is_dry=False):
         self.context = context
         self.stamps = stamps
-        self.products_to_retire, self.dropped_rows = set(), {}
+        self.products_to_retire, self.dropped_rows, self.moved_files = set(), {}, {}
         self.planned_counts = Counter()
         self.older_headers = defaultdict(list)
         # By current product: its sources that are made again.

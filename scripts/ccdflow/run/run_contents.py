@@ -73,6 +73,7 @@ class RunContents(FixedContents):
     ``jobs`` ``planned_products``         `ccdflow.run.plan.Planner`, in a plan
     ``groups``                            the kind of the group, in its ``plan``
     ``unreadable_folders``                `ccdflow.run.plan.make_plan`, before the kinds plan
+    ``raw_identities``                    `ccdflow.run.plan.make_plan`, after the kinds have planned
     ``ledger``                            a plan, where a product's times moved; the session,
                                           before the plan and after the jobs
     ``store``                             the kind of raw frames, in its ``plan``; the session,
@@ -101,6 +102,9 @@ class RunContents(FixedContents):
         Products that stay or are made by this run; members enter before their master.
     unreadable_folders : dict of str to ccdflow.run.raw_frames.raw_folders.FolderProblem
         By the path of a folder of products (it ends in ``/``): why the folder cannot be read.
+    raw_identities : dict of str to tuple of (int, int)
+        The identities of the folders of raw files that jobs read
+        (`ccdflow.run.raw_frames.folder_identities`).
     """
 
     store: HeaderStore
@@ -110,6 +114,7 @@ class RunContents(FixedContents):
     groups: dict[str, Group] = field(default_factory=dict)
     planned_products: set[str] = field(default_factory=set)
     unreadable_folders: dict[str, FolderProblem] = field(default_factory=dict)
+    raw_identities: dict[str, tuple[int, int]] = field(default_factory=dict)
     _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, key, make):

@@ -55,6 +55,8 @@ def _rows_with_records(context):
 def keep_products_without_row(planner, kind):
     """Keep the calibrated frames whose raw file has no row, because notes on it may be lost.
 
+    Those of a raw file that has another path now are not kept, so that they are moved away.
+
     Parameters
     ----------
     planner : ccdflow.run.plan.Planner
@@ -62,7 +64,8 @@ def keep_products_without_row(planner, kind):
     """
     context = planner.context
     records = [each for each in context.ledger.values() if each.kind == kind.name]
-    products = {calibrated_product(file) for file in context.store.rows} if records else ()
+    files = (*context.store.rows, *planner.moved_files) if records else ()
+    products = set(map(calibrated_product, files))
     for record in records:
         if record.product not in products:
             planner.keep(record.product)

@@ -92,7 +92,8 @@ def explain_left_out(context, members, members_kept, left_out):
         return reasons_of_files
     headers_of_members = [_header_values(context, record) for _, record in members_kept]
     headers_left_out = [_header_values(context, members[each.index][1]) for each in left_out]
-    cards = differing_cards_in_words(headers_of_members, headers_left_out)
+    # The values of the frame that the sentence is about stand before those of the others.
+    cards = differing_cards_in_words(headers_left_out, headers_of_members)
     card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
     return [(file, replace(each, text=each.text + card_words)) for file, each in reasons_of_files]
 

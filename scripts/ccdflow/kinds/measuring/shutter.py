@@ -110,7 +110,7 @@ class Shutter(MeasurementKind):
     plans_some_nights = True
     nouns = ("map of a shutter", "maps of shutters")
     progress_nouns = nouns
-    version = 2
+    version = 3
     header_version = 3
     why_moved = "there are no flats of several exposures any more"
 

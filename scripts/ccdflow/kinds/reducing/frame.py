@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 
 from ccdflow import paths
@@ -26,9 +27,10 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
-from ccdflow.run.raw_frames.raw_names import copied_files
+from ccdflow.run.raw_frames.raw_names import copied_files, moved_files
 from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
+    DELETED_OR_MOVED,
     OK,
     SET_ASIDE,
     RowMark,
@@ -70,13 +72,20 @@ class Frame(Kind):
         """Plan each good frame of an enabled type; keep the products that cannot be made again."""
         context = planner.context
         planner.want_all(self, self._wanted_products(planner))
+        new_files = None
         for product, record in context.ledger.items():
             # A product without a row is kept, because the notes on its raw file may be lost.
             if record.kind != self.name or product in context.products:
                 continue
             # Only for reduced frames, because it takes a `stat` of the file.
-            may_exist = planner.stamps.stamp_of(product) or context.problem_of(product)
-            if may_exist and product not in planner.products_to_retire:
+            if product in planner.products_to_retire or not _may_exist(planner, product):
+                continue
+            if new_files is None:
+                new_files = _files_by_fingerprint(context)
+            if new_file := new_files.get(record.basis.get("fingerprint")):
+                planner.products_to_retire.add(product)
+                planner.moved_files[record.basis["file"]] = new_file
+            else:
                 planner.keep(product)
 
     def _wanted_products(self, planner):
@@ -85,8 +94,18 @@ class Frame(Kind):
         earlier_record = context.earlier_record
         # Rows without their raw file come first: planning one may drop it, and only then are the
         # rows put in order.
+        new_file_by_old = moved_files(
+            row for row in context.store.rows.values() if is_of_enabled_type(row, settings)
+        )
         for row in [row for row in context.store.rows.values() if row.gone]:
-            self._plan_other_row(planner, row)
+            product = reduced_product(row.file)
+            if row.file in new_file_by_old:
+                _retire_moved(planner, row, new_file_by_old[row.file])
+            elif row.gone == DELETED_OR_MOVED and not _may_exist(planner, product):
+                # Frames of its type are not reduced now, so that nothing takes its place.
+                del context.store.rows[row.file]
+            else:
+                self._plan_other_row(planner, row)
         for row in context.rows_in_order():
             if row.gone:
                 continue
@@ -283,6 +302,38 @@ class Frame(Kind):
 
 FRAME = Frame()
 """The kind of reduced frames."""
+
+
+def _may_exist(planner, product):
+    """Return whether a product is there, or lies in a folder that cannot be read."""
+    return bool(planner.stamps.stamp_of(product) or planner.context.problem_of(product))
+
+
+def _files_by_fingerprint(context):
+    """Return {fingerprint: raw file} of the frames that are reduced."""
+    return {
+        row.fingerprint: row.file
+        for row in context.rows_in_order()
+        if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings)
+    }
+
+
+def _retire_moved(planner, row, new_file):
+    """Retire the products of a missing raw file whose content has another path now.
+
+    Parameters
+    ----------
+    planner : ccdflow.run.plan.Planner
+    row : ccdflow.run.raw_frames.rows.Row
+        The row of the missing file, which leaves the store.
+    new_file : str
+        The file that has the content now.
+    """
+    product = reduced_product(row.file)
+    planner.products_to_retire.add(product)
+    planner.moved_files[row.file] = new_file
+    planner.dropped_rows[product] = replace(row, gone=f"it is now {new_file}")
+    del planner.context.store.rows[row.file]
 
 
 def _copies_within_nights(context, rows):

@@ -166,7 +166,8 @@ def make_reduced_frame(context, job):
             target, content, figures = _reduce_raw_file(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # The content of the raw file is not known, so an existing product stays.
-        data = {**failures.data_of_error(error), **raw_verdicts.data_of_raw_away(context, error)}
+        raw_away = raw_verdicts.data_of_raw_away(context, error, row.file)
+        data = {**failures.data_of_error(error), **raw_away}
         return replace(record, status=job_records.GONE, reason=error.reason, data=data)
     except FrameError as error:
         is_misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))

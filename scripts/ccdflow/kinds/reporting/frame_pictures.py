@@ -86,7 +86,7 @@ class FramesPicture(PictureOfFrames):
             # cause.
             return job_records.Record(
                 job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis,
-                data=raw_verdicts.data_of_raw_away(context, error),
+                data=raw_verdicts.data_of_raw_away(context, error, rows[0].file),
             )  # fmt: skip
         return write_text_product(context, job, basis, png)
 

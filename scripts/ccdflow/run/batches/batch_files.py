@@ -19,6 +19,7 @@ from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group, Job, Size
 from ccdflow.run.master_choices import Step, Use
+from ccdflow.run.raw_frames.folder_identities import identities_of_folders
 from ccdflow.run.raw_frames.header_store import HeaderStore
 from ccdflow.run.raw_frames.rows import FACTS, Row, digest
 from ccdflow.run.session import Session
@@ -85,6 +86,7 @@ def _contents_of_batch(session, batch):
     awaited_paths = session.batches_to_await(batch.products)
     return {
         "settings": context.settings,
+        "folders": {"boot": job_records.boot_id(), "identities": context.raw_identities},
         "waits": [path for path in awaited_paths if path != batch.path],
         "jobs": list(map(asdict, jobs)),
         "elsewhere": list(map(asdict, other_jobs)),
@@ -267,6 +269,7 @@ def read_batch(path, chain):
         jobs=jobs,
         jobs_elsewhere=jobs_of_others,
         groups=groups,
+        raw_identities=_raw_identities(contents, rows),
     )
     results = context.results
     unfinished_jobs = {
@@ -275,6 +278,28 @@ def read_batch(path, chain):
         if job_records.readable_record(results / job.record_path) is None
     }
     return Session(plan.Plan(context, unfinished_jobs, []), is_dry=False)
+
+
+def _raw_identities(contents, rows):
+    """Return the identities of the raw folders of a batch.
+
+    On another machine a folder has another device: its identity is that of now.
+
+    Parameters
+    ----------
+    contents : dict of str to object
+        As `_batch_contents` returns them.
+    rows : dict of str to ccdflow.run.raw_frames.rows.Row
+        By raw file.
+
+    Returns
+    -------
+    dict of str to tuple of (int, int)
+    """
+    if contents["folders"]["boot"] == job_records.boot_id():
+        identities = contents["folders"]["identities"]
+        return {folder: tuple(identity) for folder, identity in identities.items()}
+    return identities_of_folders(contents["settings"]["raw"], rows)
 
 
 def batches_awaited(path):

@@ -188,8 +188,11 @@ def _subject_up_to_date(plan):
 def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
+    products_of_moved_files = set(map(reduced_product, plan.moved_files))
     products_moved = [
-        product for product in plan.files_to_retire if not paths.is_shown_only(product)
+        product
+        for product in plan.files_to_retire
+        if not paths.is_shown_only(product) and product not in products_of_moved_files
     ]
     products_named = set(products_moved[:_MOST_MOVED])
     reasons_by_product = {
@@ -197,7 +200,14 @@ def _lines_on_moves(plan):
         for file, row in (rows.items() if products_named else ())
         if (product := reduced_product(file)) in products_named and product not in plan.dropped_rows
     }
-    lines = [
+    lines = _lines_on_moved_files(
+        {
+            old: new
+            for old, new in plan.moved_files.items()
+            if reduced_product(old) in plan.files_to_retire
+        }
+    )
+    lines += [
         f"{product} to be moved into {paths.set_aside('')}: "
         + (
             reasons_by_product.get(product)
@@ -210,6 +220,33 @@ def _lines_on_moves(plan):
         number_in_words = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number_in_words} to be removed: nothing is left to be shown there")
     return lines
+
+
+def _lines_on_moved_files(new_file_by_old):
+    """Return a line for each folder from which raw files were moved, or in which they were renamed.
+
+    Parameters
+    ----------
+    new_file_by_old : dict of str to str
+
+    Returns
+    -------
+    list of str
+    """
+    files_by_folders = {}
+    for old, new in sorted(new_file_by_old.items()):
+        folders = posixpath.dirname(old), posixpath.dirname(new)
+        files_by_folders.setdefault(folders, []).append((old, new))
+    lines = []
+    for files in files_by_folders.values():
+        old, new = files[0]
+        how_many = f" (the first of {len(files)} files)" if len(files) > 1 else ""
+        its = "their former products are" if len(files) > 1 else "its former product is"
+        lines.append(
+            f"raw file moved: {old} is now {new}{how_many}: {its} to be moved into"
+            f" {paths.set_aside('')}"
+        )
+    return first_lines(lines, _MOST_LINES, "more folders from which raw files were moved")
 
 
 def _lines_on_unreduced_frames(plan):

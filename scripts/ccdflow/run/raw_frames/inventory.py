@@ -13,7 +13,7 @@ import time
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.errors import UserError
-from ccdflow.run.raw_frames import header_reading
+from ccdflow.run.raw_frames import folder_identities, header_reading
 from ccdflow.run.raw_frames.header_store import STAMP_OF_OTHER_VERSION
 from ccdflow.run.raw_frames.raw_folders import check_presence, find_frames
 from ccdflow.run.raw_frames.raw_names import refuse_spellings, refuse_twins
@@ -71,10 +71,11 @@ def update(
     ]
     read_rows = RawRowReader(settings, hashes, now)
     files = [(file, stamps[file], _known_row(store, file)) for file in stale_files]
+    identities = folder_identities.identities_of_folders(settings.raw, stale_files)
     _read_headers(store, read_rows, files, cores=cores, progress=progress)
     if any(store.rows[file].stamp == () for file in stale_files):
-        # Some files may not have been read because the whole folder went away meanwhile.
-        check_presence(settings.raw, settings.results)
+        # Some files may not have been read because their folder went away meanwhile.
+        check_presence(settings.raw, settings.results, identities)
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)

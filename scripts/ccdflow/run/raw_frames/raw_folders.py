@@ -12,6 +12,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.errors import UserError, action_of
 from ccdflow.files import atomic_write
+from ccdflow.run.raw_frames import folder_identities
 
 MOST_FOLDERS_DEEP = 100
 """A tree with more levels of folders counts as endless; in the raw folder only a link can lead into
@@ -147,7 +148,7 @@ def find_frames(raw, results=None):
     return dict(sorted(walk.stamps.items())), walk.problems
 
 
-def check_presence(raw, results=None):
+def check_presence(raw, results=None, identities=None):
     """Raise the error of `find_frames` if a raw folder is away, as in the middle of a run.
 
     The first raw frame that is found proves that it is there.
@@ -157,12 +158,16 @@ def check_presence(raw, results=None):
     raw : path-like
     results : path-like, optional
         As `find_frames` takes them.
+    identities : dict of str to tuple of (int, int), optional
+        The identities that the folder, and folders below it, had before
+        (`folder_identities.identities_of_folders`).
 
     Raises
     ------
     UserError
-        If the folder is missing (`NoFolder`), cannot be read, or holds no raw frame (`NoFrames`),
-        as the empty folder of a disk that is not mounted.
+        If the folder is missing or another one (`NoFolder`), cannot be read, or holds no raw frame
+        (`NoFrames`), as the empty folder of a disk that is not mounted; or if a folder below it is
+        missing or another one (`NoFolder`).
     """
     raw = Path(raw)
     _identity_of_raw_folder(raw)
@@ -171,6 +176,10 @@ def check_presence(raw, results=None):
         walk.visit_next()
     if not walk.stamps:
         raise _error_without_frames(raw, walk.problems)
+    if exchange := folder_identities.first_changed_folder(raw, identities or {}):
+        folder = exchange.folder.removesuffix("/")
+        words = f"{folder} was replaced or removed" if folder else "the folder was replaced"
+        raise _no_raw_folder(raw, f"{words} while headers were read", NoFolder)
 
 
 def why_away(raw, results=None):

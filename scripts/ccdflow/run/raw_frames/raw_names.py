@@ -7,7 +7,14 @@ from pathlib import Path, PurePosixPath
 
 from ccdflow import paths
 from ccdflow.errors import FrameError
-from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
+from ccdflow.run.raw_frames.rows import (
+    ARRIVING_STATUS,
+    DELETED_OR_MOVED,
+    OK,
+    SET_ASIDE,
+    RowMark,
+    unreadable_row,
+)
 
 # A record's path below the results folder has at most this many bytes. Linux allows 4095 bytes for
 # a whole path, and Snakemake makes a path longer by a third.
@@ -166,6 +173,56 @@ def _first_file_by_folder(files):
         for folder in PurePosixPath(paths.reduced_frame(file)).parents:
             file_by_folder.setdefault(str(folder), file)
     return file_by_folder
+
+
+def moved_files(rows):
+    """Return {missing file: present file} of the raw files that have another path now.
+
+    The present file has the content of the missing one: the same CRC-32 and length, and the same
+    time of exposure. A file may be missing because its disk is not mounted, so that this proof
+    alone shows that nothing is lost.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
+
+    Returns
+    -------
+    dict of str to str
+    """
+    rows = list(rows)
+    missing_rows = [row for row in rows if row.gone == DELETED_OR_MOVED and row.fingerprint]
+    if not missing_rows:
+        return {}
+    present_files = files_by_content(rows)
+    return {
+        row.file: present_files[content_of(row)]
+        for row in missing_rows
+        if content_of(row) in present_files
+    }
+
+
+def content_of(row):
+    """Return fingerprint and time of exposure of a raw file, which two of one content share."""
+    return row.fingerprint, row.facts["date_obs"]
+
+
+def files_by_content(rows):
+    """Return the first good file of each content, by its `content_of`.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.raw_frames.rows.Row
+
+    Returns
+    -------
+    dict of (str, str) to str
+    """
+    files = {}
+    for row in sorted(rows, key=lambda row: row.file):
+        if row.status == OK and not row.gone:
+            files.setdefault(content_of(row), row.file)
+    return files
 
 
 def copied_files(rows):

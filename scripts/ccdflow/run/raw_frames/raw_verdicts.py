@@ -8,7 +8,8 @@ from dataclasses import replace
 from ccdflow import paths
 from ccdflow.files import file_errors
 from ccdflow.run import job_records
-from ccdflow.run.raw_frames import raw_folders
+from ccdflow.run.raw_frames import folder_identities, raw_folders
+from ccdflow.run.raw_frames.raw_names import content_of, files_by_content
 from ccdflow.run.raw_frames.rows import (
     ARRIVING_STATUS,
     DELETED_OR_MOVED,
@@ -23,23 +24,30 @@ from ccdflow.run.raw_frames.rows import (
 _NO_STAMP = (0, 0, 0)
 
 
-def data_of_raw_away(context, error):
-    """Return the entry of a record's data on a raw folder that is away; {} if it is there.
+def data_of_raw_away(context, error, file):
+    """Return the entries of a record's data on a raw folder that is away; {} if it is there.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
     error : ccdflow.errors.FrameError
-        Raised while a raw file was read. A file that was read, or that changed, is there.
+        Raised while a raw file was read. A file that is missing, or is another one, may be so
+        because another folder is in the place of the raw folder, or of one below it.
+    file : str
+        The raw file, relative to the raw folder.
 
     Returns
     -------
     dict of str to str
     """
-    if not isinstance(error, file_errors.UnreadableRawFile):
+    if not isinstance(error, (file_errors.UnreadableRawFile, file_errors.ChangedRawFile)):
         return {}
-    reason = raw_folders.why_away(context.raw, context.results)
-    return {job_records.RAW_AWAY: reason} if reason else {}
+    if reason := raw_folders.why_away(context.raw, context.results):
+        return {job_records.RAW_AWAY: reason}
+    exchange = folder_identities.exchange_of(context, file)
+    if exchange is None:
+        return {}
+    return {job_records.RAW_AWAY: exchange.reason, job_records.RAW_FOLDER: exchange.folder}
 
 
 def mark_bad_frames(store, unmade_records):
@@ -84,6 +92,9 @@ def mark_bad_frames(store, unmade_records):
 def mark_gone(store, records, gone, results):
     """Keep the rows of missing raw files as long as a product of theirs exists.
 
+    The row of a file whose content has another path now stays until the plan has retired the
+    products of the former path.
+
     Parameters
     ----------
     store : ccdflow.run.raw_frames.header_store.HeaderStore
@@ -100,16 +111,16 @@ def mark_gone(store, records, gone, results):
     products_of_files = set(map(paths.reduced_frame, present_files))
     unreadable_folders = [file for file in present_files if file.endswith("/")]
     is_in_the_way = _blocking_test(store, missing_files) if missing_files else None
+    is_elsewhere = _presence_test(store, present_files, gone)
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         is_of_other_file = product in products_of_files
-        if not is_of_other_file and _may_be_there(results / product):
+        if not is_of_other_file and (is_elsewhere(row) or _may_be_there(results / product)):
             if file not in unreadable_files:
                 missing_row = _row_of_missing_file(
                     row, unreadable_folders, is_in_the_way=is_in_the_way(product)
                 )
-                if row.gone != missing_row.gone or not row.stamp:
-                    store.rows[file] = missing_row
+                _put_missing_row(store, missing_row)
             continue
         if file in unreadable_files:
             store.rows[file] = unreadable_row(row)
@@ -117,6 +128,28 @@ def mark_gone(store, records, gone, results):
             del store.rows[file]
         if not is_of_other_file:
             records.pop(product, None)
+
+
+def _put_missing_row(store, missing_row):
+    """Put the row of a missing file into the store where it differs from the present one."""
+    row = store.rows[missing_row.file]
+    if row.gone != missing_row.gone or not row.stamp:
+        store.rows[missing_row.file] = missing_row
+
+
+def _presence_test(store, files, missing_files):
+    """Return a function of a row: whether one of some files has the content of its raw file.
+
+    Parameters
+    ----------
+    store : ccdflow.run.raw_frames.header_store.HeaderStore
+    files : list of str
+        Present files.
+    missing_files : list of str
+        Without missing files no content is looked up.
+    """
+    contents = files_by_content(store.rows[file] for file in files) if missing_files else {}
+    return lambda row: bool(row.fingerprint) and content_of(row) in contents
 
 
 def _blocking_test(store, missing_files):

@@ -24,6 +24,7 @@ NEEDED_ATTRIBUTES = {
     "dryrun": "a dry run takes no lock and writes nothing",
     "local_exec": "False on a cluster: each night is a batch there",
     "is_main_process": "False on a cluster's node, where a batch has the cores it was given",
+    "rules": "a kind of products without a rule is named before the first job",
     "is_rule": "tells a target that is a rule from one that is a file",
     "dag_settings.targets": "a product that is asked for by name cuts the plan down",
     "dag_settings.forcerun": "-R: the plan needs the names of the products to be made again",
@@ -239,6 +240,36 @@ def read_host(workflow, arguments=(), *, is_module=False):
         is_verbose=bool(_attribute_if_set(workflow, "output_settings.verbose")),
         latency=_attribute_if_set(workflow, "execution_settings.latency_wait") or 0.0,
     )
+
+
+def check_rules(workflow, jobs_and_records, folder):
+    """Raise `UserError` if no rule makes the products of a kind.
+
+    Snakemake would end the run with a MissingInputException, which names no kind.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+    jobs_and_records : iterable of (ccdflow.run.job.Job, str)
+        A job of each kind, and the path of its record.
+    folder : path-like
+        The folder of the rules.
+
+    Raises
+    ------
+    UserError
+        For the first kind without a rule.
+    """
+    rules = list(workflow.rules)
+    for job, record in jobs_and_records:
+        if not any(rule.is_producer(record) for rule in rules):
+            raise UserError(
+                f"no rule makes {job.product}, a product of the kind {job.kind!r}",
+                file=str(folder),
+                allowed=f"a rule with kind={job.kind!r} in params, whose pattern of product has it",
+                remedy="add the rule as CONTRIBUTING.md describes it (A new kind of product)",
+                needs_run=True,
+            )
 
 
 def cores_of_run(workflow):

@@ -95,6 +95,13 @@ class JobList:
         )
         return [path for path in record_paths if path not in earlier_paths]
 
+    def first_of_kinds(self):
+        """Return the first job of each kind, and the path of its record, in a list of tuples."""
+        first_jobs = {}
+        for job in self._plan.jobs.values() if self._plan else ():
+            first_jobs.setdefault(job.kind, job)
+        return [(job, self.record_of(job)) for job in first_jobs.values()]
+
     def targets(self):
         """Return the paths of the records of all batches, and of all jobs outside batches."""
         jobs_alone = [

@@ -26,7 +26,7 @@ from ccdflow.verify.comparing.amplifiers import (
     readouts_of,
     tails_of,
 )
-from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, check_order
+from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, COMMON_GAIN_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
@@ -130,7 +130,8 @@ def verify_calibrated(headers, path, results):
             reason = f"its reduced frame {reduced_name} was replaced by another"
             raise CannotRemake(reason, SOURCE_REPLACED)
         for hdu in sorted({0, *image_indices}):
-            _check_header(headers[hdu], reduced_hdus[hdu].header)
+            has_common_gain = hdu == 0 and _has_common_gain(headers, reduced_hdus, image_indices)
+            _check_header(headers[hdu], reduced_hdus[hdu].header, has_common_gain=has_common_gain)
         _check_masters(headers[0], reduced_hdus[0].header, account, master_paths)
         for hdu in image_indices:
             difference, note = _verify_image(
@@ -143,10 +144,36 @@ def verify_calibrated(headers, path, results):
     return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
-def _check_header(header, reduced_header):
-    """Raise unless a header has the cards of the reduced frame and ccdflow's, in their order."""
+def _has_common_gain(headers, reduced_hdus, image_indices):
+    """Return whether pixels became electrons by a measured gain: the reduced frame lacks a gain.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    reduced_hdus : astropy.io.fits.HDUList
+    image_indices : list of int
+        The HDUs that hold an image.
+    """
+    return any(
+        headers[hdu].get("BUNIT") == "electron"
+        and card(reduced_hdus[hdu].header, "AMPGAIN", tail) is None
+        for hdu in image_indices
+        for tail in tails_of(headers[hdu])
+    )
+
+
+def _check_header(header, reduced_header, *, has_common_gain):
+    """Raise unless a header has the cards of the reduced frame and ccdflow's, in their order.
+
+    Parameters
+    ----------
+    header, reduced_header : astropy.io.fits.Header
+    has_common_gain : bool
+        Whether GAINMEAS of this header is the factor of all pixels.
+    """
     check_cards(header, [reduced_header], CALIBRATED_ORIGINS)
-    check_order(header, reduced_header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.renewed_cards)
+    order = COMMON_GAIN_ORDER if has_common_gain else CALIBRATED_ORDER
+    check_order(header, reduced_header, order, CALIBRATED_ORIGINS.renewed_cards)
     check_names(header, reduced_header)
 
 

@@ -48,11 +48,21 @@ CALIBRATED_ORDER = (
     "REDKEY", *_keywords_of_masters("BIAS"),
     "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
     *_keywords_of_masters("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
-    "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
+    "SATURATE", "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
+    ("GAINME", "SATMEA", "LINRAW"), "GAINMEAS", "SATMEAS", "LINRAW",
     "MODRN", ("MODRN",), "OSCNOISE", ("OSCNOI",), "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS",
     "CRSIGMA", "CRCONTR", "CRFWHM", "CHECKSUM", "DATASUM",
 )  # fmt: skip
 """The cards that a calibrated frame has in addition, in their order."""
+
+COMMON_GAIN_ORDER = tuple(
+    name
+    for each in CALIBRATED_ORDER
+    if each != "GAINMEAS"
+    for name in (("GAINMEAS", each) if each == "CALGRADE" else (each,))
+)
+"""The cards of a first header with the factor of all pixels in GAINMEAS, in their order: a
+correction of the whole frame stands before the grade."""
 
 
 def check_order(header, source, order, renewed_cards):

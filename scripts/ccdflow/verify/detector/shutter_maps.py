@@ -394,7 +394,11 @@ def _fit_excess(series, mean):
 
 
 def _mean_dead_time(series):
-    """Return the mean dead time by the levels of a steady lamp, and its error, s; or NaN twice."""
+    """Return the mean dead time by the levels of a steady lamp, its error, s, and its freedom.
+
+    Mean and error are NaN where there is no steady lamp. The degrees of freedom are the flats less
+    their exposures.
+    """
     order, sets = np.argsort(series.seconds, kind="stable"), []
     for index in order:
         if sets and series.seconds[index] <= series.seconds[sets[-1][0]] * (1 + _SAME_EXPOSURE):
@@ -402,15 +406,16 @@ def _mean_dead_time(series):
         else:
             sets.append([index])
     repeated_sets = [same_exposure for same_exposure in sets if len(same_exposure) > 1]
+    freedom = len(order) - len(sets)
     if len(sets) < 3 or not repeated_sets:
-        return np.nan, np.nan
+        return np.nan, np.nan, freedom
     scatters = [
         np.std(series.levels[same_exposure], ddof=1) / np.mean(series.levels[same_exposure])
         for same_exposure in repeated_sets
     ]
     lamp_scatter = max(float(np.sqrt(np.mean(np.square(scatters)))), _LEAST_LAMP_SCATTER)
     if lamp_scatter > _MOST_LAMP_SCATTER:
-        return np.nan, np.nan
+        return np.nan, np.nan, freedom
     levels = np.array([series.levels[same_exposure].mean() for same_exposure in sets])
     errors = levels * lamp_scatter / np.sqrt([len(same_exposure) for same_exposure in sets])
     times = np.array([series.seconds[same_exposure].mean() for same_exposure in sets])
@@ -418,16 +423,24 @@ def _mean_dead_time(series):
     _, linear, constant = coefficients
     # The derivatives of -constant / linear by the three coefficients.
     gradient = np.array([0, constant / linear**2, -1 / linear])
-    return -constant / linear, float(gradient @ covariance @ gradient) ** 0.5
+    return -constant / linear, float(gradient @ covariance @ gradient) ** 0.5, freedom
 
 
-def _weighted_mean(pairs):
-    """Return the weighted mean of pairs (value, error), and its error; NaN twice for no pair."""
-    finite_pairs = np.array([pair for pair in pairs if np.isfinite(pair).all()])
-    if not len(finite_pairs):
+def _weighted_mean(means):
+    """Return the weighted mean of (value, error, freedom), and its error; NaN twice for no mean.
+
+    The error has the factor for weights of few degrees of freedom (Meier 1953, Biometrics 9, 59).
+    """
+    finite_means = [mean for mean in means if np.isfinite(mean).all()]
+    if not finite_means:
         return np.nan, np.nan
-    weights = finite_pairs[:, 1] ** -2.0
-    return float((finite_pairs[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weight = sum(error**-2 for _, error, _ in finite_means)
+    mean = sum(value * error**-2 for value, error, _ in finite_means) / weight
+    excess = sum(
+        4 / freedom * error**-2 / weight * (1 - error**-2 / weight)
+        for _, error, freedom in finite_means
+    )
+    return float(mean), float(((1 + excess) / weight) ** 0.5)
 
 
 def _check_cards(first_header, flats, chi2, mean_and_error):
