@@ -27,7 +27,7 @@ REPEATED_NUMBERS = (
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_BETWEEN"
+     "_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_OF_A_SIDE _COLUMNS_BETWEEN"
      " _MOST_DEEP_FRACTION"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
@@ -50,7 +50,7 @@ REPEATED_NUMBERS = (
      "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_DEGREES_OF_FREEDOM"),
     ("detector.detector_products", "detector.pixels.history", "_NIGHTS_BY_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats",
-     "_MOST_LOW_FRACTION=_MOST_LOW_PART=_MOST_LOW_FRACTION"),
+     "_MOST_LOW_FRACTION"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_FRACTION"),

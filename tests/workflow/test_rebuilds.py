@@ -147,7 +147,7 @@ def test_nothing_changed(sandbox, monkeypatch):
         raise AssertionError("a file was opened for its pixels")
 
     monkeypatch.setattr(raw_files, "open_raw", refuse)
-    monkeypatch.setattr(checksum, "signature", refuse)
+    monkeypatch.setattr(checksum, "datasum_and_key", refuse)
     before = snapshot(sandbox.results, state=True)
     _, output = run_and_check(sandbox, [])
     after = snapshot(sandbox.results, state=True)
@@ -443,6 +443,7 @@ def test_raw_deleted(sandbox):
     # The rest of its night goes on, and it is still a member of its group.
     sandbox.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
     later = page_products(SECOND, "report.html")
+    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 8)) | products_of_night(FIRST, "alpha") | later | TABLES,
@@ -556,6 +557,7 @@ def test_raw_renamed(sandbox):
     old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
     (sandbox.raw / old).rename(sandbox.raw / new)
     later = page_products(SECOND, "report.html")
+    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 7))
@@ -727,6 +729,7 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original_archive):
         assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
     sandbox.write(bad, good)
     later = page_products(SECOND, "report.html")
+    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 1)) | products_of_night(FIRST, "alpha") | later | TABLES,
@@ -768,6 +771,7 @@ def test_frame_still_being_written(sandbox):
         assert outcome.status == 0
     sandbox.write(new, content)
     later = page_products(SECOND, "report.html")
+    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,

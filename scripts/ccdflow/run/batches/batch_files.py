@@ -131,7 +131,7 @@ def _hash_of_fields():
     """Return the hash of ccdflow's version and of the names of fields in a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
     field_names = [[each.name for each in fields(stored_class)] for stored_class in classes]
-    return digest([__version__, FACTS, field_names])
+    return digest([__version__, FACTS, field_names, "folders"])
 
 
 def _head_of(path):

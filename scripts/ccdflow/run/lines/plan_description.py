@@ -14,7 +14,8 @@ from ccdflow.run.raw_frames.raw_names import shown_name
 from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, listing, more_line
 
-# At most this many products that are to be moved are named. Chosen: enough to show a pattern.
+# At most this many products or files that are moved have a line each. Chosen: enough to show a
+# pattern.
 _MOST_MOVED = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
 # At most this many frames without a row are named. Chosen: they fit one line.
@@ -246,7 +247,7 @@ def _lines_on_moved_files(new_file_by_old):
             f"raw file moved: {old} is now {new}{how_many}: {its} to be moved into"
             f" {paths.set_aside('')}"
         )
-    return first_lines(lines, _MOST_LINES, "more folders from which raw files were moved")
+    return first_lines(lines, _MOST_MOVED, "more folders from which raw files were moved")
 
 
 def _lines_on_unreduced_frames(plan):

@@ -37,7 +37,7 @@ _DEEP_FRACTION = 0.2
 # A deep column is below both sides by at least this many sigma of the flat's structure.
 _STRUCTURE_SIGMA = 5.0
 # Columns whose median is the light on either side of a deep column.
-_COLUMNS_AROUND = 15
+_COLUMNS_OF_A_SIDE = 15
 # Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
 # Deep parts of columns are at most this fraction of all parts: more are structure of the light.
@@ -168,8 +168,8 @@ def _find_deep_parts(flat, is_usable, limit_shift):
     is_measured = np.array(
         [is_usable[low : low + PART_ROWS].mean(axis=0) > 0.5 for low in first_rows]
     )
-    smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
-    distance, columns = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])
+    smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_OF_A_SIDE))
+    distance, columns = _COLUMNS_OF_A_SIDE // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])
     left_light = smooth[:, np.maximum(columns - distance, 0)]
     right_light = smooth[:, np.minimum(columns + distance, columns[-1])]
     darker_side = np.minimum(left_light, right_light)
