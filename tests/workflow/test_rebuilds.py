@@ -443,7 +443,6 @@ def test_raw_deleted(sandbox):
     # The rest of its night goes on, and it is still a member of its group.
     sandbox.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
     later = page_products(SECOND, "report.html")
-    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 8)) | products_of_night(FIRST, "alpha") | later | TABLES,
@@ -729,7 +728,6 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original_archive):
         assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
     sandbox.write(bad, good)
     later = page_products(SECOND, "report.html")
-    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 1)) | products_of_night(FIRST, "alpha") | later | TABLES,
@@ -771,7 +769,6 @@ def test_frame_still_being_written(sandbox):
         assert outcome.status == 0
     sandbox.write(new, content)
     later = page_products(SECOND, "report.html")
-    picture = page_products(FIRST, "before_after.png")
     run_and_check(
         sandbox,
         reduced_frames((FIRST, "alpha", 7)) | products_of_night(FIRST, "alpha") | later | TABLES,

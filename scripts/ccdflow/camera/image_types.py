@@ -281,7 +281,7 @@ def look_at_file_name(reader, image_type):
     """
     name = PurePosixPath(reader.file).name
     word = re.match(r"[A-Za-z]*", name)[0]
-    type_by_name = _TYPE_OF.get(word.lower(), "")
+    type_by_name = _TYPE_OF_WORD.get(word.lower(), "")
     contradicting_types = _CONTRADICTIONS.get(image_type, ())
     if image_type == "dark" and (reader.seconds() or 0) > LONGEST_BIAS_SECONDS:
         contradicting_types += ("bias",)
