@@ -218,7 +218,7 @@ def test_the_measured_gain_has_one_place_in_a_calibrated_header(has_common_gain)
     header = fits.Header([(name, 1) for name in right])
     card_order.check_order(header, None, order, re.compile(""))
     header = fits.Header([(name, 1) for name in wrong])
-    with pytest.raises(Differs, match="must stand before it"):
+    with pytest.raises(Differs, match="must be before it"):
         card_order.check_order(header, None, order, re.compile(""))
     header = fits.Header([(name, 1) for name in (*right[:-2], "LINRAW", "SATMEAS")])
     with pytest.raises(Differs, match="the card SATMEAS stands behind LINRAW"):

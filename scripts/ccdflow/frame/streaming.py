@@ -142,7 +142,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample_rows=(), small_image=
     ------
     FrameError
         If the raw file is damaged, the overscan of a row or a whole amplifier has no finite value,
-        or the frame was reduced already (`ccdflow.frame.negatives`).
+        or the frame was reduced already (`ccdflow.frame.float_pixels`).
     """
     reduction = _FrameReduction(rows, geometry, recipe, sample_rows, small_image)
     size = max(1, BLOCK_PIXELS // rows.shape[1])

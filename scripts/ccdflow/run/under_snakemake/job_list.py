@@ -100,7 +100,7 @@ class JobList:
         first_jobs = {}
         for job in self._plan.jobs.values() if self._plan else ():
             first_jobs.setdefault(job.kind, job)
-        return [(job, self.record_of(job)) for job in first_jobs.values()]
+        return [(job, self.record_path_of(job)) for job in first_jobs.values()]
 
     def targets(self):
         """Return the paths of the records of all batches, and of all jobs outside batches."""
