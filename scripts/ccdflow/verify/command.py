@@ -22,8 +22,8 @@ from ccdflow.verify.reading.verdict import (
 # The reason for a file that is no product, and lines on large products and on missing notes.
 _STRANGER_REASON = "no run here has noted it: it is not a product of this results folder"
 _LARGE_PRODUCTS_LINE = (
-    "left out of all samples: {} of the tables of bad pixels and maps of shutters, whose frames have"
-    f" more than {selection.MOST_BYTES / 1e6:.0f} MB"
+    "left out of all samples: {} of the tables of bad pixels and maps of shutters, whose frames"
+    f" have more than {selection.MOST_BYTES / 1e6:.0f} MB"
 )
 _NO_NOTES_LINE = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): cards that no file bears"
