@@ -28,9 +28,11 @@ OWN_ELECTRONS = 2500.0
 the noisy value shift the mean of deviations over errors by 0.01 only."""
 
 SHARP_SIGMA = 3.0
-"""A pixel is sharp if it is off the surface through its neighbours by this many standard deviations
-of the difference, which are 1.5 times its own. If it is also off the surface through all nine
-pixels, by this many of its own standard deviations, its own value is the estimate."""
+"""A pixel is sharp if it is off the surface through its neighbours by this many standard
+deviations of the difference, which are 1.5 times its own. If it is also off the surface through
+all nine pixels, by this many of its own standard deviations, its own value is the estimate.
+With a smaller limit noise chooses pixels, whose errors follow their noise; with a larger one
+stars are flattened."""
 
 MOST_BELOW_ZERO = 0.5
 """An expected signal is at most this many units below 0. The unit is the standard deviation of a

@@ -18,9 +18,9 @@ from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
 BLOCK_SIDE = 16
-"""Pixels on a side of the blocks whose mean is subtracted from the differences between frames. In
-larger blocks light whose shape differs between flats counts as noise; a star fills a smaller block,
-and does not stand out in it. Chosen, not measured."""
+"""Pixels on a side of the blocks whose mean is subtracted from the differences between frames. With
+larger blocks light whose shape differs between flats counts as noise; with smaller ones a star
+fills its block, and does not stand out in it. Chosen, not measured."""
 
 PAIR_CLIP = 5.0
 """Differences beyond this many sigma are cosmic rays, or pixels that do not follow the light: one

@@ -23,7 +23,8 @@ _BAD_SIGMA = 5.5
 # pixels: no column is flagged, with 3.5 sigma one in 30 flats. Single bad columns are found with
 # both limits.
 _STEP_SIGMA = 4.5
-# A pixel counts with at most this many sigma: a single pixel makes no bad column.
+# A pixel counts with at most this many sigma: a single pixel makes no bad column. With a larger
+# limit a few hits make one; with a smaller one the noise itself is cut.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
 # A part is compared with the median of this many columns: fewer than half of them may be bad.
 _COLUMNS_AROUND = 31

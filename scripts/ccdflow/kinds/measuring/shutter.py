@@ -38,7 +38,8 @@ from ccdflow.run.raw_frames.enabled_types import is_of_enabled_type
 from ccdflow.run.raw_frames.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest: the
-# two show at least a fifth of the effect in the shortest. Chosen, not measured.
+# two show at least a fifth of the effect in the shortest. With a larger ratio fewer nights have a
+# measurement; with a smaller one its error grows. Chosen, not measured.
 _LEAST_EXPOSURE_RATIO = 1.25
 # The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
 # one, a dead time of milliseconds is too small a fraction.
