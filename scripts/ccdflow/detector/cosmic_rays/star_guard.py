@@ -16,10 +16,12 @@ from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOU
 from ccdflow.detector.pixels.medians import box_median
 
 # In a star, a median of 3 x 3 pixels exceeds the sky by this many standard errors. In a hit it does
-# not: hits cover fewer than five of the nine pixels.
+# not: hits cover fewer than five of the nine pixels. With a smaller limit noise under a hit makes
+# it a star; with a larger one faint stars are flagged.
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is above the sky by more than this many standard errors: noise
-# then changes its width by a few percent.
+# then changes its width by a few percent. With a larger limit fewer frames have enough stars; with
+# a smaller one noise changes the width by more.
 _PEAK_SIGMA = 30.0
 # A star gives the width if the four neighbours of its peak are this many standard errors above the
 # sky: the neighbours of a hit are darker. With a smaller limit hits make the width too small; with
