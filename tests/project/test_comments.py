@@ -1,7 +1,9 @@
 """Constants: their place in a module, and the form of their comments."""
 
 import ast
+import io
 import re
+import tokenize
 from itertools import pairwise
 
 from library_trees import ROOT, modules, nodes
@@ -264,17 +266,28 @@ def test_a_comment_names_the_place_that_it_points_to():
 
 
 # Names of numbers that decide: beyond them a pixel, frame or step is bad.
-_THRESHOLD = re.compile(r"_?\w*SIGMA\w*")
-# A figure of chance, a measurement, a choice, or the effect of a value beyond the number.
-_REASON = re.compile(r":|Chosen|because|docs/|, which |, where |, so that |\bby chance\b|[\d.]+ %")
+_THRESHOLD = re.compile(r"_?(?!\w*(?:TO|OVER)_SIGMA)\w*SIGMA\w*")
+# Matches the effect of another value: "with a smaller limit good flats are odd".
+_EFFECT = re.compile(
+    r"\b[Ww]ith (?:an? |the )?(?:much )?(?:larger|smaller|longer|shorter|higher|lower|wider|more"
+    r"|fewer|less|another|each|\d[\d.]*)\b(?! than)"
+    r"|(?:[.:;,]|\band) (?:(?:[Mm]ore|[Ff]ewer|[Ff]iner)\b(?! than)|[Aa] (?:larger|smaller)\b)"
+    r"|[.:;,] [Ww]ithout\b|\bbecause\b|, so that |\bwould\b"
+)
+# Matches how often a threshold is exceeded by chance, or that noise cannot do so.
+_CHANCE = re.compile(r"\bchance\b|\bnormal values?\b|\bgood pixels?\b|\bby noise\b|\bnoise does\b")
+# Matches a choice with a reason behind it: "Chosen: they fit one line".
+_REASON = re.compile(r"\b[Cc]hosen(?:, not measured)?(?:: | with | between )|, chosen\.")
 
 
-def test_a_threshold_of_detectors_and_combinations_has_its_reason():
+def test_a_threshold_has_its_chance_or_the_effect_of_another_value():
     """ "Chance reaches that once in 500,000 trials", not the meaning of the number alone."""
+    assert not _CHANCE.search("Means that differ by at most this many errors agree: they are one.")
+    assert _EFFECT.search("Differences beyond this are stars. With a larger limit stars are noise.")
     without, thresholds = [], 0
     for module in modules():
         parts = module.path.relative_to(ROOT).parts
-        if not {"detector", "combine"} & set(parts) or "verify" in parts:
+        if not module.is_of_library or "verify" in parts:
             continue
         lines = module.text.splitlines()
         for node, names, after in constants(module):
@@ -282,10 +295,53 @@ def test_a_threshold_of_detectors_and_combinations_has_its_reason():
                 continue
             comment = comment_of(lines, node, after)
             thresholds += 1
-            if not _REASON.search(comment):
+            if not (_CHANCE.search(comment) or _EFFECT.search(comment)):
                 without.append(f"{module.path.name}: {names[0]}: {comment}")
-    assert thresholds > 25
+    assert thresholds > 55
     assert without == [], "\n".join(without)
+
+
+def test_a_chosen_number_has_its_reason_or_the_effect_of_another_value():
+    """ "Chosen, not measured." alone does not tell whether another number would do."""
+    bare = "Pixels of more than this many times the median noise are hot. Chosen, not measured."
+    assert _REASON.search(bare) is None
+    assert _EFFECT.search(bare) is None
+    without, chosen = [], 0
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module) if module.is_of_library else ():
+            comment = comment_of(lines, node, after)
+            if not re.search(r"\b[Cc]hosen\b", comment):
+                continue
+            chosen += 1
+            if not (_REASON.search(comment) or _EFFECT.search(comment)):
+                without.append(f"{module.path.name}: {names[0]}: {comment}")
+    assert chosen > 130
+    assert without == [], "\n".join(without)
+
+
+# Matches marks for tools, which stand behind their line.
+_MARK = re.compile(r"# (?:noqa|fmt|type|pragma|isort)\b")
+
+
+def comments_behind(text):
+    """Return the comments of a module that stand behind code on its line."""
+    return [
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+        and token.line[: token.start[1]].strip()
+        and not _MARK.match(token.string)
+    ]
+
+
+def test_a_comment_stands_above_its_line():
+    assert comments_behind("# One.\na = 1  # two\nb = '# three'  # noqa: E1\n") == ["# two"]
+    assert [
+        f"{module.path.name}: {comment}"
+        for module in modules()
+        for comment in (comments_behind(module.text) if module.is_of_library else ())
+    ] == []
 
 
 def test_the_size_of_a_cache_has_its_reason():

@@ -18,7 +18,8 @@ from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
 # Adu. A pixel is saturated if it is at most this much below the saturation: the level of its row
-# may be above the mean level. Chosen, not measured.
+# may be above the mean level. With a larger margin bright pixels that are not full are masked; with
+# a smaller one full pixels of such rows are not. Chosen, not measured.
 _SATURATION_MARGIN = 3.0
 # Electrons a second. A pixel of more dark current is masked if its dark is scaled up, because its
 # noise is scaled as well. Chosen, not measured.

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from ccdflow.files.fits_products.multi_image_products import StoredHdu
 
 LEAST_FLAT = 1e-3
-"""A pixel is divided by its flat only where the flat, of mean 1, is at least this."""
+"""A pixel is divided by its flat only where the flat, of mean 1, is at least this. With a smaller
+number noise is multiplied by more than 1,000; with a larger one pixels that a vignette leaves some
+light are not divided. Chosen, not measured."""
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
@@ -38,7 +40,9 @@ _READ_ROWS = 256
 # of its own, if their mean is not either. The two are far apart, because a flat has a mean of 1
 # also if parts of it are unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
-# The lit pixels of a flat are judged in this many of its rows, or up to twice as many.
+# The lit pixels of a flat are judged in this many of its rows, or up to twice as many. More rows
+# take longer; with few, a flat with bands of light is judged by the bands that they meet. Chosen,
+# not measured.
 _CHECKED_ROWS = 256
 # A master keeps this many planes of a sort, one for each exposure: most nights have one or two.
 _KEPT_PLANES = 2

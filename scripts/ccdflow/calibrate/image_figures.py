@@ -13,7 +13,8 @@ from ccdflow.files.fits_products.multi_image_products import read_picked_rows
 # Pixels that are read and calibrated at once: as float32 they stay in the processor's cache.
 _READ_PIXELS = 1 << 16
 # Steps over the rows and columns of a master that are sampled for its median, and for its highest
-# values, which need more pixels. Chosen, not measured.
+# values, which need more pixels. With smaller steps sorting takes longer; with larger ones a small
+# window has few pixels in the sample. Chosen, not measured.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
 # The fraction of a flat's pixels below the response from which SATURATE follows. With a smaller
 # fraction the brightest pixels would saturate below SATURATE; with all pixels one hot pixel would

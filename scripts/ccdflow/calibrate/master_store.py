@@ -11,10 +11,13 @@ from ccdflow.calibrate import combined_master
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct
 
 DEFAULT_STORE_BYTES = 700_000_000
-"""Bytes of masters that a store keeps; those in use are never freed. Chosen, not measured."""
+"""Bytes of masters that a store keeps; those in use are never freed. With fewer, the masters of a
+large camera are read again for each frame; with more, a process holds masters that no frame needs.
+Chosen, not measured."""
 
-# A master that nobody asks for is freed by the next call of `free_idle` after this many: a watch
-# calls it after each round, and frames may be minutes apart. Chosen, not measured.
+# A master that nobody asks for is freed by the next call of `free_idle` after this many. A watch
+# calls it after each round: with fewer calls masters are read again if frames are minutes apart;
+# with more they stay in memory for longer after the last frame. Chosen, not measured.
 _MOST_IDLE_CALLS = 3
 
 

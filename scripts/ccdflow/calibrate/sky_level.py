@@ -90,7 +90,8 @@ def level_and_noise(first, second):
     if not values.size:
         return {"sky": None, "sky_rms": None}
     lag = min(COLUMN_LAG, first.shape[1] - 1)
-    with np.errstate(invalid="ignore"):  # infinite values have no difference
+    # Infinite values have no difference.
+    with np.errstate(invalid="ignore"):
         steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     rms = _clipped_rms(steps) / 2**0.5 if steps.size else None

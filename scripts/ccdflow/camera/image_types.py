@@ -220,7 +220,8 @@ def _look_at_other_types(reader, text, image_type, types_written):
     types_written : list of (str, str)
         Text and type of each card.
     """
-    # A frame of the sky may be a flat: both words are right. Keck's archive corrects other cards.
+    # A frame of the sky may be a flat: both words are right. KOAIMTYP is the type that Keck's
+    # archive found after the night: cards of the night that disagree with it are wrong.
     order = (0, reader.images[0])
     is_corrected = value_of_card(reader.headers, CardSpec("KOAIMTYP"), order) is not None
     if "sky" in text.lower() or is_corrected:

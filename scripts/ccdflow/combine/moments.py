@@ -65,7 +65,8 @@ def clipped_moments(values, *, rounding_noise=DIGITAL_NOISE):
     sample = values[:: len(values) // _START_VALUES + 1]
     mean = float(median(sample))
     sigma = MAD_TO_SIGMA * float(median(np.abs(sample - mean)))
-    if sigma == 0:  # more than half of the values agree
+    # More than half of the values may agree.
+    if sigma == 0:
         mean, sigma = _mean_and_deviation(values)
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):

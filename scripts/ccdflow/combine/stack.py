@@ -21,7 +21,9 @@ from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
 
 DEFAULT_STACK_BYTES = 1_000_000_000
-"""Bytes that the pixels and results of a combination may take by default."""
+"""Bytes that the pixels and results of a combination may take by default. With fewer, tiles are
+narrower, and each file is read in more and smaller parts; with more, the combination takes memory
+from other processes. Chosen, not measured."""
 
 # The counts of members are stored as int16.
 _MOST_MEMBERS = np.iinfo(np.int16).max

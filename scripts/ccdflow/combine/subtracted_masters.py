@@ -15,7 +15,9 @@ from ccdflow.mask_bits import NO_DATA
 
 # Seconds, 68 years: a card with an exposure of this or more is damaged.
 _MOST_SECONDS = 2**31
-# Pixels whose noise is more than this many times the median noise are hot. Chosen, not measured.
+# Pixels whose noise is more than this many times the median noise are hot. With a larger factor hot
+# pixels raise the noise that is taken for that of all pixels; with a smaller one usual pixels are
+# left out, and it is too low. Chosen, not measured.
 _HOT_NOISE = 3
 
 

@@ -32,7 +32,8 @@ _OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
 # scatter about a line: chance exceeds them once in 1.7 million darks.
 _DRIFT_SIGMA = 5.0
 # Least significance of a drift by the scatter alone, as that of a normal deviate with the
-# probability of Student's t: the scatter of few levels is uncertain.
+# probability of Student's t: the scatter of few levels is uncertain. With a larger limit few levels
+# show no drift; with a smaller one those that lie on a line by chance do.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has more than this many standard errors: it is the highest of 64 boxes, and chance exceeds

@@ -18,7 +18,8 @@ from ccdflow.mask_bits import UNLIT
 from ccdflow.robust import median
 
 APERTURE_PIXELS = 50
-"""Pixels of the aperture in `CombinedFlatFigures.aperture_cap`."""
+"""Pixels of the aperture in `CombinedFlatFigures.aperture_cap`. Chosen: a circle with a radius of
+four pixels. The limit grows with the root of their number."""
 
 GAIN_TOLERANCE = 0.05
 """A measured gain is reported if it differs by more than this fraction from the gain in profile or

@@ -26,8 +26,11 @@ _EVEN_RANGE = (0.5, 1.5)
 # In flats of direct images at least this fraction of the boxes has light within `_EVEN_RANGE`.
 _LEAST_EVEN_FRACTION = 0.9
 # The noise of a pixel is measured in every row of the sample whose number is a multiple of this.
+# With 1 it takes four times as long; with a larger step the noise of a small image is that of few
+# pixels. Chosen, not measured.
 _NOISE_STEP = 4
-# Rounds in which the slopes are fitted and divided out.
+# Rounds in which the slopes are fitted and divided out. With one, the median of flats with unlike
+# slopes has kinks, which count as their shapes; more rounds take longer. Chosen, not measured.
 _ITERATIONS = 4
 
 

@@ -20,10 +20,14 @@ from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.robust import column_medians
 
 COARSE_BOXES = 8
-"""The coarse shape of a frame is measured in this many boxes along each side."""
+"""The coarse shape of a frame is measured in this many boxes along each side. With more, the noise
+of a box, which grows with their number, hides shapes; with fewer, a gradient at an edge is
+averaged. Chosen, not measured."""
 
 FINE_BOXES = 32
-"""Spots are searched for in this many boxes along each side."""
+"""Spots are searched for in this many boxes along each side. With more, the noise of a box, which
+grows with their number, hides spots; with fewer, a spot covers too little of a box to change its
+median. Chosen, not measured."""
 
 LIT_FRACTION = 0.2
 """Fraction of the level: shapes are not compared in darker boxes. With a smaller fraction the noise

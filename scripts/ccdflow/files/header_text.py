@@ -130,7 +130,8 @@ class CardList:
             Left out if the card has no room for a comment.
         """
         if isinstance(value, float):
-            value += 0.0  # -0.0 equals 0.0: the cache would return one for the other
+            # -0.0 equals 0.0: the cache would return one for the other.
+            value += 0.0
         new_card = (keyword, card_text(keyword, value, comment))
         indices = [index for index, card in enumerate(self._cards) if card[0] == keyword]
         if not indices:

@@ -13,8 +13,9 @@ _MOST_RESULTS = 1 << 11
 # the same keywords have one order.
 _MOST_TABLES = 1 << 8
 # A function may read this many sets of cards in headers of one order of keywords: in those of a
-# bias it reads fewer cards than in those of a science frame. More sets are joined into one. Chosen,
-# not measured.
+# bias it reads fewer cards than in those of a science frame. More sets are joined into one. With a
+# larger number each look-up tries more sets; with a smaller one the joined set has cards that a
+# result does not depend on, and the function is called more often. Chosen, not measured.
 _MOST_SETS = 8
 
 

@@ -28,8 +28,9 @@ OPEN_ROWS = 25
 many rows fill a window."""
 
 ASIDE_OPEN_ROWS = 60
-"""The table of frames set aside, which matters more, is unfolded up to this many rows. Chosen, not
-measured."""
+"""The table of frames set aside, which matters more, is unfolded up to this many rows. With more,
+the rest of the page is far below it; with fewer, it is folded on the nights that have the most to
+see. Chosen, not measured."""
 
 
 @dataclass(frozen=True)

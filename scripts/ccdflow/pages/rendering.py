@@ -238,7 +238,8 @@ def check_pictures(pictures, page):
             raise ValueError(f"{picture.title or page}: a picture has no alternative text")
 
 
-# A name of at most this many letters stays on one line. Chosen, not measured.
+# A name of at most this many letters stays on one line. With more, names widen the columns of a
+# table; with fewer, short names are broken into two lines. Chosen, not measured.
 _SHORT_LETTERS = 16
 
 

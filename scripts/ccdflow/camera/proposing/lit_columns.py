@@ -17,17 +17,22 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, MEDIAN_OVER_MEAN_SHORT
 
 MOST_NOISE_RATIO = 1.3
-"""The read noise of amplifiers that share a row differs by at most this factor."""
+"""The read noise of amplifiers that share a row differs by at most this factor. With a larger
+factor faintly lit columns count as a strip; with a smaller one the strip of the noisier amplifier
+does not. Chosen, not measured."""
 
 AGREEMENT_SIGMA = 5.0
-"""Means that differ by at most this many standard errors agree."""
+"""Means that differ by at most this many standard errors agree: by chance one in 1.7 million
+differs by more. With a larger number a strip takes in columns with leaked light; with a smaller one
+chance divides it."""
 
 AGREEMENT_NOISE_FRACTION = 0.35
 """Means that differ by at most this fraction of the read noise agree as well: such a difference
 in a few columns of a strip does not move their median."""
 
 FEWEST_STRIP_COLUMNS = 3
-"""A strip has at least this many columns."""
+"""A strip has at least this many columns. With fewer, one unlit column beside the data is a strip;
+with more, narrow overscans are not found. Chosen, not measured."""
 
 LEAST_LIGHT_IN_NOISES = 2.0
 """Light next to a strip is above this many times the read noise: fainter light may be fading."""
@@ -53,7 +58,9 @@ further in."""
 _DARK_NOISE_FACTOR = 1.2
 # Columns from the edge of an overscan to the column around which the light inside is measured.
 _COLUMNS_INSIDE = 20
-# A pixel farther than this many robust sigma from the median of its column is not in its mean.
+# A pixel farther than this many robust sigma from the median of its column is not in its mean: one
+# in 1.7 million is by chance. With a larger limit hits move the mean; with a smaller one the noise
+# itself is cut.
 _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
 _NEIGHBOURING_COLUMNS = 5

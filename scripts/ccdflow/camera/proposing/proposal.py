@@ -130,7 +130,9 @@ def _pixels_of_hdu(image, shape, file):
     return np.reshape(image, shape)
 
 
-# Regions of equal amplifiers may end at most this many pixels apart. Chosen, not measured.
+# Regions of equal amplifiers may end at most this many pixels apart. With more, images of unlike
+# windows lose the pixels that they do not share; with fewer, an edge that noise shifts in one image
+# gives each image regions of its own. Chosen, not measured.
 _SLACK_PIXELS = 3
 
 

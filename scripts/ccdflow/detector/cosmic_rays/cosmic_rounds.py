@@ -18,7 +18,8 @@ _WIDTH_OF_A_HIT = 6
 # If the parts together have more pixels than this factor times the image, all rounds search the
 # whole image: the parts would take longer.
 _MOST_AREA_RATIO = 1.0
-# A hit is replaced by the median of the pixels up to this many pixels away.
+# A hit is replaced by the median of the pixels up to this many pixels away, as in astroscrappy:
+# with another number the hits of the two would differ.
 _PIXELS_AROUND = 2
 # Number of pixels that are mirrored at each edge of an image. L.A.Cosmic finds nothing in the three
 # outermost ones.

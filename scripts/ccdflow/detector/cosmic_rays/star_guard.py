@@ -16,24 +16,31 @@ from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOU
 from ccdflow.detector.pixels.medians import box_median
 
 # In a star, a median of 3 x 3 pixels exceeds the sky by this many standard errors. In a hit it does
-# not: hits cover fewer than five of the nine pixels.
+# not: hits cover fewer than five of the nine pixels. With a smaller limit noise under a hit makes
+# it a star; with a larger one faint stars are flagged.
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is above the sky by more than this many standard errors: noise
-# then changes its width by a few percent.
+# then changes its width by a few percent. With a larger limit fewer frames have enough stars; with
+# a smaller one noise changes the width by more.
 _PEAK_SIGMA = 30.0
 # A star gives the width if the four neighbours of its peak are this many standard errors above the
-# sky: the neighbours of a hit are darker.
+# sky: the neighbours of a hit are darker. With a smaller limit hits make the width too small; with
+# a larger one only bright stars give it.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many stars: two blends among five hardly change their median.
 _FEWEST_STARS = 5
 # A star is at least this factor times the median width wide. Chosen: widths differ over the field,
 # and with 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
 _LEAST_WIDTH_RATIO = 0.93
-# Least width of stars, a standard deviation in pixels: a FWHM of about one pixel.
+# Least width of stars, a standard deviation in pixels: a FWHM of about one pixel. With a smaller
+# one, hits that are taken for stars may give a width at which no hit is sharp; with a larger one
+# the stars of sharper images are flagged as hits.
 _LEAST_SIGMA = 0.45
 # Least curvature of the logarithm of a star: a flat top has none, and its width would be infinite.
 _LEAST_CURVATURE = 1e-6
-# Width of stars if too few are found, a standard deviation in pixels: a FWHM of 2 pixels.
+# Width of stars if too few are found, a standard deviation in pixels: a FWHM of 2 pixels. With a
+# larger width the few stars of a sharp frame are flagged as hits; with a smaller one hits are not
+# found in stars.
 _USUAL_SIGMA = 0.85
 # Connected pixels are a track if more than this fraction of them is sharp.
 _SHARP_FRACTION = 0.5

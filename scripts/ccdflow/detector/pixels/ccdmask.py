@@ -17,12 +17,15 @@ from ccdflow.errors import UserError
 HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 """Percentiles of a box that ccdmask takes for its median plus and minus a standard deviation."""
 
-# Pixels on a side of the tiles in which values are counted.
+# Pixels on a side of the tiles in which values are counted. With larger tiles the quantiles of a
+# tile are less those of its boxes, and more boxes are sorted; with smaller ones there are more
+# calls of numpy, which take time. Chosen, not measured.
 _TILE_SIDE = 256
 # Quantiles of a tile, as fractions, that boxes are compared with, one after the other. With a
 # quantile near `HIGH_PERCENTILE` few boxes have enough values above it.
 _QUANTILES = (0.64, 0.59, 0.54)
-# Boxes that are sorted at once.
+# Boxes that are sorted at once. With more, their pixels leave the processor's cache; with fewer,
+# there are more calls of numpy, which take time. Chosen, not measured.
 _BOXES_AT_ONCE = 1 << 12
 # Types that this module masks without scipy's filters.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -10,17 +10,21 @@ from ccdflow.robust import MAD_TO_SIGMA, row_medians
 PART_ROWS = 32
 """Rows of the smallest part of a column that is examined."""
 
-# Lengths of bad parts of a column, in units of the smallest part.
+# Lengths of bad parts of a column, in units of the smallest part. The longest shows an offset an
+# eighth of what the shortest shows; without it faint columns are missed, without the shortest the
+# short ones. Each further length takes the time of a search. Chosen, not measured.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Parts that differ by this many sigma are bad: 0.01 of the 300,000 parts of an LFC frame do by
-# chance.
+# chance. With a smaller limit good columns are flagged; with a larger one faint bad ones are
+# missed.
 _BAD_SIGMA = 5.5
 # Among bad parts that touch, one differs by this many sigma from the part beside it: light that
 # falls off towards an edge has no such step. Measured in 90 vignetted flats of 6,000 to 30,000
 # pixels: no column is flagged, with 3.5 sigma one in 30 flats. Single bad columns are found with
 # both limits.
 _STEP_SIGMA = 4.5
-# A pixel counts with at most this many sigma: a single pixel makes no bad column.
+# A pixel counts with at most this many sigma: a single pixel makes no bad column. With a larger
+# limit a few hits make one; with a smaller one the noise itself is cut.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
 # A part is compared with the median of this many columns: fewer than half of them may be bad.
 _COLUMNS_AROUND = 31

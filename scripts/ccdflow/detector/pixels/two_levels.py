@@ -33,7 +33,8 @@ _FEWEST_OF_A_LEVEL = 2
 # Relative error that is added to the noise: differences of this fraction of the light are no fault.
 _LEAST_DIFFERENCE = 0.002
 # If values of one level differ by more than this many sigma, one is a hit, or a star of a twilight:
-# the pixel is left out.
+# the pixel is left out. With a larger limit hits make bad pixels; with a smaller one good pixels
+# are left out.
 _OUTLIER_SIGMA = 5.0
 
 

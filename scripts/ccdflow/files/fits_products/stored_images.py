@@ -16,7 +16,9 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, action_of
 from ccdflow.files.fits_products.compressed_images import hdus_in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
-# Rows that begin more than this many bytes apart are read one by one. Chosen, not measured.
+# Rows that begin more than this many bytes apart are read one by one. With a larger gap more bytes
+# are read than are asked for; with a smaller one there are more reads, each with a wait of its own.
+# Chosen, not measured.
 _GAP_BYTES = 1 << 15
 
 

@@ -13,7 +13,9 @@ LEAST_LEVEL = 1000.0
 
 # A small image with fewer pixels is not judged: a box would have fewer than 64.
 _FEWEST_PIXELS = 1024
-# A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
+# A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line:
+# noise does not reach it. With a smaller limit hot pixels of an even frame count as stars; with a
+# larger one fields of faint stars pass for even ones.
 _STAR_SIGMA = 8.0
 # Pixels of stars or lines that an even frame may have, as cosmic rays make some: this fraction of
 # its pixels, or this many in a very small image.

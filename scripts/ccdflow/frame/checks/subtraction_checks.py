@@ -43,7 +43,9 @@ _LEAST_IMAGE_NOISE = 0.5
 # Adu. The noise of a strip counts as at least this: rounding to whole numbers has a noise of 0.29.
 _LEAST_STRIP_NOISE = 0.3
 # A column of a strip agrees with the others if its mean is off their median by at most this
-# fraction of the noise, or by at most this many standard errors of the mean.
+# fraction of the noise, or by at most this many standard errors of the mean: one in 1.7 million is
+# off by more by chance. With larger numbers columns with leaked light agree; with smaller ones
+# chance and faint structure cause warnings.
 _AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
 # Columns that disagree raise a warning if they move the level by more than this fraction of the
 # noise. A smaller fraction would warn of shifts that are lost in the noise of a pixel; a larger one

@@ -38,8 +38,9 @@ _BIT_OF_FLAG = {"dead": DEAD, "saturated": SATURATED}
 # Up to this fraction of lost pixels no cause is searched: the limits are 0.01 of a dark and 0.05 of
 # a flat (`ccdflow.detector.dark_flat_selection`).
 _LEAST_LOST_FRACTION = 0.005
-# A cause is named if more than this fraction of the pixels without a value has it. Chosen, not
-# measured.
+# A cause is named if more than this fraction of the pixels without a value has it. With a smaller
+# fraction a sentence names causes of a few pixels; with a larger one a second cause that matters is
+# not named. Chosen, not measured.
 _LEAST_CAUSE_FRACTION = 0.02
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
 
-# Bytes that the process is assumed to hold if the system does not report them. Chosen.
+# Bytes that the process is assumed to hold if the system does not report them. With more, combining
+# has less memory, and narrower tiles; with fewer, the process may exceed the memory allowed.
+# Chosen, not measured.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _WRITING_BYTES = 150e6

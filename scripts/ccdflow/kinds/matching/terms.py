@@ -21,7 +21,8 @@ from ccdflow.kinds.matching.master_columns import (
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 
 # The terms of at most this many keys are kept. The frames of a night have a few keys; those of an
-# archive whose sensor has no cooler have a million. Chosen, not measured.
+# archive whose sensor has no cooler have a million. With more, the terms take memory; with fewer,
+# those of one night are computed again and again. Chosen, not measured.
 _MOST_TERMS = 64
 
 

@@ -36,7 +36,8 @@ COLUMNS = (
 """The columns of events.csv."""
 
 # Steps of figures within this many days are one event: the flats or biases of some nights may be
-# missing, or dated a night off. Chosen, not measured.
+# missing, or dated a night off. With more days two events become one; with fewer, one event has a
+# line for its biases and another for its flats. Chosen, not measured.
 _SAME_EVENT_DAYS = 3
 
 RECENT_NIGHTS = 30

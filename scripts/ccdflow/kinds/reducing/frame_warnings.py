@@ -26,10 +26,12 @@ LIKE_A_FLAT = "like a flat"
 """The topic of the warning on a science frame as bright as a flat."""
 
 # A science frame is as bright as a flat if its light is at least this fraction of that of its
-# camera's faintest flat. Chosen, not measured.
+# camera's faintest flat. With a smaller fraction there are warnings on science of a bright sky;
+# with a larger one there are none on faint flats that are called science. Chosen, not measured.
 _BRIGHT_FRACTION = 0.5
 # Adu above biases. Where there is no flat, a science frame of at least this level is as bright as
-# one. Chosen, not measured.
+# one. With a lower level there are warnings on science of a bright sky; with a higher one there are
+# none on faint flats that are called science. Chosen, not measured.
 _BRIGHT_LEVEL = 5000.0
 
 _WARNING_PREFIX = "warning: "

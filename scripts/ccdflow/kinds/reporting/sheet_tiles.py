@@ -27,7 +27,8 @@ from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, RAW_MISSING
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
 # A patch is saturated if its value is at least this fraction of the saturation, and at most as far
-# above it: levels of amplifiers differ. Chosen, not measured.
+# above it: levels of amplifiers differ. With a smaller fraction bright stars that are not full are
+# called saturated; with a larger one full pixels of a lower level are not. Chosen, not measured.
 _SATURATED_FRACTION = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0

@@ -42,7 +42,9 @@ _COLUMN_MARK = 5
 _LEVELS_OPACITY, _STRIP_OPACITY = 0.25, 0.12
 # The percentiles of an image between which its greys lie.
 _GREY_PERCENTILES = (2, 97)
-# The scale of levels is linear up to this many times the read noise, logarithmic beyond.
+# The scale of levels is linear up to this many times the read noise, logarithmic beyond. With a
+# smaller number the noise of the overscan fills the panel; with a larger one faint leaked light is
+# not seen.
 _LINEAR_SIGMA = 5
 # The unit of room at the scale of the strip is the largest of three: a fraction of the range of its
 # levels, a fraction of the read noise, and a number of adu.

@@ -57,7 +57,8 @@ _PROFILE_PERCENTILES, _ROOM_FRACTION, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
 # Room at each side of a profile, as a fraction of its length.
 _SIDE_FRACTION = 0.01
 # The distribution extends to both sides by the first number times the largest of three: the
-# scatter, the noise, and the second number, adu.
+# scatter, the noise, and the second number, adu. With a larger first number it is a narrow peak;
+# with a smaller one its wings are cut.
 _REACH_SIGMA, _LEAST_NOISE = 6, 1e-3
 # Upper end of the scale of the distribution, in units of its highest value.
 _DISTRIBUTION_END = 1.05

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# An asinh scale needs at least this many values. Chosen, not measured.
+# An asinh scale needs at least this many values; a smaller image has a linear one. With fewer
+# values the quantiles of `_FRACTIONS_OF_NOISE` are those of one or two pixels; with a larger number
+# small images lose the scale that shows faint light. Chosen, not measured.
 _FEWEST_VALUES = 16
-# Percentiles of an image at the ends of its linear scale. Chosen, not measured.
+# Percentiles of an image at the ends of its linear scale. With a wider range a few hot and dead
+# pixels set the scale, and the others have one shade; with a smaller one more pixels are plain
+# black or white. Chosen, not measured.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Quantiles of the sorted values: the median and one standard deviation to each side for normal
 # values. Stars hardly change them.

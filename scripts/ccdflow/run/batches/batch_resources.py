@@ -27,7 +27,8 @@ _BYTES_OF_FRAME_PIXEL = 16
 _BYTES_OF_STACK_PIXEL = 8
 # Seconds of work for each thread. With less work the start of the job would take longer than that.
 _SECONDS_PER_THREAD = 20.0
-# A job asks for at least this many minutes. Chosen, not measured.
+# A job asks for at least this many minutes. With fewer, a slow start of Python on a network file
+# system would end the job; with more, a scheduler fits it into fewer gaps. Chosen, not measured.
 _LEAST_MINUTES = 5
 
 

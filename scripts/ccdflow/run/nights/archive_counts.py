@@ -20,7 +20,8 @@ COUNTS_NOTE = "counts"
 
 
 EXPOSURE_LIMIT = 2.0**31
-"""Seconds, 68 years: an exposure time that is not below this is no exposure time. Chosen, not
+"""Seconds, 68 years: an exposure time that is not below this is no exposure time. With a larger
+limit damaged cards count; with a much smaller one exposures in milliseconds do not. Chosen, not
 measured."""
 
 

@@ -51,8 +51,9 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
-# On a cluster --cores need not be given: the main process then has this many cores. Chosen, not
-# measured.
+# On a cluster --cores need not be given: the main process then has this many cores. With more, it
+# would take those of other users of the login node; with one, a single process reads the headers,
+# in twice the time. Chosen, not measured.
 _CORES_OF_LOGIN_NODE = 2
 # The options of Snakemake that ask for a drawing or a list of products.
 _VIEW_OPTIONS = {

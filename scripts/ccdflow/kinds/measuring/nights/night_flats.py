@@ -18,7 +18,9 @@ from ccdflow.robust import median_of_numbers
 
 # A flat with a larger fraction of low pixels has structure of its own: a spectrum, stars.
 _MOST_LOW_FRACTION = 0.02
-# A gain is measured in amplifiers of at least this many pixels on a side. Chosen, not measured.
+# A gain is measured in amplifiers of at least this many pixels on a side. With 16 x 16 pixels a
+# pair of flats gives it to 9 %: fewer pixels show too little of it; with a larger number small
+# windows have no gain. Chosen, not measured.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
 _UNUSABLE_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
