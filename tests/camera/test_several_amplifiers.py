@@ -102,6 +102,12 @@ def test_ccdsec_does_not_join_two_chips():
     for made in headers[1:]:
         made["CCDNAME"] = "the chip"
     assert geometry(*headers).layout == "image"
+    # Name and number of one chip are two cards, not two chips.
+    for made in headers[1:]:
+        made["CHIPID"] = 3
+    assert geometry(*headers).layout == "image"
+    headers[1]["CHIPID"] = 4
+    assert geometry(*headers).layout == "extensions"
 
 
 def test_amplifiers_that_would_overlap_are_refused():

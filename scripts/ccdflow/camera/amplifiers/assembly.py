@@ -289,13 +289,15 @@ def _are_places(drafts, sections):
 
 
 def _count_chips(headers, drafts):
-    """Return the number of chips that the frame's HDUs name."""
-    names = {
-        card_value(headers[draft.hdu], keyword)
-        for draft in drafts
+    """Return the number of chips that the frame's HDUs name: by the card that tells most apart.
+
+    Cards are counted apart, because a chip may have a name (CCDNAME) and a number (CHIPID).
+    """
+    names_by_keyword = (
+        {card_value(headers[draft.hdu], keyword) for draft in drafts} - {None}
         for keyword in ("CCDNAME", "CHIPNAME", "CCDNUM", "CHIPID")
-    }
-    return len(names - {None})
+    )
+    return max(map(len, names_by_keyword))
 
 
 def _places_on_detector(drafts, sections, factors, keyword, *, file):
