@@ -179,7 +179,7 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     assert (header["CCDFKEY"], header["REDKEY"]) == ("product-key", "reduced-key")
     assert (header["ZEROCOR"], header["DARKCOR"]) == ("bias.fits", "dark.fits")
     assert header["FLATCOR"] == "flat.fits"
-    # The camera's gain is applied: who multiplies by GAIN again changes nothing.
+    # The camera's gain is applied: a second multiplication by GAIN changes nothing.
     assert (header["GAIN"], header["RAWGAIN"], header["BUNIT"]) == (1.0, 3, "electron")
     assert (header["SATURATE"], header["RAWSATUR"]) != (65535, 65535)
     assert header["RAWSATUR"] == 65535

@@ -602,7 +602,7 @@ def test_rejections_by_noise_alone_need_no_remark():
     assert 0.05 < few < 0.2
     assert expected_clipped_fraction(25, CombineRecipe()) < 0.002
     assert warnings_on_bias(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
-    # Whole adu of a noise of 0.4 reject up to 27 % themselves; what is beyond that is said.
+    # Noise of 0.4 adu, rounded to whole adu, rejects up to 27 %: more than that gives a warning.
     assert (
         warnings_on_bias(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe()) == []
     )

@@ -28,14 +28,14 @@ from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.raw_frames.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
-# Of the long form, with frames of camera alpha. Each new master opens a night with a frame of the
-# sky as long as fewer than five masters suit it: nights of biases alone stay closed.
+# Nights of the long form, with frames of camera alpha. Each new master opens a night with a frame
+# of the sky as long as fewer than five masters suit it: nights of biases alone stay closed.
 OLDER_NIGHTS = {
     "2024-02-26": ("BIAS", "BIAS"),
     "2024-02-27": ("BIAS", "BIAS", "BIAS"),
     "2024-02-28": ("BIAS", "BIAS", "OBJECT"),
 }
-# Of the long form: new nights beside closed ones.
+# Nights of the long form that are new beside closed ones.
 LATER_NIGHTS = ("2024-03-04", "2024-03-05")
 CAMERAS = ("alpha", "beta")
 # The type that the configuration knows, by the header's word.

@@ -142,7 +142,7 @@ def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox)
 
 
 def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
-    """All frames lack a flat: the first one that there is changes what is said of all of them."""
+    """All frames lack a flat: the first flat changes the lines on all of them."""
     sandbox.config["flat"] = {"enabled": True, "minimum": 2}
     assert "calibrated without flat: 5 of 5" in " ".join(sandbox.run().lines)
     assert sandbox.run().jobs == []
@@ -271,7 +271,7 @@ def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeyp
     assert of_masters == {NIGHTS[1], NIGHTS[-1]}
 
 
-def test_lines_that_are_lost_are_not_missed(sandbox):
+def test_lost_lines_lead_to_a_plan_of_all_nights(sandbox):
     """The note of a new night is of lines beside the notes: without them all is planned."""
     take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     sandbox.run()

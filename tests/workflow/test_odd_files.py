@@ -28,7 +28,7 @@ GOOD_PRODUCTS = {f"reduced/a{number}.fits" for number in range(3)}
 @pytest.fixture
 def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
-    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     made.put_small("a", 3)
     return made
 

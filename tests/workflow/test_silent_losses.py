@@ -23,7 +23,7 @@ from ccdflow.run.raw_frames.header_store import load_store
 from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 NIGHT = "2024-03-01"
-CONFIG = {"combine": {"minimum": 2}}
+CONFIG = {"bias": {"minimum": 2}}
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
             assert set(cards) - own == set(other_cards) - own
             for keyword in set(cards) - own - {"ODD"}:
                 assert str(other_cards[keyword]) == str(cards[keyword])
-        # Who reads headers of first HDUs alone finds the frame there.
+        # A program that reads the headers of first HDUs alone finds the frame there.
         assert b[0].header["OBJECT"] == "M 67"
     assert ODD_CARD.encode() in (tmp_path / "packed.fits").read_bytes()
 
