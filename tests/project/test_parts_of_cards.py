@@ -221,5 +221,5 @@ def test_the_measured_gain_has_one_place_in_a_calibrated_header(has_common_gain)
     with pytest.raises(Differs, match="must be before it"):
         card_order.check_order(header, None, order, re.compile(""))
     header = fits.Header([(name, 1) for name in (*right[:-2], "LINRAW", "SATMEAS")])
-    with pytest.raises(Differs, match="the card SATMEAS stands behind LINRAW"):
+    with pytest.raises(Differs, match="the card SATMEAS is after LINRAW"):
         card_order.check_order(header, None, order, re.compile(""))

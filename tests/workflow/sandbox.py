@@ -63,12 +63,13 @@ def damage(path):
 
 def frame_bytes(
     seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note="", light=300,
-    exptime=5.0,
+    exptime=5.0, cards=None,
 ):  # fmt: skip
     """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
 
     ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels. A frame that
-    is no bias has ``light`` in its science pixels; one of night '' has no date.
+    is no bias has ``light`` in its science pixels; one of night '' has no date. ``cards`` are more
+    cards of the header, by keyword.
     """
     ny, nx, strip = size
     rng = np.random.default_rng(seed)
@@ -80,6 +81,7 @@ def frame_bytes(
     cards = {
         "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else exptime,
         "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
+        **(cards or {}),
     }  # fmt: skip
     if not night:
         del cards["DATE-OBS"]

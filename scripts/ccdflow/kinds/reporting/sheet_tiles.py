@@ -314,6 +314,10 @@ def usual_grade(records):
     ----------
     records : iterable of ccdflow.run.job_records.Record or None
         Those of frames that were not calibrated do not count.
+
+    Returns
+    -------
+    str
     """
     grades = sorted(
         record.data["grade"]
@@ -324,12 +328,35 @@ def usual_grade(records):
 
 
 def grade_marks(record, usual):
-    """Return [(grade, reasons)] of a calibrated frame worse than the usual grade, else []."""
+    """Return the mark of a calibrated frame that is worse than usual in its night.
+
+    Parameters
+    ----------
+    record : ccdflow.run.job_records.Record
+    usual : str
+        The `usual_grade` of the night.
+
+    Returns
+    -------
+    list of (str, str)
+        The grade and its reasons; empty for other frames.
+    """
     return [_grade_note(record)] if record.data["grade"] > usual else []
 
 
 def grade_notes(record, usual):
-    """Return [(grade, reasons)] of a calibrated frame below A that is not marked, else []."""
+    """Return the note of a calibrated frame that is below A, and not worse than usual.
+
+    Parameters
+    ----------
+    record, usual
+        As of `grade_marks`.
+
+    Returns
+    -------
+    list of (str, str)
+        The grade and its reasons; empty for other frames.
+    """
     return [_grade_note(record)] if _BEST_GRADE < record.data["grade"] <= usual else []
 
 
@@ -369,7 +396,18 @@ def _grade_note(record):
 
 
 def tile_caption(frame, *, has_camera):
-    """Return the type, object, filter, exposure and perhaps camera of a frame, for its tile."""
+    """Return the caption of a frame's tile: type, object, filter and exposure.
+
+    Parameters
+    ----------
+    frame : ccdflow.pages.contents.ShownFrame
+    has_camera : bool
+        Whether the camera is named as well.
+
+    Returns
+    -------
+    str
+    """
     words = [frame.image_type or "unknown type"]
     # With a closed shutter, headers still have object and filter of the frame before.
     if frame.image_type not in _DARKENED_TYPES:
