@@ -611,6 +611,26 @@ def test_a_value_that_is_true_or_false_begins_with_a_verb():
     assert bare == {(module, name) for module, each in PRESCRIBED_TRUTHS.items() for name in each}
 
 
+# Arguments of Snakemake's `--keep-going`, of subprocess, of `Path.unlink` and of `open`.
+PRESCRIBED_IN_TESTS = {"check", "closefd", "keep_going", "missing_ok"}
+
+
+def test_an_argument_of_a_helper_of_tests_that_is_true_or_false_begins_with_a_verb():
+    """``snapshot(folder, has_notes=True)``, not ``snapshot(folder, state=True)``."""
+    names = [
+        (path.name, argument.arg)
+        for path, text, tree in modules("tests")
+        if re.search(r"=(?:True|False)\b", text)
+        for function in nodes(tree)
+        if isinstance(function, ast.FunctionDef)
+        for argument, default in arguments_with_defaults(function)
+        if isinstance(default, ast.Constant) and isinstance(default.value, bool)
+    ]
+    assert len(names) > 20
+    bare = [each for each in names if each[1].partition("_")[0] not in VERBS | {"knows"}]
+    assert {name for _, name in bare} == PRESCRIBED_IN_TESTS
+
+
 @pytest.mark.parametrize(
     "text",
     [

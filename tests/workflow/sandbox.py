@@ -197,10 +197,10 @@ class Sandbox:
         self.profiles[camera] = values
         (self.cameras / f"{camera}.yaml").write_text(yaml.safe_dump(values))
 
-    def put(self, file, seed, *, packed=True, **options):
+    def put(self, file, seed, *, is_packed=True, **options):
         """Write a raw frame and return its bytes in the file."""
         content = frame_bytes(seed, **options)
-        if packed:
+        if is_packed:
             content = gzip.compress(content, 1, mtime=0)
         return self.write(file, content)
 
@@ -228,15 +228,15 @@ class Sandbox:
 
     def run(
         self, *, cores=2, stop_after=None, keep_going=False, may_lose=False, forced=frozenset(),
-        last_first=False,
+        takes_last_first=False,
     ):  # fmt: skip
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
         With ``stop_after`` it ends after so many jobs without a line, as a kill does. With
         ``keep_going`` a job that cannot write costs only the products that need it. With
         ``may_lose`` jobs may fail, and raw files may change while they are read; otherwise these
-        are errors. With ``last_first`` the last job of the plan that is ready is done next: jobs
-        that run side by side may end in this order.
+        are errors. With ``takes_last_first`` the last job of the plan that is ready is done next:
+        jobs that run side by side may end in this order.
         """
         values = self.values()
         work = session.start(
@@ -250,7 +250,7 @@ class Sandbox:
             if work.context.closed_nights:
                 self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
-            jobs = jobs[::-1] if last_first else jobs
+            jobs = jobs[::-1] if takes_last_first else jobs
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=kinds.CHAIN.is_wide
             )
@@ -397,7 +397,7 @@ def archive_of_two_cameras(root):
     made = Sandbox(root)
     for number in range(3):
         made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", is_packed=False, size=SMALL_FRAME)
     return made
 
 
@@ -437,11 +437,11 @@ class Snapshot:
         return sorted(set(self.stamps) - set(later.stamps))
 
 
-def snapshot(folder, *, state=False):
-    """Return the `Snapshot` of a folder; ccdflow's own notes only with ``state``."""
+def snapshot(folder, *, has_notes=False):
+    """Return the `Snapshot` of a folder; ccdflow's own notes only with ``has_notes``."""
     contents, stamps = {}, {}
     for top, folders, names in os.walk(folder):
-        if not state:
+        if not has_notes:
             folders[:] = [name for name in folders if name != ".ccdflow"]
         for name in names:
             path = Path(top) / name
@@ -449,7 +449,7 @@ def snapshot(folder, *, state=False):
             relative = path.relative_to(folder).as_posix()
             contents[relative] = path.read_bytes()
             stamps[relative] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if state:
+        if has_notes:
             stamps[os.path.relpath(top, folder)] = Path(top).stat().st_mtime_ns
     return Snapshot(contents, stamps)
 

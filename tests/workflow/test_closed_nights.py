@@ -39,7 +39,7 @@ def take(sandbox, night, *kinds_of_frames):
         sandbox.put(
             f"{night}/{count}.fits",
             seed,
-            packed=False,
+            is_packed=False,
             kind=kind,
             night=night,
             size=SMALL_FRAME,
@@ -317,7 +317,7 @@ def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
         gone[:-1] == [line for line in sandbox.run().lines if "raw file missing" in line][:-1] != []
     )
     sandbox.put(
-        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+        f"{NIGHTS[1]}/9.fits", 9, is_packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
     )
     assert nights_opened(sandbox) is None, "which frames are members may change"
 
@@ -556,7 +556,7 @@ def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round
     sandbox.put(
         "late/0.fits",
         999,
-        packed=False,
+        is_packed=False,
         kind="OBJECT",
         night=NIGHTS[2],
         size=SMALL_FRAME,

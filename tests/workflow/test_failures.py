@@ -201,7 +201,7 @@ def test_a_frame_of_the_sky_that_is_set_aside_has_one_line_in_this_run_and_the_n
     use_stand_ins(monkeypatch)
     sandbox, night = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}}), NIGHTS[0]
     for number, kind in enumerate(("BIAS", "BIAS", "OBJECT", "OBJECT")):
-        sandbox.put(f"{night}/{number}.fits.gz", number, kind=kind, night=night, packed=True)
+        sandbox.put(f"{night}/{number}.fits.gz", number, kind=kind, night=night, is_packed=True)
     assert sandbox.run().status == 0
     damaged, product = sandbox.raw / night / "3.fits.gz", f"calibrated/{night}/3.fits"
     content = bytearray(damaged.read_bytes())

@@ -31,7 +31,7 @@ def take(sandbox, night, *kinds_of_frames, **cards):
     for kind in kinds_of_frames:
         count = len(list((sandbox.raw / night).glob("*"))) if (sandbox.raw / night).is_dir() else 0
         sandbox.put(
-            f"{night}/{count}.fits", int(night[-2:]) * 100 + count, packed=False, kind=kind,
+            f"{night}/{count}.fits", int(night[-2:]) * 100 + count, is_packed=False, kind=kind,
             night=night, size=SMALL_FRAME, cards=CARDS | cards,
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ def gone_night(box):
     box.run()
     take(box, LATER_NIGHT, "OBJECT")
     box.put(
-        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+        f"{NIGHTS[1]}/9.fits", 9, is_packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
     )
 
 
@@ -250,7 +250,7 @@ NOT_REACHED = {
     "{} belongs to a closed night": "records are taken in by a watch alone",
     "a frame is a copy of one of {}": "its header says the night of the first one, which is opened",
     "warnings on frames of closed nights change": "a warning needs a dozen frames",
-    "the sky of frames of all nights is asked for": "the plan of tonight asks, and has all nights",
+    "the sky of frames of all nights is asked for": "test_budget_of_nights.py asks for it",
 }
 
 
