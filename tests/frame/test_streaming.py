@@ -51,7 +51,7 @@ KINDS = {
         ONE_AMPLIFIER.replace("name: A", "name: A, hdu: 1"),
         "uint16",
         {},
-        {"extension": True},
+        {"has_extension": True},
     ),
     "not compressed": (ONE_AMPLIFIER, "uint16", {}, {"ending": ".fits"}),
 }
