@@ -68,7 +68,7 @@ def draw_frame():
     with fits.open(CALIBRATED) as hdus:
         image, error = hdus[0].data[:ROWS], hdus["UNCERT"].data[:ROWS]
         sky = hdus[0].header["SKYLVL"]
-    # Of one height, though the raw frame has its overscan as well.
+    # The panels have one height, though the raw frame is wider by its overscan.
     shares = {"width_ratios": [each.shape[1] for each in (raw, image, error)]}
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.9), layout="constrained", gridspec_kw=shares)
     panel(axes[0], smaller(raw), "raw", "adu; the overscan is on the right")

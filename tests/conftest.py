@@ -184,14 +184,14 @@ def snapshot():
     """Return a function that returns {path: (hash, mtime)} of all files below a folder."""
     import hashlib
 
-    def take(folder, *, times=True):
+    def take(folder, *, has_times=True):
         """Return {path: (hash, mtime)} of the files below a folder; hashes alone without times."""
         contents = {}
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
                 content = hashlib.blake2b(path.read_bytes()).hexdigest()
                 name = path.relative_to(folder).as_posix()
-                contents[name] = (content, path.stat().st_mtime_ns) if times else content
+                contents[name] = (content, path.stat().st_mtime_ns) if has_times else content
         return contents
 
     return take

@@ -243,6 +243,13 @@ def test_a_folder_may_begin_with_the_home(monkeypatch):
     assert settings.load_settings({"raw": "~/night"})["raw"] == "/home/observer/night"
 
 
+def test_tests_have_no_former_settings():
+    """`combine: minimum` is now `bias: minimum`: the tests of this module alone read it."""
+    texts = {module.path.name: module.text for module in modules("tests")}
+    former = re.compile(r"""\{["']combine["']: *\{|\bcombine=\{""")
+    assert {name for name, text in texts.items() if former.search(text)} == {Path(__file__).name}
+
+
 def test_a_missing_setting_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     settings._schema_defaults.cache_clear()
@@ -262,13 +269,13 @@ def test_a_wrong_value_is_refused_with_the_one_that_was_meant(value, remedy):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_no_number_is_refused(value):
+def test_a_value_that_is_no_number_is_refused(value):
     with pytest.raises(UserError, match=r"config\.yaml: bias\.clip: not a number.*in digits"):
         settings.load_settings({"bias": {"clip": value}})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_no_number_in_a_list_is_refused(value):
+def test_a_value_in_a_list_that_is_no_number_is_refused(value):
     """A saturation of .nan was accepted, and each frame ended in an unforeseen error."""
     values = {"amplifiers": [{"saturation": 65_000}, {"saturation": value}]}
     with pytest.raises(UserError, match=r"^cam\.yaml: amplifiers\[1\]\.saturation: not a number"):

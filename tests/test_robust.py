@@ -44,7 +44,7 @@ KINDS_OF_MANY_VALUES = pytest.mark.parametrize(
         np.where(NORMAL > 2, NORMAL, 3.5),
         np.where(NORMAL > 0.2, np.inf, NORMAL),
         np.repeat(np.float32([1, 2]), [MANY_VALUES // 2, MANY_VALUES // 2 + 1]),
-        # Every 17th value is in the sample: it tells of no other.
+        # Every 17th value is in the sample, which has none of the other values.
         np.where(np.arange(MANY_VALUES + 1) % 17 == 0, 100 + NORMAL, NORMAL),
         np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(-100), NORMAL),
         np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(0.7), NORMAL),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
-from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
+from calibration_truth import SHAPE, Sky, chain, columns, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
 from ccdflow import mask_bits
@@ -38,20 +38,20 @@ from ccdflow.run.processes import forked_frames
 
 def write(path, *hdus):
     """Write arrays with cards as a product with checksums."""
-    made = []
+    hdu_list = fits.HDUList()
     for number, (data, cards) in enumerate(hdus):
         kind = fits.ImageHDU if number else fits.PrimaryHDU
         hdu = kind(data)
         hdu.header.update(cards)
-        made.append(hdu)
-    fits.HDUList(made).writeto(path, overwrite=True, checksum=True)
+        hdu_list.append(hdu)
+    hdu_list.writeto(path, overwrite=True, checksum=True)
     return path
 
 
 def write_master(path, master, *, name="UNCERT", cards=()):
     """Write a master with its errors and cards; return its path."""
     image = master.images[0]
-    about = {
+    cards_of_master = {
         "CCDFKEY": master.key,
         "NCOMBINE": master.frames,
         "BUNIT": "adu",
@@ -61,7 +61,7 @@ def write_master(path, master, *, name="UNCERT", cards=()):
         **({"FLATLVL": master.level} if master.level else {}),
         **dict(cards),
     }
-    return write(path, (image.data, about), (image.error(), {"EXTNAME": name}))
+    return write(path, (image.data, cards_of_master), (image.error(), {"EXTNAME": name}))
 
 
 CARDS = {
@@ -90,11 +90,11 @@ def frame_and_masters(tmp_path_factory):
     folder = tmp_path_factory.mktemp("night")
     random = np.random.default_rng(21)
     sky = Sky.of(seed=21)
-    made = masters(sky, random)
+    master_by_kind = masters(sky, random)
     scene = np.full(SHAPE, 800.0)
     scene[100:110, 50:60] = 9000
     reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
-    paths = {kind: write_master(folder / f"{kind}.fits", made[kind]) for kind in made}
+    paths = {kind: write_master(folder / f"{kind}.fits", m) for kind, m in master_by_kind.items()}
     frame = write(folder / "frame.fits", (reduced, CARDS))
     return folder, frame, paths, reduced, scene
 
@@ -110,11 +110,11 @@ def run(night, tmp_path, *, store=None, k=1.0, frame=None, form=None, grading=No
     _, path, paths, *_ = night
     store = store or MasterStore()
     target = tmp_path / "calibrated" / "s1.fits"
-    known = readouts(level=1000.0, saturation=65535.0)
-    calibration = FrameCalibration(masters_of(paths, store, k=k), [known])
+    amplifiers = readouts(level=1000.0, saturation=65535.0)
+    calibration = FrameCalibration(masters_of(paths, store, k=k), [amplifiers])
     provenance = FrameProvenance("product-key", grading or Grading())
-    out = calibrate_file(frame or path, target, calibration, provenance=provenance, form=form)
-    return out, target
+    result = calibrate_file(frame or path, target, calibration, provenance=provenance, form=form)
+    return result, target
 
 
 def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monkeypatch):
@@ -122,18 +122,20 @@ def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monke
     for k, pixels in ((1.0, 6000), (0.4, 900)):
         monkeypatch.setattr(blocks, "_STRIP_PIXELS", pixels)
         monkeypatch.setattr(blocks, "_STRIPS_OF_A_BLOCK", 5)
-        out, target = run(frame_and_masters, tmp_path, k=k)
-        known = readouts(level=1000.0, saturation=65535.0)
-        data, error, mask = calibrate_arrays(reduced, known, masters_of(paths, MasterStore(), k=k))
+        result, target = run(frame_and_masters, tmp_path, k=k)
+        amplifiers = readouts(level=1000.0, saturation=65535.0)
+        data, error, mask = calibrate_arrays(
+            reduced, amplifiers, masters_of(paths, MasterStore(), k=k)
+        )
         with fits.open(target) as hdus:
             assert (hdus[0].data == data).all()
             assert (hdus["MASK"].data == mask).all()
             assert np.allclose(hdus["UNCERT"].data, error, rtol=1e-5, atol=0)
-        assert out.unit == "electron"
+        assert result.unit == "electron"
 
 
 def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_masters, tmp_path):
-    out, target = run(
+    result, target = run(
         frame_and_masters,
         tmp_path,
         grading=Grading(reasons=("dark of 3 nights before",), grade="B"),
@@ -148,7 +150,7 @@ def test_a_product_is_whole_and_other_programs_read_the_product(frame_and_master
     stored = target.read_bytes()
     cards = zlib.crc32(b"".join(stored[each["hdrLoc"] : each["datLoc"]] for each in places))
     datasum, key = checksum.datasum_and_key(target)
-    assert (out.content, key) == (f"{datasum}-{cards:08x}", "product-key")
+    assert (result.content, key) == (f"{datasum}-{cards:08x}", "product-key")
     ccd = CCDData.read(target)
     assert ccd.unit == "electron"
     assert isinstance(ccd.uncertainty, StdDevUncertainty)
@@ -165,7 +167,7 @@ def test_fitsverify_finds_no_fault_in_a_calibrated_frame(frame_and_masters, tmp_
 
 
 def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
-    out, target = run(
+    result, target = run(
         frame_and_masters,
         tmp_path,
         k=0.4,
@@ -179,7 +181,7 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     assert (header["CCDFKEY"], header["REDKEY"]) == ("product-key", "reduced-key")
     assert (header["ZEROCOR"], header["DARKCOR"]) == ("bias.fits", "dark.fits")
     assert header["FLATCOR"] == "flat.fits"
-    # The camera's gain is applied: who multiplies by GAIN again changes nothing.
+    # The camera's gain is applied: a second multiplication by GAIN changes nothing.
     assert (header["GAIN"], header["RAWGAIN"], header["BUNIT"]) == (1.0, 3, "electron")
     assert (header["SATURATE"], header["RAWSATUR"]) != (65535, 65535)
     assert header["RAWSATUR"] == 65535
@@ -193,14 +195,19 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     with fits.open(target) as hdus:
         data, error = hdus[0].data, hdus["UNCERT"].data
         counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in mask_bits.MEANINGS}
-    assert out.images[0]["flags"] == counts
+    assert result.images[0]["flags"] == counts
     assert (header["NSAT"], header["NHOT"], header["NUNCAL"]) == (counts[1], counts[8], counts[256])
     assert header["SKYLVL"] == pytest.approx(np.median(data), rel=0.01)
     assert header["SKYPRED"] == pytest.approx(np.median(error), rel=0.03)
     assert header["SKYRMS"] == pytest.approx(header["SKYPRED"], rel=0.05)
     # 12 biases with (1 - k), 5 darks with k; electrons, of the amplifier with the larger factor.
     assert 0 < header["MBNOISE"] < header["MDNOISE"] < header["SKYPRED"]
-    assert header["MFNOISE"] == pytest.approx((1 / (9 * 20_000 * 1.7)) ** 0.5, rel=0.2)
+    # That of the flat in the amplifier of the smaller gain, where it is larger.
+    with fits.open(frame_and_masters[2]["flat"]) as hdus:
+        relative_errors = hdus["UNCERT"].data / hdus[0].data
+    noises = [np.median(relative_errors[:, part]) for part in columns()]
+    assert noises[0] > 1.2 * noises[1]
+    assert header["MFNOISE"] == pytest.approx(noises[0], rel=0.01)
     share = 1 + 0.36 / 12 + 0.16 / 5
     for card, readout in zip(("OSCNOI01", "OSCNOI02"), readouts(), strict=True):
         noise = readout.gain * (readout.level_variance * share) ** 0.5
@@ -217,8 +224,8 @@ def test_the_noise_of_a_master_in_the_header_is_that_of_its_members_times_its_fa
 ):
     """A bias with 1 - k, a dark with k: nine members of a read noise of 3 adu, a gain of 2."""
     shape = (64, 80)
-    known = Readout(Region(0, 64, 0, 80), gain=2.0, read_noise=3.0, rounding_variance=0.0)
-    made = {
+    amplifier = Readout(Region(0, 64, 0, 80), gain=2.0, read_noise=3.0, rounding_variance=0.0)
+    master_by_kind = {
         kind: combined_master.Master(
             kind, (combined_master.master_image_of(np.full(shape, value), kind),), key=kind,
             bias_key="" if kind == "bias" else bias_of_dark, bias_noise=1.5, frames=9,
@@ -227,10 +234,12 @@ def test_the_noise_of_a_master_in_the_header_is_that_of_its_members_times_its_fa
         for kind, value in (("bias", 0.0), ("dark", 0.0), ("flat", 1.0))
     }  # fmt: skip
     uses = FrameMasters(
-        AppliedMaster(made["bias"]), AppliedMaster(made["dark"], 0.4), AppliedMaster(made["flat"])
+        AppliedMaster(master_by_kind["bias"]),
+        AppliedMaster(master_by_kind["dark"], 0.4),
+        AppliedMaster(master_by_kind["flat"]),
     )
     frame = write(tmp_path / "frame.fits", (np.full(shape, 500, np.float32), {"BUNIT": "adu"}))
-    calibrate_file(frame, tmp_path / "out.fits", FrameCalibration(uses, [[known]]))
+    calibrate_file(frame, tmp_path / "out.fits", FrameCalibration(uses, [[amplifier]]))
     header = fits.getheader(tmp_path / "out.fits")
     assert header["MBNOISE"] == pytest.approx(noise_of_bias, rel=1e-4)
     assert header["MDNOISE"] == pytest.approx(0.4 * 2 * 3 / 3, rel=1e-4)
@@ -263,11 +272,11 @@ def test_every_card_is_documented(frame_and_masters, tmp_path):
     _, path, paths, *_ = frame_and_masters
     used = masters_of(paths, MasterStore(), k=0.4)
     used = FrameMasters(*(replace(use, lag=3, degrees_warmer=0.1) for use in used.applied_masters))
-    known = [readouts(level=1000.0, saturation=65535.0)]
+    amplifiers = [readouts(level=1000.0, saturation=65535.0)]
     calibrate_file(
         path,
         tmp_path / "o.fits",
-        FrameCalibration(used, known),
+        FrameCalibration(used, amplifiers),
         provenance=FrameProvenance("k", Grading(grade="B", reasons=("old",))),
     )
     structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|COMMENT"
@@ -295,7 +304,7 @@ def test_saturate_is_where_pixels_saturate(frame_and_masters, tmp_path):
 
 def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
     _, whole = run(frame_and_masters, tmp_path / "whole")
-    out, target = run(
+    result, target = run(
         frame_and_masters, tmp_path, form=ProductForm(has_uncertainty=False, has_mask=False)
     )
     with fits.open(target) as hdus, fits.open(whole) as whole_hdus:
@@ -303,12 +312,12 @@ def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
         assert len(whole_hdus) == 3
         np.testing.assert_array_equal(hdus[0].data, whole_hdus[0].data)
         assert np.ptp(hdus[0].data) > 1000
-    known = tuple(replace(r, gain=None) for r in readouts())
+    without_gain = tuple(replace(r, gain=None) for r in readouts())
     target = tmp_path / "adu.fits"
-    masters = masters_of(frame_and_masters[2], MasterStore())
-    out = calibrate_file(frame_and_masters[1], target, FrameCalibration(masters, [known]))
-    assert out.unit == "adu"
-    assert "gain" in out.reason_without_uncertainty
+    used = masters_of(frame_and_masters[2], MasterStore())
+    result = calibrate_file(frame_and_masters[1], target, FrameCalibration(used, [without_gain]))
+    assert result.unit == "adu"
+    assert "gain" in result.reason_without_uncertainty
     with fits.open(target) as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
         assert hdus[0].header["BUNIT"] == "adu"
@@ -329,10 +338,10 @@ def test_a_master_has_the_gains_of_all_its_images(tmp_path):
 def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
     """Extensions stay extensions: each with its own uncertainty and mask."""
     _, _, paths, reduced, _ = frame_and_masters
-    parts, known = (slice(0, 210), slice(210, 410)), []
+    parts, amplifiers = (slice(0, 210), slice(210, 410)), []
     for part, readout in zip(parts, readouts(), strict=True):
         width = part.stop - part.start
-        known.append([replace(readout, region=replace(readout.region, x0=0, x1=width))])
+        amplifiers.append([replace(readout, region=replace(readout.region, x0=0, x1=width))])
     frame = write(
         tmp_path / "two.fits",
         (None, {k: v for k, v in CARDS.items() if not k.startswith("GAIN0")}),
@@ -353,7 +362,7 @@ def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
             ]
             split[kind] = write(tmp_path / path.name, (None, hdus[0].header), *images, *errors)
     target = tmp_path / "out.fits"
-    calibrate_file(frame, target, FrameCalibration(masters_of(split, MasterStore()), known))
+    calibrate_file(frame, target, FrameCalibration(masters_of(split, MasterStore()), amplifiers))
     whole, _, _ = calibrate_arrays(reduced, readouts(), masters_of(paths, MasterStore()))
     with fits.open(target, checksum=True) as hdus:
         names = ["PRIMARY", "IM0", "IM1", "UNCERT1", "UNCERT2", "MASK1", "MASK2"]
@@ -468,17 +477,17 @@ def test_infinite_values_in_most_of_a_tile_leave_the_errors_beside_it(tmp_path):
     """The signal of a tile is the median of its finite values, and of its neighbours' if none."""
     random = np.random.default_rng(3)
     reduced = random.normal(100, 8, (192, 192)).astype(np.float32)
-    known = [Readout(Region(0, 192, 0, 192), gain=1.5, read_noise=4.0)]
-    _, sound, _ = calibrate_arrays(reduced, known, FrameMasters())
+    amplifiers = [Readout(Region(0, 192, 0, 192), gain=1.5, read_noise=4.0)]
+    _, sound, _ = calibrate_arrays(reduced, amplifiers, FrameMasters())
     for value in (np.inf, -np.inf, np.nan):
         reduced[64:128, 64:128] = value
         reduced[64:80, 64:74] = 100
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            data, error, mask = calibrate_arrays(reduced, known, FrameMasters())
-        good = mask == 0
-        assert (good == np.isfinite(data)).all()
-        np.testing.assert_allclose(error[good], sound[good], rtol=0.03)
+            data, error, mask = calibrate_arrays(reduced, amplifiers, FrameMasters())
+        is_good = mask == 0
+        assert (is_good == np.isfinite(data)).all()
+        np.testing.assert_allclose(error[is_good], sound[is_good], rtol=0.03)
 
 
 @pytest.mark.parametrize(
@@ -510,22 +519,22 @@ def test_by_hand_masters_that_physics_forbids_are_refused_in_one_line(
     import calibrate
 
     shape = (12, 16)
-    about = {"BUNIT": "adu", "NCOMBINE": 9, "BIASKEY": "b"}
+    usual_cards = {"BUNIT": "adu", "NCOMBINE": 9, "BIASKEY": "b"}
     cards = {
         "bias": {"CCDFKEY": "b", "BIASKEY": None},
         "dark": {"EXPTIME": 300.0, "SET-TEMP": -100.0, "CCD-TEMP": -100.0} | dark,
         "flat": {"FLATLVL": 2e4} | flat,
     }
-    given = []
+    master_arguments = []
     for kind, level in (("bias", 2.0), ("dark", 5.0), ("flat", 1.0)):
-        own = {k: v for k, v in (about | cards[kind]).items() if v is not None}
-        pixels = np.full(shape, level * own.pop("factor", 1), np.float32)
-        path = write(tmp_path / f"{kind}.fits", (pixels, own))
-        given += [f"{kind}={path}"] * (kind != without)
+        cards_of_master = {k: v for k, v in (usual_cards | cards[kind]).items() if v is not None}
+        pixels = np.full(shape, level * cards_of_master.pop("factor", 1), np.float32)
+        path = write(tmp_path / f"{kind}.fits", (pixels, cards_of_master))
+        master_arguments += [f"{kind}={path}"] * (kind != without)
     frame = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0, "SET-TEMP": -100.0}
     frame["CCD-TEMP"] = -100.0
     path = write(tmp_path / "s.fits", (np.full(shape, 107, np.float32), frame))
-    status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *given])
+    status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *master_arguments])
     message = capsys.readouterr().err
     if words:
         assert status == 1
@@ -545,9 +554,11 @@ def test_by_hand_masters_without_any_card_serve_where_the_bias_is_out_of_them(tm
     for name, (value, seconds) in values.items():
         header = fits.Header({"EXPTIME": seconds, "GAIN": 1.0, "RDNOISE": 5.0})
         fits.writeto(tmp_path / f"{name}.fits", np.full((3, 7), value, np.float32), header)
-    masters = [f"{name}={tmp_path / name}.fits" for name in ("bias", "dark", "flat")]
+    master_arguments = [f"{name}={tmp_path / name}.fits" for name in ("bias", "dark", "flat")]
     frame = str(tmp_path / "frame.fits")
-    assert calibrate.main([f"out={tmp_path / 'out'}", *masters, frame, "--bias-is-out"]) == 0
+    assert (
+        calibrate.main([f"out={tmp_path / 'out'}", *master_arguments, frame, "--bias-is-out"]) == 0
+    )
     pixels = fits.getdata(tmp_path / "out" / "frame.fits")
     np.testing.assert_allclose(pixels, (1000 - 2 - 33 / 60 * 12) / np.float32(0.8), rtol=2e-7)
 
@@ -563,18 +574,20 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
     ]
     Path(frames[2]).write_bytes(Path(frames[2]).read_bytes()[:-2880])
     script = str(Path(calibrate.__file__))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, script, f"out={tmp_path / 'many'}", *frames, "--cores", "2"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (process.returncode, process.stdout) == (1, "")
     problem = "bytes: the product is cut (found 2880); allowed: 5760 or more"
-    assert done.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
+    assert process.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
-    made = sorted((tmp_path / "many").iterdir())
-    assert [path.stem for path in made] == ["a", "b", "d", "e"]
-    assert all(path.read_bytes() == (tmp_path / "one" / path.name).read_bytes() for path in made)
+    product_paths = sorted((tmp_path / "many").iterdir())
+    assert [path.stem for path in product_paths] == ["a", "b", "d", "e"]
+    assert all(
+        path.read_bytes() == (tmp_path / "one" / path.name).read_bytes() for path in product_paths
+    )
 
 
 # -- shared masters --------------------------------------------------------------------------------
@@ -600,10 +613,10 @@ def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_pa
         return target.read_bytes()
 
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(calibrate_one, range(12)))
+        contents = list(pool.map(calibrate_one, range(12)))
     assert sorted(reads) == ["bias", "dark", "flat"]
-    assert len(set(made[::2])) == len(set(made[1::2])) == 1
-    assert made[0] != made[1]
+    assert len(set(contents[::2])) == len(set(contents[1::2])) == 1
+    assert contents[0] != contents[1]
 
 
 def test_masters_that_no_frame_takes_any_more_are_freed(frame_and_masters, monkeypatch):
@@ -632,12 +645,12 @@ def test_masters_that_no_frame_takes_any_more_are_freed(frame_and_masters, monke
 
 def test_a_frame_keeps_no_plane_that_its_masters_freed(frame_and_masters, tmp_path, monkeypatch):
     """A plane held until Python looks for garbage would be copied into a forked process."""
-    made, real = {}, combined_master.variance_of
+    plane_by_kind, real = {}, combined_master.variance_of
 
-    def note_plane(image, master, known):
+    def note_plane(image, master, amplifier):
         """Return the variance of a master, and note a weak reference to it."""
-        plane = real(image, master, known)
-        made[master.kind] = weakref.ref(plane)
+        plane = real(image, master, amplifier)
+        plane_by_kind[master.kind] = weakref.ref(plane)
         return plane
 
     monkeypatch.setattr(combined_master, "variance_of", note_plane)
@@ -646,10 +659,10 @@ def test_a_frame_keeps_no_plane_that_its_masters_freed(frame_and_masters, tmp_pa
         used = masters_of(frame_and_masters[2], MasterStore())
         calibration = FrameCalibration(used, [readouts(level=1000.0)])
         calibrate_file(frame_and_masters[1], tmp_path / "s.fits", calibration)
-        assert {kind for kind, plane in made.items() if plane() is not None} == {"flat"}
+        assert {kind for kind, plane in plane_by_kind.items() if plane() is not None} == {"flat"}
     finally:
         gc.enable()
-    assert set(made) == {"dark", "flat"}
+    assert set(plane_by_kind) == {"dark", "flat"}
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
@@ -746,8 +759,8 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
     arrays |= {"z": fits.getdata(paths["bias"]), "d": fits.getdata(paths["dark"])}
     for name, (kind, exptime) in kinds.items():
         cards = {"IMAGETYP": kind, "EXPTIME": exptime, "DARKTIME": exptime}
-        done = {"d": ["ZEROCOR"], "l": ["ZEROCOR", "DARKCOR"]}.get(name, [])
-        cards |= dict.fromkeys(done, "done")
+        corrections = {"d": ["ZEROCOR"], "l": ["ZEROCOR", "DARKCOR"]}.get(name, [])
+        cards |= dict.fromkeys(corrections, "done")
         # IRAF divides the flat by this mean, and computes none itself.
         cards |= {"CCDMEAN": 1.0} if name == "l" else {}
         fits.writeto(tmp_path / f"{name}.fits", arrays[name], fits.Header(cards))
@@ -757,9 +770,9 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
         stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=600,
     )  # fmt: skip
     theirs = fits.getdata(tmp_path / "out.fits")
-    known = tuple(replace(readout, gain=None) for readout in readouts())
+    without_gain = tuple(replace(readout, gain=None) for readout in readouts())
     ours, _, _ = calibrate_arrays(
-        reduced, known, masters_of(paths, MasterStore(), k=seconds / 300), needs_noise=False
+        reduced, without_gain, masters_of(paths, MasterStore(), k=seconds / 300), needs_noise=False
     )
     largest = np.maximum(np.abs(reduced), np.abs(arrays["z"])) + np.abs(arrays["d"])
     assert (np.abs(ours - theirs) <= 4 * np.finfo(np.float32).eps * largest / flat).all()

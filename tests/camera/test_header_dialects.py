@@ -507,7 +507,9 @@ BROKEN_CARDS = {
 
 
 def test_a_section_that_is_there_and_unreadable_sets_the_frame_aside(rows_of):
-    rows = rows_of({name: [*usual(sections=False), *cards] for name, cards in BROKEN_CARDS.items()})
+    rows = rows_of(
+        {name: [*usual(has_sections=False), *cards] for name, cards in BROKEN_CARDS.items()}
+    )
     assert {name: row.status for name, row in rows.items()} == dict.fromkeys(rows, "set aside")
     for name, row in rows.items():
         assert re.search(r"BIASSEC|TRIMSEC|DATASEC|DETSIZE|PREPIX|COVER|OVSCX", row.reason), name
@@ -531,7 +533,7 @@ _LEFT_IN = (
     ],
 )
 def test_a_section_that_says_nothing_never_leaves_the_level_in_silence(text, outcome, rows_of):
-    (row,) = rows_of({"a": [*usual(sections=False), card("BIASSEC", text), TRIMSEC]}).values()
+    (row,) = rows_of({"a": [*usual(has_sections=False), card("BIASSEC", text), TRIMSEC]}).values()
     assert (row.status, row.reason.partition(" (")[0]) == outcome
 
 
@@ -925,7 +927,7 @@ def test_a_camera_whose_overscan_no_card_names_has_a_line(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for number in range(3):
-        cards = usual(sections=number == 0)
+        cards = usual(has_sections=number == 0)
         (raw / f"f{number}.fits").write_bytes(frame(pixels(number), cards))
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
     assert [line for line in run.lines if line.startswith("no overscan")] == [

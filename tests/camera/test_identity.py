@@ -158,7 +158,7 @@ def test_cards_of_no_setting_or_of_equal_ones_divide_no_group(cards, tmp_path):
 )
 def test_frames_are_averaged_over_a_key_left_out_of_group_by(cards, left, tmp_path):
     by = [key for key in ("night", "ccdsum", "window", "readmode", "gain") if key != left]
-    ((_, members),) = groups(run_biases(tmp_path, cards, combine={"group_by": by}))
+    ((_, members),) = groups(run_biases(tmp_path, cards, bias={"group_by": by}))
     assert members == FIRST_BIASES + LAST_BIASES
 
 

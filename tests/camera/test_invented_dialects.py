@@ -464,7 +464,7 @@ def test_words_of_one_instrument_in_one_word():
     assert facts_of(("NDFCLASS", "MFFFF")).type == "flat"
 
 
-def write_extensions(path, kind, number, *, light, strips=False):
+def write_extensions(path, kind, number, *, light, has_strips=False):
     """Write a file of two images of unlike sizes, and perhaps their overscans as images."""
     rng = np.random.default_rng(number)
     primary = fits.PrimaryHDU(
@@ -477,7 +477,7 @@ def write_extensions(path, kind, number, *, light, strips=False):
     for name, shape, level, scale in (("Q1", (48, 64), 300, 1), ("Q2", (40, 56), 400, 3)):
         data = level + light * scale + np.sqrt(light * scale + 9) * rng.standard_normal(shape)
         hdus.append(fits.ImageHDU(np.rint(data).astype(np.uint16), name=name))
-    for name in ("OVERSCAN1", "OVERSCAN2") if strips else ():
+    for name in ("OVERSCAN1", "OVERSCAN2") if has_strips else ():
         hdus.append(fits.ImageHDU(np.full((48, 10), 300, np.uint16), name=name))
     fits.HDUList(hdus).writeto(path)
 
@@ -487,8 +487,8 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
     raw = tmp_path / "raw"
     raw.mkdir()
     for n in range(3):
-        write_extensions(raw / f"b{n}.fits", "bias", n, light=0, strips=strips)
-        write_extensions(raw / f"f{n}.fits", "flat", n + 10, light=10_000, strips=strips)
+        write_extensions(raw / f"b{n}.fits", "bias", n, light=0, has_strips=strips)
+        write_extensions(raw / f"f{n}.fits", "flat", n + 10, light=10_000, has_strips=strips)
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame", "bias", "flat"))
     warnings = [line for line in run.lines if "OVERSCAN1, OVERSCAN2: overscan in an image" in line]
     assert bool(warnings) == strips

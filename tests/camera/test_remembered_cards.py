@@ -96,7 +96,7 @@ def test_another_hdu_that_holds_the_image_gives_another_type(rows):
         parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]
         for name, kind in zip(names, ("bias", "flat"), strict=True):
             cards = [card("EXTNAME", quote(name)), card("IMAGETYP", quote(kind))]
-            parts += [header([*top(extension=True), *cards]), body(pixels(1))]
+            parts += [header([*top(is_extension=True), *cards]), body(pixels(1))]
         return b"".join(parts)
 
     files = {

@@ -1,6 +1,7 @@
 """Clipping by gain and read noise: no good value lost, hits removed, the same bits however run."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import ccdproc
@@ -64,8 +65,14 @@ def test_the_light_of_four_amplifiers_is_the_same_by_rows_and_by_pixels():
 def normal_frames(n, noise, *, seed=1, level=0.0):
     """Return frames with normal noise by a noise model."""
     rng = np.random.default_rng(seed)
-    fixed, _ = noise.terms_of_rows(np.arange(noise.shape[0]))
-    return (level + rng.standard_normal((n, *noise.shape)) * np.sqrt(fixed)).astype(np.float32)
+    deviations = rng.standard_normal((n, *noise.shape)) * errors_without_light(noise)
+    return (level + deviations).astype(np.float32)
+
+
+def errors_without_light(noise):
+    """Return the standard errors of the pixels of a noise model without light."""
+    variance, _ = noise.terms_at(np.arange(math.prod(noise.shape)))
+    return np.sqrt(variance.reshape(noise.shape))
 
 
 @pytest.fixture
@@ -93,8 +100,7 @@ def test_good_values_are_kept_and_hits_removed(n):
     stack = normal_frames(n, noise, seed=n)
     clean = combine_arrays(stack, NOISE, noise=noise)
     assert clean.n_clipped.sum() < 1e-4 * stack.size
-    fixed, _ = noise.terms_of_rows(np.arange(400))
-    stack[0] += (10 * np.sqrt(fixed)).astype(np.float32)
+    stack[0] += (10 * errors_without_light(noise)).astype(np.float32)
     hit = combine_arrays(stack, NOISE, noise=noise)
     assert hit.n_clipped[0] > 0.99 * 400 * 900
     assert (hit.count >= 1).all()

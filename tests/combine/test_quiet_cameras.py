@@ -10,11 +10,11 @@ from ccdflow.combine.noise import DIGITAL_NOISE, AmplifierNoise
 SHAPE = (120, 200)
 
 
-def model_of(frames, *, levels=None, light=True, **noise):
+def model_of(frames, *, levels=None, has_light=True, **noise):
     """Return the noise of an amplifier as it is measured from frames, (n, ny, nx)."""
     amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), **noise)
     sample = MemberSample(np.arange(SHAPE[0]), frames.astype(np.float32))
-    model = measure_noise_model([amplifier], SHAPE, sample, levels=levels, has_light=light)
+    model = measure_noise_model([amplifier], SHAPE, sample, levels=levels, has_light=has_light)
     return model.amplifiers[0]
 
 

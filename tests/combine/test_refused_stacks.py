@@ -26,7 +26,7 @@ def members(tmp_path):
     return made
 
 
-def test_no_member_and_too_many_are_refused():
+def test_zero_members_and_too_many_are_refused():
     assert refusal_of(check_members, []) == (
         UserError,
         "there is nothing to combine; allowed: one frame or more; name the reduced frames to "
@@ -65,7 +65,7 @@ def test_members_that_differ_are_refused(other, line):
     )
 
 
-def test_no_thread_is_refused(members):
+def test_zero_threads_are_refused(members):
     assert refusal_of(combine, members, options=CombineOptions(0)) == (
         UserError,
         "threads: the number of threads is too small (found 0); allowed: 1 or more;"

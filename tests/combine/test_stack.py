@@ -35,11 +35,11 @@ GUIDE = {
 }
 
 
-def noise(n, shape=SHAPE, *, seed=1, hits=0, level=3.0, sigma=4.0, whole=False):
-    """`n` biases with `hits` cosmic rays in each, float32; `whole` adu if asked."""
+def noise(n, shape=SHAPE, *, seed=1, hits=0, level=3.0, sigma=4.0, is_whole=False):
+    """`n` biases with `hits` cosmic rays in each, float32; whole adu if `is_whole`."""
     rng = np.random.default_rng(seed)
     stack = rng.normal(level, sigma, (n, *shape))
-    stack = np.rint(stack) if whole else stack
+    stack = np.rint(stack) if is_whole else stack
     for frame in stack:
         frame.ravel()[rng.integers(0, frame.size, hits)] += rng.exponential(500, hits)
     return stack.astype(np.float32)
@@ -80,7 +80,7 @@ def test_clipped_average_is_ccdprocs(n):
 
 @pytest.mark.parametrize("n", [3, 8, 15, 16, 17, 31])
 def test_whole_numbers_with_many_ties_are_clipped_as_by_ccdproc(n):
-    stack = noise(n, sigma=0.6, whole=True, seed=n)
+    stack = noise(n, sigma=0.6, is_whole=True, seed=n)
     ours, theirs = combine_arrays(stack), combine_by_ccdproc(stack, **GUIDE)
     np.testing.assert_array_equal(ours.image, theirs.data.astype(np.float32))
     assert ours.n_clipped.sum() > 0  # where more than half of the values agree the MAD is 0

@@ -41,7 +41,7 @@ def test_the_error_of_an_ageing_is_half_to_twice_its_scatter(step, noise, scatte
         masters = walk(step, noise, seed=seed, pixels=(16, 200))
         ageing, error = fit_ageing(structure_function(masters, [noise**2] * len(DAYS), DAYS))
         pulls.append((ageing - step) / error)
-    assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(scatter, rel=0.2)
+    assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(scatter, rel=0.02)
 
 
 def test_a_steady_camera_has_no_ageing():

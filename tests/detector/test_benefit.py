@@ -55,7 +55,7 @@ def test_a_dark_that_is_as_good_as_none_does_no_harm():
     assert not harms([{"rate": 1.0}])
 
 
-def clean():
+def clean_detector():
     """Return a cold detector without glow and hot pixels: a dark removes nothing."""
     amplifiers = [
         simulate.SimulatedAmplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
@@ -85,7 +85,7 @@ def noise_of(done, chain):
 
 def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
     """Three darks of a cold detector, many biases: the frame is noisier with the darks."""
-    chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
+    chain = take(tmp_path, detector=clean_detector(), **COLD_NIGHT)
     done = run(tmp_path, chain)
     lines = [line for line in done.lines if line.startswith("dark does harm: ")]
     assert len(lines) == 1
@@ -138,9 +138,15 @@ def assert_all_tell_of_a_dark_left_out(done):
 def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
     """The bias of the dark cancels in the dark only: tonight's many biases add less without it."""
     few = COLD_NIGHT | {"biases": 8, "flats": (), "science": (("g", 60.0, 1),)}
-    chain = take(tmp_path, detector=clean(), **few)
+    chain = take(tmp_path, detector=clean_detector(), **few)
     next_night = few | {"biases": 12, "darks": ()}
-    take(tmp_path, evening=datetime(2024, 3, 2, 17), folder="next", detector=clean(), **next_night)
+    take(
+        tmp_path,
+        evening=datetime(2024, 3, 2, 17),
+        folder="next",
+        detector=clean_detector(),
+        **next_night,
+    )
     own, frame = BIAS.replace("03-01", "03-02"), "calibrated/next/science_g1.fits"
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     header = done.open(frame)[0].header
@@ -157,7 +163,7 @@ def test_without_its_dark_a_frame_takes_the_bias_that_is_best_alone(tmp_path):
 
 def test_a_run_from_scratch_leaves_the_harmful_dark_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
-    chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
+    chain = take(tmp_path, detector=clean_detector(), **COLD_NIGHT)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert "DARKIM" not in done.open(SCIENCE)[0].header
     assert run(tmp_path, chain, calibrate={"skip_harmful": True}).records == {}

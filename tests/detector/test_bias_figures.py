@@ -90,7 +90,7 @@ def test_figures_of_a_frame_are_those_injected():
     image = biases(1, shape=shape, rows=0.7, columns=1.5, level=2.5, hits=400)[0]
     image[:, 0] = np.nan
     stats = frame_statistics(image, overscan=np.full((400, 1), 1140.25))
-    assert stats.level == pytest.approx(2.5, abs=0.25)
+    assert stats.level == pytest.approx(2.5, abs=0.2)
     assert stats.bias_level == 1140.25
     # neighbouring columns differ by their fixed offsets too
     assert stats.noise == pytest.approx(np.hypot(4, 1.5), rel=0.01)
@@ -104,7 +104,8 @@ def test_row_structure_is_that_injected():
     frames = biases(200, shape=(64, 400), rows=0.7, columns=1.5)
     structures = [frame_statistics(frame).row_structure for frame in frames]
     assert np.mean(structures) == pytest.approx(0.7, rel=0.02)
-    assert np.std(structures) == pytest.approx(0.7 * 0.09, rel=0.25)
+    # 200 frames give their scatter to 5 %.
+    assert np.std(structures) == pytest.approx(0.7 * 0.09, rel=0.1)
 
 
 def test_coarse_shape_is_row_by_row():
@@ -163,10 +164,10 @@ def test_structure_of_rows_and_columns_comes_back(rows, columns):
         variance_error = (truth**2 + 4.0**2 / n_pixels) * np.sqrt(2 / (n_means - 1))
         if truth:
             agrees(estimate, truth)
-            assert estimate.error == pytest.approx(variance_error / (2 * truth), rel=0.2)
+            assert estimate.error == pytest.approx(variance_error / (2 * truth), rel=0.05)
         else:
             assert estimate.value < 3 * estimate.error
-            assert estimate.error == pytest.approx(np.sqrt(variance_error), rel=0.2)
+            assert estimate.error == pytest.approx(np.sqrt(variance_error), rel=0.05)
 
 
 def test_structure_of_members_is_their_mean():
@@ -602,7 +603,7 @@ def test_rejections_by_noise_alone_need_no_remark():
     assert 0.05 < few < 0.2
     assert expected_clipped_fraction(25, CombineRecipe()) < 0.002
     assert warnings_on_bias(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
-    # Whole adu of a noise of 0.4 reject up to 27 % themselves; what is beyond that is said.
+    # Noise of 0.4 adu, rounded to whole adu, rejects up to 27 %: more than that gives a warning.
     assert (
         warnings_on_bias(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe()) == []
     )

@@ -54,13 +54,13 @@ def reduce_pixels(values, where, **recipe):
     return image.data.astype(image.data.dtype.newbyteorder("=")), result
 
 
-def ccdproc_reduced(values, strip, data, *, axis, dtype, median=True, model=None):
+def ccdproc_reduced(values, strip, data, *, axis, dtype, takes_median=True, model=None):
     """The result of ccdproc for a frame, cast to the product's type; regions as slices."""
     frame = CCDData(values, unit=units.adu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame = ccdproc.subtract_overscan(
-            frame, overscan=frame[strip], overscan_axis=axis, median=median, model=model
+            frame, overscan=frame[strip], overscan_axis=axis, median=takes_median, model=model
         )
         return ccdproc.trim_image(frame[data]).data.astype(dtype)
 
@@ -93,7 +93,7 @@ def test_equals_ccdproc_to_the_last_bit(dtype, side, statistic, out):
         region(data).slices,
         axis=axis,
         dtype=out,
-        median=statistic == "median",
+        takes_median=statistic == "median",
     )
     np.testing.assert_array_equal(image, wanted)
     assert image.dtype == out
@@ -157,7 +157,7 @@ def test_any_frame_with_any_strip_equals_ccdproc(values, width, left, statistic,
         region(data).slices,
         axis=1,
         dtype=out,
-        median=statistic == "median",
+        takes_median=statistic == "median",
     )
     np.testing.assert_array_equal(image, wanted)
     assert result.overscans["A"].levels.shape == (ny,)

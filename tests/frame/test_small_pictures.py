@@ -29,12 +29,12 @@ from ccdflow.frame.small_images import (
     small_image,
 )
 from ccdflow.kinds.reducing.small_pictures import values_and_picture
-from ccdflow.kinds.reporting.sheet_tiles import NightTiles
+from ccdflow.kinds.reporting import sheet_tiles
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_picture_values
 from ccdflow.pages.sheet import Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePanels, TimePoint, strip_section
-from ccdflow.run.job_records import MADE
+from ccdflow.run.job_records import MADE, REFUSED
 from ccdflow.run.nights import archive_counts
 
 RNG = np.random.default_rng(4)
@@ -270,7 +270,7 @@ def test_the_sheet_marks_odd_frames_and_the_strip_has_drifting_figures(tmp_path)
     assert "<b>Temperature</b> −90.5 °C" in text
     marks = re.findall(r'class="mark" title="([^"]*)">([^<]*)<', text)
     assert Counter(word for _, word in marks) == {"warning": 5, "set aside": 1}
-    # As good as the others of its night: it is said, and is no mark.
+    # A grade like those of the other frames of its night is a note, and no mark.
     ((why, grade),) = re.findall(r'class="note" title="([^"]*)">([^<]*)<', text)
     assert grade == "grade C"
     assert "no flat" in why
@@ -281,35 +281,27 @@ def test_the_sheet_marks_odd_frames_and_the_strip_has_drifting_figures(tmp_path)
     [("AAA", "", ""), ("CCC", "", "CCC"), ("AAC", "C", ""), ("BBBC", "C", "BBB"), ("AB", "", "B")],
 )
 def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, marked, noted):
-    tiles = object.__new__(NightTiles)
-    tiles.context = SimpleNamespace(outcome=lambda product: None)
-    tiles.entries, tiles._warnings_by_file = {}, {}
-    tiles._calibrated_records = {
-        f"{n}.fits": SimpleNamespace(status=MADE, data={"grade": grade, "reasons": ["no dark"]})
-        for n, grade in enumerate(grades)
-    }
-    frames = [ShownFrame(file, image_type="science") for file in tiles._calibrated_records]
+    records = [
+        SimpleNamespace(status=MADE, data={"grade": grade, "reasons": ["no dark", "old flat"]})
+        for grade in grades
+    ]
+    not_calibrated = [None, SimpleNamespace(status=REFUSED, data={})]
+    usual = sheet_tiles.usual_grade([*records, *not_calibrated])
     marks, notes = (
-        [each for f in frames for each in ways(f)] for ways in (tiles._marks, tiles._notes)
+        [entry for record in records for entry in entries_of(record, usual)]
+        for entries_of in (sheet_tiles.grade_marks, sheet_tiles.grade_notes)
     )
-    assert marks == [(f"grade {grade}", "no dark") for grade in marked]
-    assert notes == [(f"grade {grade}", "no dark") for grade in noted]
+    assert marks == [(f"grade {grade}", "no dark; old flat") for grade in marked]
+    assert notes == [(f"grade {grade}", "no dark; old flat") for grade in noted]
 
 
 @pytest.mark.parametrize(
     ("second", "words"), [("cam", "science, 30\u00a0s"), ("other", "science, 30\u00a0s, cam")]
 )
 def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
-    tiles = object.__new__(NightTiles)
-    tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
-    tiles.entries, tiles._calibrated_records, tiles._warnings_by_file, tiles._usual_grade = (
-        {},
-        {},
-        {},
-        "A",
-    )
-    tiles.context = SimpleNamespace(outcome=lambda product: None)
-    assert tiles.tile(tiles.frames[0]).caption == words
+    frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
+    has_camera = sheet_tiles.has_several_cameras(frames)
+    assert sheet_tiles.tile_caption(frames[0], has_camera=has_camera) == words
 
 
 @pytest.mark.parametrize(
@@ -323,18 +315,9 @@ def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     ],
 )
 def test_a_saturated_patch_is_not_above_the_converters_top(highest, saturation, words):
-    tiles = object.__new__(NightTiles)
-    frame = ShownFrame("a.fits", "cam", "flat")
-    data = {"levels": {"left": 380.0, "right": 400.0}}
-    geometry = SimpleNamespace(amplifiers=[SimpleNamespace(saturation=saturation)] * 2)
-    tiles.context = SimpleNamespace(
-        outcome=lambda product: SimpleNamespace(data=data),
-        store=SimpleNamespace(geometry=lambda number: geometry),
-    )
-    shown = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
-    tiles.entries = {"a.fits": {"pictures": [shown]}}
-    tiles._calibrated_records, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
-    assert tiles.saturation_in_words(frame) == words
+    picture = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
+    levels = {"left": 380.0, "right": 400.0}
+    assert sheet_tiles.saturated_patch(picture, levels, [saturation] * 2) == words
 
 
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):

@@ -51,18 +51,18 @@ KINDS = {
         ONE_AMPLIFIER.replace("name: A", "name: A, hdu: 1"),
         "uint16",
         {},
-        {"extension": True},
+        {"has_extension": True},
     ),
     "not compressed": (ONE_AMPLIFIER, "uint16", {}, {"ending": ".fits"}),
 }
 
 
-def fill(raw, n=3, dtype="uint16", *, extension=False, ending=".fits.gz", rows=40):
+def fill(raw, n=3, dtype="uint16", *, has_extension=False, ending=".fits.gz", rows=40):
     """Write `n` biases of one kind, whose headers have one size."""
     for number, frame in enumerate(biases(n, (rows, 72))):
         cards = bias_cards(number)
         hdus = [(frame.astype(dtype), cards)]
-        if extension:
+        if has_extension:
             hdus = [(None, cards), (frame.astype(dtype), {"EXTNAME": "CHIP"})]
         write_raw(raw / f"b{number}{ending}", *hdus)
 
@@ -192,12 +192,12 @@ def test_unusual_frames_are_not_streamed(unusual, tmp_path, streamed_frames):
     assert len(products(run)) == 3
 
 
-def spoil(path, *, at=0.5, cut=False):
+def spoil(path, *, at=0.5, is_cut=False):
     """Change a bit of a file's middle, or end it there."""
     data = bytearray(path.read_bytes())
     place = int(at * len(data))
     data[place] ^= 0x10
-    path.write_bytes(data[:place] if cut else data)
+    path.write_bytes(data[:place] if is_cut else data)
 
 
 @pytest.mark.parametrize("at", [0.3, 0.6, 0.9])

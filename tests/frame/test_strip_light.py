@@ -30,14 +30,14 @@ def expose_frame(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit
     return np.rint(frame).clip(0, 65535).astype(np.uint16)
 
 
-def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
+def warnings_of(frame, *, gain=1.0, read_noise=5.0, is_turned=False):
     """Return the warnings on light in the last 25 columns of a frame, and whether they are dark.
 
     A frame that is turned has its overscan in the first 25 rows.
     """
     ny, nx = frame.shape
     one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")
-    if turned:
+    if is_turned:
         frame = np.ascontiguousarray(frame.T[::-1])
         one = amplifier(f"1:{ny},33:{nx}", f"1:{ny},1:25", along="columns")
     one = replace(one, gain=gain, read_noise=read_noise)
@@ -52,7 +52,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
 @pytest.mark.parametrize("light", [300, 3_000, 30_000])
 def test_columns_of_data_are_known_by_level_and_noise(light, turned):
     for seed in range(5):
-        (text,), is_dark = warnings_of(expose_frame(light, strip=0, seed=seed), turned=turned)
+        (text,), is_dark = warnings_of(expose_frame(light, strip=0, seed=seed), is_turned=turned)
         assert not is_dark
         # A faint strip may be a noisy readout: it leaves a doubt, and sets no flat aside.
         assert (HOLDS_DATA in text) == (light == 30_000)
@@ -70,7 +70,7 @@ def test_a_true_overscan_gets_no_warning(light, unlit, turned):
     """Neither beside bright data, nor where no light comes to the edge, nor in a bias."""
     for seed in range(5):
         frame = expose_frame(light, seed=seed, unlit=unlit)
-        texts, is_dark = warnings_of(frame, turned=turned)
+        texts, is_dark = warnings_of(frame, is_turned=turned)
         assert texts == []
         assert is_dark == (light >= 300 and not unlit), seed
 
@@ -112,7 +112,7 @@ def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
             frame = expose_frame(light, noise=noise, seed=seed, unlit=unlit) + np.uint16(
                 6000 * (seed % 2)
             )
-            texts = warnings_of(frame, turned=turned, **given)[0]
+            texts = warnings_of(frame, is_turned=turned, **given)[0]
             assert [text for text in texts if HOLDS_DATA in text] == []
 
 

@@ -79,7 +79,7 @@ def without_drawn_from(contents):
     return plain
 
 
-# Of version 2 of the header, two with new words; and the checksum of the whole.
+# Cards that version 2 of the header added, two that it words anew, and the checksum of the HDU.
 NEW_CARDS = {
     "OSCAXIS",
     "AMPHDU",
@@ -92,7 +92,7 @@ NEW_CARDS = {
     "CCDFNAME",
 }
 
-# Of version 4 of the header: cards with the same value, and another comment.
+# Cards to which version 4 of the header gave another comment, beside the same value.
 NEW_COMMENTS = {"CCDFKEY", "COMBMETH", "OSCAXIS"}
 
 # Products that an older version did not make, or made of another version.
@@ -150,9 +150,9 @@ def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old_
 
 
 def test_products_have_the_bytes_that_the_older_version_gave_them(old_sandbox, monkeypatch):
-    """All are made again but what shows the raw file that is gone: each file is what it was.
+    """All are made again but those that show the deleted raw file, and each file is as it was.
 
-    But for warnings of what the older version did not look at: what its strips of six columns do.
+    Only the warnings on strips of six columns differ, which the older version did not examine.
     """
     monkeypatch.setattr(subtraction_checks, "judge_subtraction", lambda *_: ({}, []))
     before = products(old_sandbox.results)
@@ -271,11 +271,11 @@ def toy(tmp_path, monkeypatch):
     sandbox = Sandbox(tmp_path / "box")
     for night in ("2024-03-01", "2024-03-02"):
         for number in range(3):
-            sandbox.put(f"{night}/b{number}.fits.gz", hash_of(night, number), night=night)
+            sandbox.put(f"{night}/b{number}.fits.gz", seed_of(night, number), night=night)
     return sandbox
 
 
-def hash_of(night, number):
+def seed_of(night, number):
     return int(night[-2:]) * 10 + number
 
 
@@ -452,7 +452,7 @@ def words_of_name(kind):
     ],
 )
 def test_a_kind_without_one_of_its_methods_is_named_with_the_method(base, method):
-    """Who writes a kind reads its name and the method that is missing."""
+    """The message has the name of the kind and of the method: its author needs both."""
     function = getattr(base, method)
     values = dict.fromkeys(list(signature(function).parameters)[1:])
     with pytest.raises(NotImplementedError, match=rf"^kind levels must define {method}\(\)$"):

@@ -20,13 +20,13 @@ CARDS = {
 }
 
 
-def frame(kind, *, seed, trimmed=False, ny=NY):
+def frame(kind, *, seed, is_trimmed=False, ny=NY):
     """A frame of 128 columns of data and 32 of overscan, or without these, adu."""
     rng = np.random.default_rng(seed)
     pixels = 1140 + 10 * rng.standard_normal((ny, NX + STRIP))
     shape = 1 - 0.1 * np.linspace(-1, 1, NX) ** 2
     pixels[:, :NX] += rng.poisson(LIGHT[kind] * shape, (ny, NX))
-    return np.rint(pixels[:, : NX if trimmed else NX + STRIP]).astype(np.uint16)
+    return np.rint(pixels[:, : NX if is_trimmed else NX + STRIP]).astype(np.uint16)
 
 
 def take(tmp_path, *kinds, sections=None, name="", count=3, first=0, camera="LFC", **options):
@@ -61,7 +61,7 @@ def test_trimmed_frames_are_set_aside_by_their_cards_and_the_others_are_reduced(
     take(tmp_path, "bias", "flat", "science", sections=sections(NX))
     take(
         tmp_path, "bias", "flat", "science", sections=sections(NX, overscan=0), name="cut_",
-        first=20, trimmed=True,
+        first=20, is_trimmed=True,
     )  # fmt: skip
     done = run(tmp_path)
     for status, reason in statuses_of(done, "cut_"):
@@ -80,7 +80,7 @@ def test_trimmed_frames_are_set_aside_by_their_cards_and_the_others_are_reduced(
 
 def test_without_cards_pixels_tell_and_biases_are_warned_of(tmp_path):
     take(tmp_path, "bias", "flat", "science")
-    take(tmp_path, "bias", "flat", "science", "bright", name="cut_", first=20, trimmed=True)
+    take(tmp_path, "bias", "flat", "science", "bright", name="cut_", first=20, is_trimmed=True)
     done = run(tmp_path)
     for status, reason in statuses_of(done, "cut_flat"):
         assert status == "set aside"
@@ -103,7 +103,7 @@ def test_without_cards_pixels_tell_and_biases_are_warned_of(tmp_path):
 
 def test_biases_of_two_sizes_without_light_are_warned_of_by_size(tmp_path):
     take(tmp_path, "bias")
-    take(tmp_path, "bias", name="cut_", first=20, trimmed=True)
+    take(tmp_path, "bias", name="cut_", first=20, is_trimmed=True)
     done = run(tmp_path)
     assert [text for _, text in statuses_of(done, "bias")] == [""] * 3
     for _, reason in statuses_of(done, "cut_"):
@@ -116,7 +116,7 @@ def test_windows_other_cameras_and_sizes_with_light_are_no_alarm(tmp_path, state
     own = sections(NX) if stated else None
     take(tmp_path, "bias", "flat", sections=own)
     take(tmp_path, "bias", "flat", sections=own, name="rows_", first=20, ny=60)
-    other = {"camera": "TESTCAM", "name": "other_", "first": 40, "trimmed": True}
+    other = {"camera": "TESTCAM", "name": "other_", "first": 40, "is_trimmed": True}
     take(tmp_path, "bias", **other)
     profile = LFC_LIKE.format(name="TESTCAM") + "size: [128, 90]\n"
     done = run(tmp_path, test=profile)
@@ -158,7 +158,7 @@ def test_a_noisy_camera_loses_no_frame(tmp_path):
 
 
 def test_a_night_without_any_overscan_is_known_by_its_flats(tmp_path):
-    take(tmp_path, "bias", "flat", "science", trimmed=True)
+    take(tmp_path, "bias", "flat", "science", is_trimmed=True)
     done = run(tmp_path)
     assert {status for status, _ in statuses_of(done, "flat")} == {"set aside"}
     for _, reason in statuses_of(done, "bias") + statuses_of(done, "science"):

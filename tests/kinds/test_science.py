@@ -67,7 +67,7 @@ def test_calibrated_frames_are_the_truth_within_their_errors(tmp_path):
 
 
 def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path):
-    """Two runs, each with every other frame of a night: what has a master in common cancels."""
+    """Two runs, each with every other frame of a night: what their masters share cancels."""
     chain = take(
         tmp_path, folder="all", biases=12, darks=((60.0, 12),), flats=(("g", 12),), science=()
     )  # fmt: skip

@@ -388,7 +388,7 @@ def test_axe_finds_no_fault(tmp_path, which, dark):
     """
     )
     script = script.replace("OPTIONS", AXE_OPTIONS[dark])
-    violations, passes = act(page, script, scripts=(AXE,), dark=dark)
+    violations, passes = act(page, script, scripts=(AXE,), is_dark=dark)
     assert violations == []
     assert passes > (0 if dark else 20)
 

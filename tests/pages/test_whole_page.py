@@ -190,7 +190,7 @@ def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages, dark, ground):
     for page in pages:
         scripts = (AXE,) if AXE.is_file() else ()
         script = look.replace("OPTIONS", AXE_OPTIONS[dark])
-        assert act(page, script, scripts=scripts, dark=dark) == [ground, [], 1300, []]
+        assert act(page, script, scripts=scripts, is_dark=dark) == [ground, [], 1300, []]
 
 
 def test_a_frame_with_many_saturated_pixels_is_marked_and_one_with_a_saturated_star_is_not(pages):

@@ -97,7 +97,7 @@ def test_a_morning_after_the_other(tmp_path, run_daily):
 
 @pytest.mark.torture
 def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily):
-    """Once: by the first daily run after it, whoever brought the inventory up to date."""
+    """Once: by the first daily run after it, even if another run brought the inventory to date."""
     simulate.simulate_archive(tmp_path / "raw", nights=1, frames_per_night=4)
     bad = tmp_path / "raw/2016-01-15/bad.fits"
     bad.write_bytes(b"no")

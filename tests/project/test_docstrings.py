@@ -88,7 +88,7 @@ def parameters(node):
 def raised_names(node):
     """Return the names behind `raise` in a function: errors, and functions that make errors.
 
-    An abstract method is not called: `NotImplementedError` is for who writes its class.
+    An abstract method is not called: `NotImplementedError` is for the author of its class.
     """
     names = set()
     for each in own_nodes(node):
@@ -201,7 +201,7 @@ def dataclasses():
 
 
 def test_values_of_a_dataclass_are_attributes():
-    """Not Parameters: who reads `image.noise` elsewhere looks for an attribute."""
+    """Not Parameters: a reader of `image.noise` elsewhere looks for an attribute."""
     assert len(dataclasses()) > 200
     wrong = []
     for place, node, text in dataclasses():
@@ -245,7 +245,7 @@ FEW_FIELDS = 5
 
 
 def test_six_fields_or_more_are_described():
-    """Of a private class as well: ten names without a word took a reader through the module."""
+    """Private classes too: ten fields without a word sent a reader through the whole module."""
     made, lacking = 0, []
     for module in modules():
         for node in holders(module):
@@ -297,7 +297,7 @@ def test_described_parameters_are_those_of_the_function():
         lines = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", section[1], re.MULTILINE)
         names = [name.strip("* ") for line in lines for name in line.split(",")]
         wrong += [(place, name) for name in names if name not in parameters(node)]
-        # A private function tells of all its parameters or of none.
+        # A private function describes all its parameters or none.
         is_private = node.name.startswith("_") and node.name != "__init__"
         wrong += [(place, name) for name in parameters(node) if is_private and name not in names]
     assert wrong == []
@@ -340,7 +340,7 @@ def test_an_entry_without_a_type_is_seen():
 
 
 def test_a_container_has_the_type_of_its_items():
-    """``dict of str to Job``: who reads the call need not look it up."""
+    """``dict of str to Job``: a reader of the call need not look it up."""
     bare, places = [], 0
     kinds = "list|dict|tuple|sequence|mapping|iterable|iterator|set|frozenset"
     untyped = rf"^(?:\*?\w[\w, ]* : )?(?:{kinds})(?: or None)?(?:, optional)?$"
@@ -415,7 +415,7 @@ def test_values_of_a_made_tuple_are_counted():
 
 
 def test_a_function_that_returns_four_values_names_them():
-    """A `NamedTuple`, not four bare values: who reads the call knows `fit.error`, not `[3]`."""
+    """A `NamedTuple`, not four bare values: a reader of the call knows `fit.error`, not `[3]`."""
     bare, whole = [], set()
     for module in modules():
         for node in nodes(module.tree):
@@ -799,7 +799,7 @@ def has_result(node):
 
 
 def test_a_result_is_described_beside_parameters():
-    """Who describes the parameters in a section describes the result in one.
+    """A function with a section of parameters has a section of its result.
 
     In a private class too: its methods without underscore are called from elsewhere.
     """
@@ -1017,7 +1017,7 @@ OBJECTS = re.compile(r"(?:\w+\[|Callable\[.*, )?object(?:, \.\.\.)?\]?(?: \| Non
 
 
 def test_a_value_is_an_object_only_where_its_type_is_not_known():
-    """`Chain`, or a `Protocol` with its fields; `object` says nothing to who reads `run.chain`."""
+    """`Chain` or a `Protocol` with fields; a reader of `run.chain` learns nothing from `object`."""
     wrong, fields, any_values = [], 0, set()
     for module in modules():
         for holder in holders(module):
@@ -1032,7 +1032,7 @@ def test_a_value_is_an_object_only_where_its_type_is_not_known():
                     continue
                 fields += 1
                 annotation, name = ast.unparse(field.annotation), field.target.id
-                # Of a class, its docstring names it; a private field has no words there.
+                # The docstring of a class names its public fields, and no private ones.
                 is_known = list(types_of(f"Attributes\n---\n{name} : {types.get(name, '')}"))
                 is_undescribed = annotation == "object" and name not in ANY_VALUES
                 if OBJECTS.fullmatch(annotation) and (is_known or is_undescribed):
@@ -1096,7 +1096,7 @@ _KNOWN_ELSEWHERE = re.compile(r"\b(?:See|As|as) (?:(?:for|in|of) )?(?:.* of )?`"
 
 
 def test_arrays_are_described_in_one_form():
-    """Five were in use, and who looks for the type had to read all lines of an entry."""
+    """Five were in use: a search for the type led through all lines of an entry."""
     assert _ARRAY.search("image : numpy.ndarray of shape (ny, nx), float32")
     assert not _ARRAY.search("image : numpy.ndarray of float32")
     assert not _ARRAY.search("image : ndarray, shape (ny, nx)")

@@ -5,7 +5,7 @@ import ast
 from library_trees import ROOT, modules, nodes
 
 BROAD_ERRORS = {"Exception", "BaseException"}
-"""Whoever catches these catches every mistake of the code in the block."""
+"""A handler of these catches every mistake of the code in its block."""
 PROGRAMMING_ERRORS = {"AttributeError", "TypeError", "NameError", "LookupError", "AssertionError"}
 """Classes of errors that mistakes of the code mostly have."""
 MOST_STATEMENTS = 3

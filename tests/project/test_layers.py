@@ -321,7 +321,7 @@ def test_every_key_of_a_context_is_a_member_and_each_member_is_used():
 
 
 def test_no_dictionary_answers_for_more_keys_than_it_holds():
-    """Who reads `rows[file]` must not ask whether `rows.values()` has it: methods have names."""
+    """A reader of `rows[file]` must not ask whether `rows.values()` has it: methods have names."""
     lookups = {"__missing__", "__contains__", "__getitem__", "get", "pop", "setdefault"}
     wrong = {
         node.name
@@ -406,7 +406,7 @@ def names_bound_in(function):
 
 
 def test_no_function_gives_an_imported_name_another_meaning():
-    """Who reads `atomic_write` in a module that imports `atomic_write` means the module."""
+    """In a module that imports `atomic_write`, a reader takes this name for the module."""
     hidden = []
     for path, _, tree in modules():
         imported = names_of(tree)[1]
@@ -468,7 +468,7 @@ LARGE_FOLDERS = {
 
 
 def test_no_folder_is_a_drawer():
-    """Who looks for a line goes by the names of folders: 20 modules are a screen's full."""
+    """A search for a line goes by the names of folders: 20 modules fill a screen."""
     folders = Counter(
         path.parent.relative_to(ROOT).as_posix()
         for top in (LIBRARY, ROOT / "tests")
@@ -575,7 +575,7 @@ def test_no_function_of_a_run_takes_more_than_six_arguments():
 
 
 def test_no_call_gives_more_than_eight_values_by_place():
-    """But in the module of a class: whoever adds a field sees the order beside it."""
+    """But in the module of a class, where the order of its fields stands beside the call."""
     long = []
     for module in modules():
         own = {node.name for node in module.tree.body if isinstance(node, ast.ClassDef)}

@@ -357,7 +357,7 @@ def test_no_attribute_is_asked_of_a_function_of_the_same_module():
 
 
 def test_no_argument_hides_the_name_of_its_own_method():
-    """``rows(rows)`` read rows, wrote them or returned their noise: `read`, `terms_of_rows`."""
+    """``rows(rows)`` read rows, wrote them or returned their noise: `read_rows`, `write_rows`."""
     methods = [
         (path, node)
         for path, _, tree in modules()
@@ -421,6 +421,10 @@ def test_names_of_tests_have_a_subject_and_a_verb():
     ]
     assert len(names) > 2000
     assert [name for name in names if NO_SENTENCE.fullmatch(name.partition(": ")[2])] == []
+    # ``test_no_thread_is_refused``: are all accepted, or are zero threads refused?
+    ambiguous = re.compile(r".*: test_no_.*_(?:is|are)_refused")
+    assert ambiguous.fullmatch("x.py: test_no_number_in_a_list_is_refused")
+    assert [name for name in names if ambiguous.fullmatch(name)] == []
     # Rows of docs/rebuilds.md have their sentences there.
     rows = (ROOT / "tests" / "contract.md").read_text("utf-8")
     short = {
@@ -475,7 +479,7 @@ ONE_WORD_IMPORTS = {
 
 
 def test_a_function_that_is_imported_alone_is_named_by_more_than_one_word():
-    """Who reads `find(headers, spec)` or `drift(levels)` does not see the module: `value_of_card`.
+    """In `find(headers, spec)` or `drift(levels)` no reader sees the module: `value_of_card`.
 
     ``lock.acquire`` is read with its module, and may have one word.
     """
@@ -605,6 +609,26 @@ def test_a_value_that_is_true_or_false_begins_with_a_verb():
         if name.partition("_")[0] not in VERBS and name != "mask" and not name.isupper()
     }
     assert bare == {(module, name) for module, each in PRESCRIBED_TRUTHS.items() for name in each}
+
+
+# Arguments of Snakemake's `--keep-going`, of subprocess, of `Path.unlink` and of `open`.
+PRESCRIBED_IN_TESTS = {"check", "closefd", "keep_going", "missing_ok"}
+
+
+def test_an_argument_of_a_helper_of_tests_that_is_true_or_false_begins_with_a_verb():
+    """``snapshot(folder, has_notes=True)``, not ``snapshot(folder, state=True)``."""
+    names = [
+        (path.name, argument.arg)
+        for path, text, tree in modules("tests")
+        if re.search(r"=(?:True|False)\b", text)
+        for function in nodes(tree)
+        if isinstance(function, ast.FunctionDef)
+        for argument, default in arguments_with_defaults(function)
+        if isinstance(default, ast.Constant) and isinstance(default.value, bool)
+    ]
+    assert len(names) > 20
+    bare = [each for each in names if each[1].partition("_")[0] not in VERBS | {"knows"}]
+    assert {name for _, name in bare} == PRESCRIBED_IN_TESTS
 
 
 @pytest.mark.parametrize(
@@ -910,7 +934,7 @@ def test_methods_and_inner_functions_are_verbs_or_nouns():
 
 
 def test_no_helper_of_tests_is_named_by_a_bare_word():
-    """Who reads `many` or `made` in a test must look up what it adds: `add_varied_frames`."""
+    """A reader of `many` or `made` in a test must look up what it adds: `add_varied_frames`."""
     helpers = [
         f"{path.name}:{line} {name}"
         for path, _, tree in modules("tests")

@@ -120,7 +120,7 @@ def test_the_decision_names_results_that_are_there():
 
 @pytest.mark.parametrize("kind", CHAIN, ids=lambda kind: kind.name)
 def test_products_made_again_have_the_words_of_the_dry_run(kind):
-    """Who asks `snakemake -n` finds each product of its lines among those that are announced.
+    """Each product in the lines of `snakemake -n` is among those that are announced.
 
     Maps of shutters were missing: they are made again for their flats, whose version went up.
     """

@@ -1,4 +1,4 @@
-"""Each card that ccdflow writes has all its parts: who adds one reads here which are missing."""
+"""Each card that ccdflow writes has all its parts: a failing test names the missing ones."""
 
 import ast
 import re

@@ -45,7 +45,7 @@ def test_scripts_of_the_makefile_exist(name):
     assert (ROOT / name).is_file()
 
 
-# Documents for whoever has frames to reduce, and the verbs among theirs that are a developer's.
+# Documents for people who have frames to reduce, and the verbs among theirs that are a developer's.
 OBSERVERS = [
     "README.md",
     *(f"docs/{name}.md" for name in ("index", "tutorial", "laptop", "server")),

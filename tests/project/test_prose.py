@@ -1,6 +1,7 @@
 """Documents can be read beside a terminal: their prose is wrapped."""
 
 import re
+from pathlib import Path
 
 from library_trees import ROOT, modules
 
@@ -44,6 +45,37 @@ def test_a_decision_tells_problem_decision_cost_and_alternatives():
         parts = re.findall(rf"^\*\*({'|'.join(PARTS)})\b", text, re.MULTILINE)
         assert parts == PARTS, path.name
         assert f"(decisions/{path.name})" in ARCHITECTURE, path.name
+
+
+# "Who adds a kind reads this", "says nothing to who reads it", "whoever calls it".
+WITHOUT_PERSON = re.compile(r'(?:^ *#|[:.;"]|\bto|\bfor) *who [a-z]+s\b|\bwhoever\b', re.I | re.M)
+
+
+def test_a_sentence_names_the_person_of_a_who():
+    """A reader, a user or a program: "a user who adds a kind", and not "who adds a kind"."""
+    texts = {
+        module.path: module.text
+        for folder in ("scripts", "tests", "docs", "benchmarks")
+        for module in modules(folder)
+        if module.path != Path(__file__).resolve()
+    }
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/*.md")]
+    texts |= {path: path.read_text("utf-8") for path in documents}
+    assert len(texts) > 700
+    for text in (
+        '"""Who reads it',
+        "# who reads",
+        "it; who adds it",
+        "Whoever",
+        "for who writes",
+    ):
+        assert WITHOUT_PERSON.search(text), text
+    assert WITHOUT_PERSON.search("a user who adds a kind") is None
+    assert [
+        f"{path.name}: {match[0]}"
+        for path, text in texts.items()
+        for match in WITHOUT_PERSON.finditer(text)
+    ] == []
 
 
 def test_cannot_is_one_word():

@@ -88,10 +88,10 @@ class FaultyNight:
         self.done = done
         return done.records, lines, jobs
 
-    def strike(self, place, error, *, lasting):
+    def strike(self, place, error, *, is_lasting):
         """Run with a fault at a place; return as `go` does."""
         self._victim = ""
-        self.touches.strike(place, self._raiser_of(error), lasting=lasting)
+        self.touches.strike(place, self._raiser_of(error), is_lasting=is_lasting)
         try:
             with self.touches.watch():
                 return self.go()
@@ -124,7 +124,7 @@ def archive(tmp_path_factory):
         yield FaultyNight(tmp_path_factory.mktemp("system"), patch)
 
 
-def strike_job(archive, place, name, *, lasting):
+def strike_job(archive, place, name, *, is_lasting):
     """Put a fault at a place in a job; return whether a job came by this place.
 
     Products that do not depend on the job are not lost. First the products of its kind are made
@@ -136,7 +136,7 @@ def strike_job(archive, place, name, *, lasting):
             archive.drop(place[0])
         else:
             shutil.rmtree(archive.results)
-        records, lines, _ = archive.strike(place, system(name), lasting=lasting)
+        records, lines, _ = archive.strike(place, system(name), is_lasting=is_lasting)
         if archive.touches.struck:
             break
     else:
@@ -178,7 +178,7 @@ def sweep(archive, places, strike):
     for number, place in enumerate(places):
         name = next(errors)
         try:
-            count += strike(archive, place, name, lasting=bool(number % 2))
+            count += strike(archive, place, name, is_lasting=bool(number % 2))
         except Exception as error:
             text = f"{place} {name} lasting={number % 2}: {type(error).__name__}: {error}"
             print(number, text[:1500], flush=True)
@@ -196,7 +196,7 @@ def test_a_fault_at_each_touch_in_a_job(archive):
     assert count > 300
 
 
-def strike_main(archive, place, name, *, lasting):
+def strike_main(archive, place, name, *, is_lasting):
     """Put a fault at a place in the run's own work; return whether the run came by this place.
 
     The fault costs one line, and the next run repairs all.
@@ -204,7 +204,7 @@ def strike_main(archive, place, name, *, lasting):
     message, lines = "", []
     shutil.rmtree(archive.results, ignore_errors=True)
     try:
-        _, lines, _ = archive.strike(place, system(name), lasting=lasting)
+        _, lines, _ = archive.strike(place, system(name), is_lasting=is_lasting)
     except UserError as error:
         message = str(error)
     assert message.count("\n") == 0

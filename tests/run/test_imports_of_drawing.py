@@ -1,8 +1,12 @@
 """Modules that draw are loaded by one thread at a time, whatever imports what."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from library_trees import modules, nodes
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CODE = """
@@ -38,8 +42,39 @@ def test_threads_that_draw_first_load_whole_modules():
     assert done.returncode == 0, done.stderr
 
 
-def test_no_module_that_draws_is_imported_beside_it():
-    paths = list((SCRIPTS / "ccdflow" / "kinds").rglob("*.py"))
-    assert len(paths) > 50
-    for path in paths:
-        assert 'import_module("ccdflow.pages' not in path.read_text("utf-8"), path
+def imports_late(node):
+    """Return whether a node of a function loads a module by its name, or one that draws."""
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__")
+    if isinstance(node, ast.ImportFrom):
+        names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    return any(f"{name}.".startswith("ccdflow.pages.pictures.") for name in names)
+
+
+def test_one_function_of_the_kinds_loads_modules_that_draw():
+    """Another one would load them beside the lock."""
+    trees = {path: tree for path, _, tree in modules() if "kinds" in path.parts}
+    assert len(trees) > 50
+    functions = {
+        function.name
+        for tree in trees.values()
+        for function in nodes(tree)
+        if isinstance(function, ast.FunctionDef) and any(map(imports_late, ast.walk(function)))
+    }
+    assert functions == {"drawing_module"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import_module(name)", "importlib.import_module(name)", "__import__(name)",
+        "import ccdflow.pages.pictures.raster", "from ccdflow.pages import pictures",
+        "from ccdflow.pages.pictures import raster",
+        "from ccdflow.pages.pictures.raster import draw",
+    ],
+)  # fmt: skip
+def test_an_import_of_a_module_that_draws_is_seen(line):
+    assert any(map(imports_late, ast.walk(ast.parse(line))))
+    assert not any(map(imports_late, ast.walk(ast.parse("from ccdflow.pages import page"))))

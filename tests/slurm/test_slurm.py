@@ -190,7 +190,7 @@ def products(snapshot, results):
 
     What a process that was killed left under a temporary name is removed by the next run.
     """
-    contents = snapshot(results, times=False).items()
+    contents = snapshot(results, has_times=False).items()
     return {path: content for path, content in contents if "/." not in f"/{path}"}
 
 

@@ -89,7 +89,7 @@ class Browser:
         text, self._unread_bytes = self._unread_bytes.split(b"\0", 1)
         return json.loads(text)
 
-    def open(self, page, *, width, height, scripts, script, dark=False):
+    def open(self, page, *, width, height, scripts, script, is_dark=False):
         """Open a page; return the value of a script on it, the errors, and a PNG of the window."""
         self._events.clear()
         target = self.order("Target.createTarget", url="about:blank")["targetId"]
@@ -98,7 +98,7 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", session,
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.order("Emulation.setEmulatedMedia", session, features=[scheme])
         self.order("Runtime.enable", session)
         self.order("Page.enable", session)
@@ -136,7 +136,7 @@ def _browser():
     return browser
 
 
-def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
+def act(page, script, *, width=1300, height=2400, scripts=(), is_dark=False):
     """Return the value that the async body of a script returns on a page.
 
     Parameters
@@ -149,7 +149,7 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
         Size of the window, pixels.
     scripts : sequence of Path
         Scripts that run before.
-    dark : bool
+    is_dark : bool
         Whether the reader's system is set to dark colours.
 
     Returns
@@ -158,7 +158,7 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
         Plain values.
     """
     result, errors, _ = _browser().open(
-        page, width=width, height=height, scripts=scripts, script=script, dark=dark
+        page, width=width, height=height, scripts=scripts, script=script, is_dark=is_dark
     )
     assert errors == []
     return result

@@ -65,23 +65,23 @@ def header(cards, *, end="END"):
     return text + b" " * (-len(text) % 2880)
 
 
-def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
+def top(*, bitpix="16", nx=NX + STRIP, ny=NY, is_extension=False):
     """Return the structural cards of an unsigned 16-bit image."""
-    first = card("XTENSION", quote("IMAGE")) if extension else card("SIMPLE", "T")
-    counts = (card("PCOUNT", "0"), card("GCOUNT", "1")) if extension else ()
+    first = card("XTENSION", quote("IMAGE")) if is_extension else card("SIMPLE", "T")
+    counts = (card("PCOUNT", "0"), card("GCOUNT", "1")) if is_extension else ()
     return [
         first, card("BITPIX", bitpix), card("NAXIS", "2"), card("NAXIS1", str(nx)),
         card("NAXIS2", str(ny)), *counts, card("BZERO", "32768"), card("BSCALE", "1"),
     ]  # fmt: skip
 
 
-def usual(*, kind="object", when="2024-03-10T04:00:00", exptime="5.0", sections=True):
+def usual(*, kind="object", when="2024-03-10T04:00:00", exptime="5.0", has_sections=True):
     """Return the cards of a sound frame of the camera PROBE in Arizona."""
     cards = [
         card("INSTRUME", quote("PROBE")), card("IMAGETYP", quote(kind)),
         card("DATE-OBS", quote(when)), card("EXPTIME", exptime), card("LONGITUD", "-111.6"),
     ]  # fmt: skip
-    return cards + (SECTIONS if sections else [])
+    return cards + (SECTIONS if has_sections else [])
 
 
 SECTIONS = [
@@ -119,13 +119,13 @@ def three_hdus(seed=7):
     """Return the bytes of a file with three HDUs, and (first byte, length) of each header."""
     primary = header(
         [card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0"), card("EXTEND", "T"),
-         *usual(kind="bias", exptime="0.0", sections=False)]
+         *usual(kind="bias", exptime="0.0", has_sections=False)]
     )  # fmt: skip
     parts, places = [primary], [(0, len(primary))]
     for number in (0, 1):
         section = quote(f"[{1 + NX * number}:{NX * (number + 1)},1:{NY}]")
         cards = [card("EXTNAME", quote(f"A{number}")), *SECTIONS, card("DETSEC", section)]
-        header_of_image = header([*top(extension=True), *cards])
+        header_of_image = header([*top(is_extension=True), *cards])
         places.append((sum(map(len, parts)), len(header_of_image)))
         parts += [header_of_image, body(pixels(seed + number, light=0))]
     return b"".join(parts), places
@@ -179,7 +179,7 @@ def random_frame(seed):
     day = chance.choice((9, 10, 10, 10, 11))
     when = f"2024-03-{day:02d}T{chance.randrange(24):02d}:{chance.randrange(60):02d}:00"
     structure = top(bitpix=chance.choice(("16",) * 9 + ("16.0", "-32", "8", "64", "17")))
-    cards = usual(kind=kind, when=when, exptime=exptime, sections=chance.random() < 0.8)
+    cards = usual(kind=kind, when=when, exptime=exptime, has_sections=chance.random() < 0.8)
     for _ in range(chance.randint(1, 6)):
         _spoil(chance, structure if chance.random() < 0.15 else cards)
     content = bytearray(

@@ -95,9 +95,9 @@ class Touches:
         finally:
             _active_touches.remove(self)
 
-    def strike(self, place, error, *, lasting=False):
+    def strike(self, place, error, *, is_lasting=False):
         """Raise ``error()`` at a place from now on, once or at each touch; None ends this."""
-        self.place, self.error, self.is_lasting = place, error, lasting
+        self.place, self.error, self.is_lasting = place, error, is_lasting
         if place is not None:
             self.struck = ""
 

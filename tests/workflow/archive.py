@@ -28,14 +28,14 @@ from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.raw_frames.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
-# Of the long form, with frames of camera alpha. Each new master opens a night with a frame of the
-# sky as long as fewer than five masters suit it: nights of biases alone stay closed.
+# Nights of the long form, with frames of camera alpha. Each new master opens a night with a frame
+# of the sky as long as fewer than five masters suit it: nights of biases alone stay closed.
 OLDER_NIGHTS = {
     "2024-02-26": ("BIAS", "BIAS"),
     "2024-02-27": ("BIAS", "BIAS", "BIAS"),
     "2024-02-28": ("BIAS", "BIAS", "OBJECT"),
 }
-# Of the long form: new nights beside closed ones.
+# Nights of the long form that are new beside closed ones.
 LATER_NIGHTS = ("2024-03-04", "2024-03-05")
 CAMERAS = ("alpha", "beta")
 # The type that the configuration knows, by the header's word.
@@ -209,12 +209,12 @@ class Model(RuleBasedStateMachine):
         shut = file in self.shut or self.is_hidden(file)
         return not shut and self.links.get(file, "") is not None and file.isprintable()
 
-    def readable_files(self, *, whole=False):
+    def readable_files(self, *, are_whole=False):
         """Return the files that can be read, or those of them that are whole."""
         return [
             file
             for file, (_, is_whole) in self.files.items()
-            if self.is_readable(file) and (is_whole or not whole)
+            if self.is_readable(file) and (is_whole or not are_whole)
         ]
 
     def due(self):
@@ -235,14 +235,14 @@ class Model(RuleBasedStateMachine):
         others = [other for other in self.files if not self.is_hidden(other)]
         return sum(paths.reduced_frame(other) == paths.reduced_frame(file) for other in others) > 1
 
-    def put(self, file, content, *, whole=True):
+    def put(self, file, content, *, is_whole=True):
         """Write a raw file of the model's content, and note it."""
         seed, kind, camera, night = content
         self.sandbox.put(
             file, seed, kind=kind, camera=camera, night=night, size=SMALL_FRAME,
-            packed=file.lower().endswith(".gz"), **light_of(seed, kind),
+            is_packed=file.lower().endswith(".gz"), **light_of(seed, kind),
         )  # fmt: skip
-        self.files[file] = (content, whole)
+        self.files[file] = (content, is_whole)
         self.links.pop(file, None)
 
     # -- runs --------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ class Model(RuleBasedStateMachine):
     @event(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
     def killed_run(self, done, cores):
         if self.readable_files():
-            self.check_run(self.sandbox.run(cores=cores, stop_after=done), killed=True)
+            self.check_run(self.sandbox.run(cores=cores, stop_after=done), was_killed=True)
 
     @rule(cores=st.sampled_from((1, 3)))
     def run(self, cores):
@@ -258,9 +258,9 @@ class Model(RuleBasedStateMachine):
         if not self.readable_files():
             return
         before = snapshot(self.sandbox.results)
-        noted = snapshot(self.sandbox.results, state=True)
+        noted = snapshot(self.sandbox.results, has_notes=True)
         dry = self.sandbox.plan()
-        assert snapshot(self.sandbox.results, state=True) == noted, "-n wrote something"
+        assert snapshot(self.sandbox.results, has_notes=True) == noted, "-n wrote something"
         lines = lines_on_plan(dry.plan)
         outcome = self.sandbox.run(cores=cores)
         assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
@@ -276,7 +276,7 @@ class Model(RuleBasedStateMachine):
         for cores in (1, 2, 3, 4, 1, 2, 3, 1, 2)
     )
 
-    def check_run(self, outcome, *, killed=False, skipped=()):
+    def check_run(self, outcome, *, was_killed=False, skipped=()):
         """Assert that the reduced frames are those that were due.
 
         ``skipped`` are products that the run could not look at.
@@ -286,19 +286,19 @@ class Model(RuleBasedStateMachine):
         due, maybe = self.due()
         frames = {product for product in outcome.jobs if product.startswith("reduced/")}
         assert frames <= due | maybe, f"{frames - due - maybe} for nothing"
-        if not killed:
+        if not was_killed:
             assert due - set(skipped) <= frames, f"{due - frames} not made"
-        self.pending = frames if killed else set()
+        self.pending = frames if was_killed else set()
         for file, (_, whole) in self.files.items():
             product = paths.reduced_frame(file)
             if product in skipped:
                 continue
             is_due = product in due and product in frames
-            if is_due or (not killed and whole and product in self.unsure & maybe):
+            if is_due or (not was_killed and whole and product in self.unsure & maybe):
                 self.made[product] = self.identity(file)
             elif product in maybe or (self.twin(file) and self.is_readable(file)):
                 self.made.pop(product, None)
-        if not killed:
+        if not was_killed:
             self.unsure -= maybe - set(skipped)
 
     def check_words(self, lines, made):
@@ -333,9 +333,9 @@ class Model(RuleBasedStateMachine):
 
     def check_again(self):
         """Assert that the next run has nothing to do, and writes only its notes."""
-        before = snapshot(self.sandbox.results, state=True)
+        before = snapshot(self.sandbox.results, has_notes=True)
         assert list(self.sandbox.plan().plan.jobs) == []
-        assert snapshot(self.sandbox.results, state=True) == before
+        assert snapshot(self.sandbox.results, has_notes=True) == before
         if self.is_long:
             # A real one closes the nights: the run after the next event opens those that changed.
             before = snapshot(self.sandbox.results)

@@ -141,19 +141,21 @@ class EventArchive(OddEvents):
         else:
             self.files[file] = (self.files[file][0], False)
 
-    @precondition(lambda self: set(self.readable_files()) - set(self.readable_files(whole=True)))
+    @precondition(
+        lambda self: set(self.readable_files()) - set(self.readable_files(are_whole=True))
+    )
     @event(number=NUMBER, seed=NUMBER)
     def repair(self, number, seed):
         """Write a damaged raw file again, with the pixels of another seed."""
-        file = pick(set(self.readable_files()) - set(self.readable_files(whole=True)), number)
+        file = pick(set(self.readable_files()) - set(self.readable_files(are_whole=True)), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
 
-    @precondition(lambda self: self.readable_files(whole=True))
+    @precondition(lambda self: self.readable_files(are_whole=True))
     @event(number=NUMBER, keep=st.booleans())
     def unpack(self, number, keep):
         """Unpack a raw file, and keep or delete the packed one."""
-        file = pick(self.readable_files(whole=True), number)
+        file = pick(self.readable_files(are_whole=True), number)
         if file.lower().endswith(".gz"):
             path = self.sandbox.raw / file
             other = file[: -len(".gz")]
@@ -193,7 +195,9 @@ class EventArchive(OddEvents):
             self.damage_product(number, seed, cut=bool(seed % 2))
         elif what == "damage" and self.readable_files():
             self.damage(number, ("flip", "cut", "end", "later")[seed % 4])
-        elif what == "repair" and set(self.readable_files()) - set(self.readable_files(whole=True)):
+        elif what == "repair" and set(self.readable_files()) - set(
+            self.readable_files(are_whole=True)
+        ):
             self.repair(number, seed)
         self.run(1)
 

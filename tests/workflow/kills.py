@@ -17,7 +17,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 
 
-def kill_runs(sandbox, *, kills, seed, alone=False):
+def kill_runs(sandbox, *, kills, seed, is_main_alone=False):
     """Run the workflow on a sandbox again and again until it has been killed ``kills`` times.
 
     Each run goes on where the one before was killed; when one comes to its end, its products are
@@ -29,7 +29,7 @@ def kill_runs(sandbox, *, kills, seed, alone=False):
         Without results.
     kills : int
     seed : int
-    alone : bool
+    is_main_alone : bool
         Whether only the main process is killed, and not those that it has started.
 
     Returns
@@ -57,7 +57,7 @@ def kill_runs(sandbox, *, kills, seed, alone=False):
         try:
             output, _ = process.communicate(timeout=rng.uniform(0, length))
         except subprocess.TimeoutExpired:
-            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            (os.kill if is_main_alone else os.killpg)(process.pid, signal.SIGKILL)
             process.communicate()
             counts["kills"] += 1
             counts["in jobs"] += len(products(sandbox.results)) > len(before)

@@ -177,11 +177,11 @@ class OddEvents(Model):
 
     # -- while a run goes on -----------------------------------------------------------------------
 
-    @precondition(lambda self: self.readable_files(whole=True))
+    @precondition(lambda self: self.readable_files(are_whole=True))
     @event(number=NUMBER, seed=NUMBER, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
     def replace_while_it_is_read(self, number, seed, when, cores):
         """Run while another frame replaces a raw file just before its n-th opening."""
-        file = pick(self.readable_files(whole=True), number)
+        file = pick(self.readable_files(are_whole=True), number)
         _, kind, camera, night = self.files[file][0]
         path, product = self.sandbox.raw / file, paths.reduced_frame(file)
         new = frame_bytes(

@@ -63,12 +63,13 @@ def damage(path):
 
 def frame_bytes(
     seed, *, kind="BIAS", camera="alpha", night="2024-03-01", size=MEDIUM, note="", light=300,
-    exptime=5.0,
+    exptime=5.0, cards=None,
 ):  # fmt: skip
     """Return a raw frame as FITS bytes: bias level, drift from row to row, noise.
 
     ``size`` is rows, science columns and overscan columns; ``seed`` gives the pixels. A frame that
-    is no bias has ``light`` in its science pixels; one of night '' has no date.
+    is no bias has ``light`` in its science pixels; one of night '' has no date. ``cards`` are more
+    cards of the header, by keyword.
     """
     ny, nx, strip = size
     rng = np.random.default_rng(seed)
@@ -80,6 +81,7 @@ def frame_bytes(
     cards = {
         "INSTRUME": camera, "IMAGETYP": kind, "EXPTIME": 0.0 if kind == "BIAS" else exptime,
         "DATE-OBS": f"{night}T22:00:00", "OBJECT": kind.lower(), "FILTER": "V", "NOTE": note,
+        **(cards or {}),
     }  # fmt: skip
     if not night:
         del cards["DATE-OBS"]
@@ -195,10 +197,10 @@ class Sandbox:
         self.profiles[camera] = values
         (self.cameras / f"{camera}.yaml").write_text(yaml.safe_dump(values))
 
-    def put(self, file, seed, *, packed=True, **options):
+    def put(self, file, seed, *, is_packed=True, **options):
         """Write a raw frame and return its bytes in the file."""
         content = frame_bytes(seed, **options)
-        if packed:
+        if is_packed:
             content = gzip.compress(content, 1, mtime=0)
         return self.write(file, content)
 
@@ -226,15 +228,15 @@ class Sandbox:
 
     def run(
         self, *, cores=2, stop_after=None, keep_going=False, may_lose=False, forced=frozenset(),
-        last_first=False,
+        takes_last_first=False,
     ):  # fmt: skip
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
         With ``stop_after`` it ends after so many jobs without a line, as a kill does. With
         ``keep_going`` a job that cannot write costs only the products that need it. With
         ``may_lose`` jobs may fail, and raw files may change while they are read; otherwise these
-        are errors. With ``last_first`` the last job of the plan that is ready is done next: jobs
-        that run side by side may end in this order.
+        are errors. With ``takes_last_first`` the last job of the plan that is ready is done next:
+        jobs that run side by side may end in this order.
         """
         values = self.values()
         work = session.start(
@@ -248,7 +250,7 @@ class Sandbox:
             if work.context.closed_nights:
                 self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
-            jobs = jobs[::-1] if last_first else jobs
+            jobs = jobs[::-1] if takes_last_first else jobs
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=kinds.CHAIN.is_wide
             )
@@ -395,7 +397,7 @@ def archive_of_two_cameras(root):
     made = Sandbox(root)
     for number in range(3):
         made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", is_packed=False, size=SMALL_FRAME)
     return made
 
 
@@ -435,11 +437,11 @@ class Snapshot:
         return sorted(set(self.stamps) - set(later.stamps))
 
 
-def snapshot(folder, *, state=False):
-    """Return the `Snapshot` of a folder; ccdflow's own notes only with ``state``."""
+def snapshot(folder, *, has_notes=False):
+    """Return the `Snapshot` of a folder; ccdflow's own notes only with ``has_notes``."""
     contents, stamps = {}, {}
     for top, folders, names in os.walk(folder):
-        if not state:
+        if not has_notes:
             folders[:] = [name for name in folders if name != ".ccdflow"]
         for name in names:
             path = Path(top) / name
@@ -447,7 +449,7 @@ def snapshot(folder, *, state=False):
             relative = path.relative_to(folder).as_posix()
             contents[relative] = path.read_bytes()
             stamps[relative] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if state:
+        if has_notes:
             stamps[os.path.relpath(top, folder)] = Path(top).stat().st_mtime_ns
     return Snapshot(contents, stamps)
 

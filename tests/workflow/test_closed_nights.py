@@ -39,7 +39,7 @@ def take(sandbox, night, *kinds_of_frames):
         sandbox.put(
             f"{night}/{count}.fits",
             seed,
-            packed=False,
+            is_packed=False,
             kind=kind,
             night=night,
             size=SMALL_FRAME,
@@ -142,7 +142,7 @@ def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox)
 
 
 def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
-    """All frames lack a flat: the first one that there is changes what is said of all of them."""
+    """All frames lack a flat: the first flat changes the lines on all of them."""
     sandbox.config["flat"] = {"enabled": True, "minimum": 2}
     assert "calibrated without flat: 5 of 5" in " ".join(sandbox.run().lines)
     assert sandbox.run().jobs == []
@@ -271,7 +271,7 @@ def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeyp
     assert of_masters == {NIGHTS[1], NIGHTS[-1]}
 
 
-def test_lines_that_are_lost_are_not_missed(sandbox):
+def test_lost_lines_lead_to_a_plan_of_all_nights(sandbox):
     """The note of a new night is of lines beside the notes: without them all is planned."""
     take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     sandbox.run()
@@ -317,7 +317,7 @@ def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
         gone[:-1] == [line for line in sandbox.run().lines if "raw file missing" in line][:-1] != []
     )
     sandbox.put(
-        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+        f"{NIGHTS[1]}/9.fits", 9, is_packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
     )
     assert nights_opened(sandbox) is None, "which frames are members may change"
 
@@ -556,7 +556,7 @@ def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round
     sandbox.put(
         "late/0.fits",
         999,
-        packed=False,
+        is_packed=False,
         kind="OBJECT",
         night=NIGHTS[2],
         size=SMALL_FRAME,

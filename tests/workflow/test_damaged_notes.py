@@ -27,7 +27,7 @@ DAMAGES = ("change", "insert", "delete", "cut", "zero", "double", "break")
 def take(sandbox, night, *kinds, light=None):
     for number, kind in enumerate(kinds):
         sandbox.put(
-            f"{night}/{number}.fits", 100 * int(night[-2:]) + number, packed=False, kind=kind,
+            f"{night}/{number}.fits", 100 * int(night[-2:]) + number, is_packed=False, kind=kind,
             night=night, size=SMALL_FRAME, light=(light or {}).get(kind, 300),
         )  # fmt: skip
 

@@ -48,7 +48,7 @@ def fill(sandbox, nights=NIGHTS, frames=FRAMES):
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     """Six nights of tiny frames, and the products of a run to which nothing happened."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("archive") / "box", {"combine": {"minimum": 3}})
+    sandbox = Sandbox(tmp_path_factory.mktemp("archive") / "box", {"bias": {"minimum": 3}})
     fill(sandbox)
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
@@ -59,7 +59,7 @@ def raw(tmp_path_factory):
 @pytest.fixture
 def sandbox(raw, tmp_path):
     """A sandbox of its own on the same raw frames."""
-    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    made = Sandbox(tmp_path / "box", {"bias": {"minimum": 3}})
     shutil.rmtree(made.raw)
     made.raw.symlink_to(raw[0].raw)
     return made
@@ -75,7 +75,7 @@ def failures(run):
 
 @pytest.mark.parametrize("cores", [2, pytest.param(8, marks=pytest.mark.torture)])
 def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, sandbox):
-    # Of each night one, among them biases, the first frame of all and the last.
+    # At least one frame of each night, among them biases, and the first and the last frame of all.
     places = [(0, 0), (1, 1), (2, 8), (3, 11), (4, 2), (5, 10), (5, 11), (0, 3)]
     faults = {frame(*place): error for place, error in zip(places, ERRORS, strict=True)}
     blocked = frame(2, 9)
@@ -176,7 +176,7 @@ def test_a_product_that_was_made_before_stays_as_it_was(raw, sandbox):
 
 
 def test_a_full_disk_ends_the_run_early_with_one_line(tmp_path, monkeypatch):
-    sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 3}})
     fill(sandbox, NIGHTS[:2], 24)
     faults = {frame(0, number): "OSError(28, 'No space left on device')" for number in range(15)}
     run = sandbox.snakemake(faults=faults)
@@ -201,7 +201,7 @@ def test_a_frame_of_the_sky_that_is_set_aside_has_one_line_in_this_run_and_the_n
     use_stand_ins(monkeypatch)
     sandbox, night = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}}), NIGHTS[0]
     for number, kind in enumerate(("BIAS", "BIAS", "OBJECT", "OBJECT")):
-        sandbox.put(f"{night}/{number}.fits.gz", number, kind=kind, night=night, packed=True)
+        sandbox.put(f"{night}/{number}.fits.gz", number, kind=kind, night=night, is_packed=True)
     assert sandbox.run().status == 0
     damaged, product = sandbox.raw / night / "3.fits.gz", f"calibrated/{night}/3.fits"
     content = bytearray(damaged.read_bytes())

@@ -52,7 +52,7 @@ def test_two_runs_at_once(sandbox):
     lock = lock_module.take_lock(sandbox.results)
     try:
         sandbox.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
-        before = snapshot(sandbox.results, state=True)
+        before = snapshot(sandbox.results, has_notes=True)
         # It does not wait for the lock: that run would be killed after minutes.
         second = sandbox.snakemake()
         assert second.status == 1
@@ -62,7 +62,7 @@ def test_two_runs_at_once(sandbox):
         )
         assert line.endswith("wait until it has finished, or give another results folder")
         assert "Traceback" not in second.output
-        assert snapshot(sandbox.results, state=True) == before
+        assert snapshot(sandbox.results, has_notes=True) == before
         with pytest.raises(lock_module.Busy, match="another run is at work here"):
             sandbox.run()
         assert len(sandbox.plan().plan.jobs) > 10

@@ -62,7 +62,7 @@ def products(snapshot):
     def take(results):
         return {
             path: content
-            for path, content in snapshot(results, times=False).items()
+            for path, content in snapshot(results, has_times=False).items()
             if not path.startswith(".ccdflow/")
         }
 

@@ -29,7 +29,7 @@ def sandbox(tmp_path, monkeypatch):
         for number, name in enumerate(FRAMES):
             made.put(
                 f"{night}/{name}.fits", 10 * seed + number, kind=name[:-1].upper(), night=night,
-                packed=False, size=SMALL_FRAME, light=0 if name.startswith("bias") else 9000,
+                is_packed=False, size=SMALL_FRAME, light=0 if name.startswith("bias") else 9000,
             )  # fmt: skip
     made.run()
     assert made.run().jobs == []

@@ -28,7 +28,7 @@ GOOD_PRODUCTS = {f"reduced/a{number}.fits" for number in range(3)}
 @pytest.fixture
 def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
-    made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
+    made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     made.put_small("a", 3)
     return made
 
@@ -194,17 +194,17 @@ def test_files_that_are_not_regular_are_set_aside(sandbox):
 def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(sandbox):
     """The product of a frame that is gone is moved, because it stands in the way."""
     aside = sandbox.results / "set_aside" / "reduced"
-    sandbox.put("x.fits", 21, size=SMALL_FRAME, packed=False)
+    sandbox.put("x.fits", 21, size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     first = (sandbox.results / "reduced/x.fits").read_bytes()
     (sandbox.raw / "x.fits").unlink()
-    sandbox.put("x.fits/y.fits", 22, size=SMALL_FRAME, packed=False)
+    sandbox.put("x.fits/y.fits", 22, size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     second = (sandbox.results / "reduced/x.fits/y.fits").read_bytes()
     assert (aside / "x.fits").read_bytes() == first
     assert sandbox.run().jobs == []
     shutil.rmtree(sandbox.raw / "x.fits")
-    sandbox.put("x.fits", 21, size=SMALL_FRAME, packed=False)
+    sandbox.put("x.fits", 21, size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     assert (sandbox.results / "reduced/x.fits").read_bytes() == first
     assert [path.read_bytes() for path in aside.glob("*/y.fits")] == [second]

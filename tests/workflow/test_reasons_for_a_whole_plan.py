@@ -23,13 +23,16 @@ NIGHTS = [f"2024-03-{day:02}" for day in range(1, 5)]
 LATER_NIGHT = "2024-03-08"
 
 
-def take(sandbox, night, *kinds_of_frames):
+CARDS = {"READMODE": "slow", "RDNOISE": 5.0}
+
+
+def take(sandbox, night, *kinds_of_frames, **cards):
     """Put frames of a night into the raw folder, each with pixels of its own."""
     for kind in kinds_of_frames:
         count = len(list((sandbox.raw / night).glob("*"))) if (sandbox.raw / night).is_dir() else 0
         sandbox.put(
-            f"{night}/{count}.fits", int(night[-2:]) * 100 + count, packed=False, kind=kind,
-            night=night, size=SMALL_FRAME,
+            f"{night}/{count}.fits", int(night[-2:]) * 100 + count, is_packed=False, kind=kind,
+            night=night, size=SMALL_FRAME, cards=CARDS | cards,
         )  # fmt: skip
 
 
@@ -137,7 +140,7 @@ def gone_night(box):
     box.run()
     take(box, LATER_NIGHT, "OBJECT")
     box.put(
-        f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
+        f"{NIGHTS[1]}/9.fits", 9, is_packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL_FRAME
     )
 
 
@@ -204,6 +207,15 @@ REACHED_REASONS = {
     ),
     "a raw file is missing": lambda box, _: gone_night(box),
     "{} is not a plain name": lambda box, _: odd_name(box),
+    "frames of one setup have two noises: the first counts": lambda box, _: take(
+        box, LATER_NIGHT, "OBJECT", RDNOISE=9.0
+    ),
+    "a readout mode or a filter has two spellings": lambda box, _: take(
+        box, LATER_NIGHT, "OBJECT", READMODE="SLOW"
+    ),
+    "other cards tell the masters of {} apart": lambda box, _: take(
+        box, LATER_NIGHT, "BIAS", "BIAS", "OBJECT", SPEED="fast"
+    ),
     "{} was not noted of all nights": lambda box, _: rewrite(box, change_cells=no_summary),
     "the nights that have to be opened do not come to an end": lambda box, patch: (
         take(box, NIGHTS[1], "OBJECT") or patch.setattr(partial_plan, "_MOST_ATTEMPTS", 0)
@@ -237,11 +249,8 @@ NOT_REACHED = {
     "{} cannot be read: {}": "the look for the seal fails first",
     "{} belongs to a closed night": "records are taken in by a watch alone",
     "a frame is a copy of one of {}": "its header says the night of the first one, which is opened",
-    "other cards tell the masters of {} apart": "the cameras of test_master_forecasts.py",
-    "a readout mode or a filter has two spellings": "no readout mode, and no combined flat",
-    "frames of one setup have two noises: the first counts": "no gain in these headers",
     "warnings on frames of closed nights change": "a warning needs a dozen frames",
-    "the sky of frames of all nights is asked for": "the plan of tonight asks, and has all nights",
+    "the sky of frames of all nights is asked for": "test_budget_of_nights.py asks for it",
 }
 
 

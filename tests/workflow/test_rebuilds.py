@@ -148,9 +148,9 @@ def test_nothing_changed(sandbox, monkeypatch):
 
     monkeypatch.setattr(raw_files, "open_raw", refuse)
     monkeypatch.setattr(checksum, "datasum_and_key", refuse)
-    before = snapshot(sandbox.results, state=True)
+    before = snapshot(sandbox.results, has_notes=True)
     _, output = run_and_check(sandbox, [])
-    after = snapshot(sandbox.results, state=True)
+    after = snapshot(sandbox.results, has_notes=True)
     changed = set(before.changed_names(after))
     assert changed == {".ccdflow/lock"}
     assert output == "nothing to do: 16 frames reduced and up to date"
@@ -841,10 +841,10 @@ def test_the_rows_by_snakemake(tmp_path):
         shutil.copytree(ROOT / name, sandbox.project / name, copy_function=shutil.copy)
     shutil.copy(ROOT / "Snakefile", sandbox.project)
     keep_compiled(sandbox.project)
-    state = snapshot(sandbox.results, state=True)
+    state = snapshot(sandbox.results, has_notes=True)
     dry = sandbox.snakemake("-n")
     assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
-    assert snapshot(sandbox.results, state=True) == state, "-n wrote something"
+    assert snapshot(sandbox.results, has_notes=True) == state, "-n wrote something"
     outcome, _ = run_and_check(sandbox, [], run=run_snakemake)
     assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
     # From here on by the checkout of the tests: its modules are imported already.

@@ -115,18 +115,18 @@ def raw(sandbox, number=0):
     return sandbox.raw / NIGHTS[0] / f"{number}.fits.gz"
 
 
-def rewrite(path, *, keep_times=False):
+def rewrite(path, *, keeps_times=False):
     """Write other bytes of the same number into a file."""
     before = path.stat()
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    if keep_times:
+    if keeps_times:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 CHANGES = {
-    "raw content, same size and mtime": lambda sandbox: rewrite(raw(sandbox), keep_times=True),
+    "raw content, same size and mtime": lambda sandbox: rewrite(raw(sandbox), keeps_times=True),
     "raw touched": lambda sandbox: os.utime(raw(sandbox)),
     "raw deleted": lambda sandbox: raw(sandbox).unlink(),
     "raw renamed": lambda sandbox: raw(sandbox).rename(raw(sandbox, 7)),
@@ -139,7 +139,7 @@ CHANGES = {
     "raw folder renamed": lambda sandbox: (sandbox.raw / NIGHTS[0]).rename(
         sandbox.raw / "2024-03-05"
     ),
-    "product damaged": lambda sandbox: rewrite(product(sandbox), keep_times=True),
+    "product damaged": lambda sandbox: rewrite(product(sandbox), keeps_times=True),
     "product deleted": lambda sandbox: product(sandbox).unlink(),
     "a file among the products": lambda sandbox: (
         product(sandbox).with_name("x.fits").write_bytes(b"x")
@@ -151,7 +151,7 @@ CHANGES = {
     "overview deleted": lambda sandbox: (sandbox.results / paths.REPORT_PAGE).unlink(),
     "table edited": lambda sandbox: (sandbox.results / paths.INVENTORY).write_text("mine"),
     "ledger lost": lambda sandbox: (sandbox.results / paths.LEDGER).unlink(),
-    "inventory damaged": lambda sandbox: rewrite(sandbox.results / paths.HEADERS, keep_times=True),
+    "inventory damaged": lambda sandbox: rewrite(sandbox.results / paths.HEADERS, keeps_times=True),
     "seal damaged": lambda sandbox: rewrite(sandbox.results / paths.SEAL),
     "seal lost": lambda sandbox: (sandbox.results / paths.SEAL).unlink(),
     "profile edited": lambda sandbox: sandbox.profile("alpha", reduction={"statistic": "mean"}),

@@ -23,7 +23,7 @@ from ccdflow.run.raw_frames.header_store import load_store
 from ccdflow.run.raw_frames.inventory_table import read_inventory
 
 NIGHT = "2024-03-01"
-CONFIG = {"combine": {"minimum": 2}}
+CONFIG = {"bias": {"minimum": 2}}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_product_of_any_ending_is_kept(sandbox, how):
     names = ["g.FITS", "h.fit", "i.FTS", "j.Fits.GZ", "k.fits.fz.gz"]
     for seed, name in enumerate(names, 9):
         sandbox.put(
-            name, seed, camera="alpha", size=SMALL_FRAME, packed=name.lower().endswith(".gz")
+            name, seed, camera="alpha", size=SMALL_FRAME, is_packed=name.lower().endswith(".gz")
         )
     sandbox.run()
     kept = {}
@@ -77,7 +77,7 @@ def test_a_product_of_any_ending_is_kept(sandbox, how):
 def test_a_touched_product_of_any_ending_is_not_made_again(sandbox):
     """The product's checksum tells that it is as it was."""
     sandbox.put("g.fits.fz.gz", 9, camera="alpha", size=SMALL_FRAME)
-    sandbox.put("h.FTS", 8, camera="alpha", size=SMALL_FRAME, packed=False)
+    sandbox.put("h.FTS", 8, camera="alpha", size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     for name in ("g.fits.fz", "h.FTS"):
         os.utime(sandbox.results / "reduced" / name, (1e9, 1e9))
@@ -142,7 +142,7 @@ def test_masters_not_asked_for_any_more_leave_no_flag_on_frames(sandbox, change)
 @pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
 def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
     """The product stays where it is, counts as none, and is moved once that is possible."""
-    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, packed=False)
+    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     product = sandbox.results / "reduced/g.fits"
     content = bytearray(product.read_bytes())
@@ -178,7 +178,7 @@ def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
 @pytest.mark.parametrize("target", ["sub", "."])
 def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(sandbox, place, target):
     """Products would take the places of raw frames, and the list would delete what it has not."""
-    sandbox.put("sub/b.fits", 8, camera="alpha", size=SMALL_FRAME, packed=False)
+    sandbox.put("sub/b.fits", 8, camera="alpha", size=SMALL_FRAME, is_packed=False)
     link, raw = sandbox.results / place, products(sandbox.raw)
     link.parent.mkdir(parents=True)
     link.symlink_to(sandbox.raw / target)
@@ -197,7 +197,7 @@ def test_a_link_from_the_results_into_the_raw_folder_costs_no_raw_frame(sandbox,
 def test_a_folder_of_products_that_is_a_link_into_the_raw_folder_is_one_line(sandbox):
     (sandbox.results / "set_aside").mkdir(parents=True)
     (sandbox.results / "set_aside/reduced").symlink_to(sandbox.raw)
-    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, packed=False)
+    sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     sandbox.write("g.fits", b"SIMPLE")
     raw = products(sandbox.raw)
@@ -255,9 +255,9 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
     firsts = {str(sandbox.raw / f"b{first}.{ending}"): first for first in (1, 2, 3)}
     for path, first in firsts.items():
         name, seed = Path(path).name, 50 + first
-        sandbox.put(name, seed, camera="alpha", size=SMALL_FRAME, packed=ending == "fits.gz")
+        sandbox.put(name, seed, camera="alpha", size=SMALL_FRAME, is_packed=ending == "fits.gz")
     content = sandbox.put(
-        "b9.fits.gz", 59, camera="alpha", size=SMALL_FRAME, packed=ending == "fits.gz"
+        "b9.fits.gz", 59, camera="alpha", size=SMALL_FRAME, is_packed=ending == "fits.gz"
     )
     (sandbox.raw / "b9.fits.gz").rename(other)
     assert other.read_bytes() == content
@@ -293,10 +293,10 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
     """Between header and pixels, times put back: only the bytes can tell."""
     name = f"b0.{ending}"
     packed = ending == "fits.gz"
-    sandbox.put(name, 50, camera="alpha", size=SMALL_FRAME, packed=packed, note="one")
+    sandbox.put(name, 50, camera="alpha", size=SMALL_FRAME, is_packed=packed, note="one")
     other = {"note": "two"} if part == "header" else {}
     new = sandbox.put(
-        "x.fits", 50 if other else 51, camera="alpha", size=SMALL_FRAME, packed=packed, **other
+        "x.fits", 50 if other else 51, camera="alpha", size=SMALL_FRAME, is_packed=packed, **other
     )
     (sandbox.raw / "x.fits").unlink()
     path, rewind = sandbox.raw / name, raw_files.RawFile.rewind
@@ -399,7 +399,7 @@ def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, mon
     sandbox.put(file, 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     os.utime(sandbox.raw / file)
-    sandbox.put(name, 21, camera="alpha", size=SMALL_FRAME, packed=False)
+    sandbox.put(name, 21, camera="alpha", size=SMALL_FRAME, is_packed=False)
     refuse_raw(monkeypatch, file, errno.EIO)
     assert f"nights/{NIGHT}/report.html" in sandbox.run().jobs
     row = load_store(sandbox.results).rows[file]
@@ -467,7 +467,7 @@ def test_bytes_written_through_a_mapping_are_seen(sandbox, packed, old):
         pytest.skip("there is no tmpfs at /dev/shm")
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     name = "m.fits.gz" if packed else "m.fits"
-    content = sandbox.put(name, 30, camera="alpha", size=SMALL_FRAME, packed=packed)
+    content = sandbox.put(name, 30, camera="alpha", size=SMALL_FRAME, is_packed=packed)
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         path = Path(folder) / name
         path.write_bytes(content)

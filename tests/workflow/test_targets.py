@@ -27,7 +27,7 @@ def whole_results(raw, tmp_path_factory, run_workflow):
 
 def products(snapshot, results):
     """The products asked for, without the small picture that the job of a frame leaves."""
-    contents = snapshot(results, times=False).items()
+    contents = snapshot(results, has_times=False).items()
     return {
         name: content
         for name, content in contents

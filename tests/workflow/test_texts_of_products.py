@@ -73,7 +73,7 @@ def test_the_next_master_is_named_although_no_frame_waits(tmp_path, monkeypatch,
     sandbox.run()
     for number in range(2):
         put(sandbox, other, "BIAS", 10 + number)
-    made = sandbox.run(cores=1, last_first=True).jobs
+    made = sandbox.run(cores=1, takes_last_first=True).jobs
     assert "associations.csv" in made
     assert not [product for product in made if product.startswith("calibrated/")]
     assert list(sandbox.plan().plan.jobs) == []

@@ -63,7 +63,7 @@ def test_runs_killed_at_random_moments_leave_whole_products(tmp_path, tell, how)
     alone = how != "all"
     sandbox = Sandbox(tmp_path / "box", {"frames_per_batch": 8} if alone else {})
     fill(sandbox, frames=8)
-    counts = kill_runs(sandbox, kills=KILLS // 2, seed=SEED + alone, alone=alone)
+    counts = kill_runs(sandbox, kills=KILLS // 2, seed=SEED + alone, is_main_alone=alone)
     assert counts["kills"] >= KILLS // 2
     tell(
         f"{counts['kills']} runs killed ({how}), {counts['in jobs']} of them after they had made"

@@ -37,7 +37,9 @@ def original_archive(tmp_path_factory):
         for number, night in enumerate(NIGHTS):
             for frame in range(2):
                 seed = 10 * number + frame
-                made.put(f"{night}/{frame}.fits", seed, packed=False, night=night, size=SMALL_FRAME)
+                made.put(
+                    f"{night}/{frame}.fits", seed, is_packed=False, night=night, size=SMALL_FRAME
+                )
         made.run()
         return made
 
@@ -174,7 +176,7 @@ def test_the_row_of_a_missing_raw_file_is_kept_whatever_version_wrote_it(sandbox
 
 def test_late_notes_of_an_unknown_form_are_read_as_far_as_they_go(sandbox):
     night = NIGHTS[1]
-    sandbox.put(f"{night}/9.fits", 99, packed=False, night=night, size=SMALL_FRAME)
+    sandbox.put(f"{night}/9.fits", 99, is_packed=False, night=night, size=SMALL_FRAME)
     sandbox.run()
     path = sandbox.results / paths.LATE_NOTES
     written = path.read_bytes()
@@ -209,7 +211,7 @@ def test_late_notes_of_an_unknown_form_are_read_as_far_as_they_go(sandbox):
 def test_closed_nights_of_an_unknown_form_are_no_closed_nights(sandbox, monkeypatch, form):
     monkeypatch.setattr(closed_nights, "_version_of_note", lambda: form)
     night = NIGHTS[1]
-    sandbox.put(f"{night}/9.fits", 99, packed=False, night=night, size=SMALL_FRAME)
+    sandbox.put(f"{night}/9.fits", 99, is_packed=False, night=night, size=SMALL_FRAME)
     with pytest.raises(NeedsWholePlan, match="of another version"):
         closed_nights.read_closed_nights(sandbox.results)
     assert f"reduced/{night}/9.fits" in sandbox.run().jobs

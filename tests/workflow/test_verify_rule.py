@@ -13,7 +13,7 @@ NIGHT = "2024-03-01"
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
     """Six biases of one night, reduced and combined."""
-    made = Sandbox(tmp_path_factory.mktemp("verify") / "box", {"combine": {"minimum": 3}})
+    made = Sandbox(tmp_path_factory.mktemp("verify") / "box", {"bias": {"minimum": 3}})
     for number in range(6):
         made.put(f"{number}.fits.gz", number, night=NIGHT, kind="BIAS", size=SMALL_FRAME)
     run = made.snakemake()

@@ -66,7 +66,7 @@ def oldest_snakemake(tmp_path_factory):
 
 
 def test_the_oldest_snakemake_makes_the_same_bytes(oldest_snakemake, tmp_path):
-    sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 3}})
     for number in range(6):
         kind = "FLAT" if number == 5 else "BIAS"
         sandbox.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL_FRAME)

@@ -21,7 +21,7 @@ NIGHT = "2024-03-01"
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
     """Twelve frames of two nights, reduced."""
-    made = Sandbox(tmp_path_factory.mktemp("views") / "box", {"combine": {"minimum": 3}})
+    made = Sandbox(tmp_path_factory.mktemp("views") / "box", {"bias": {"minimum": 3}})
     for night in (NIGHT, "2024-03-02"):
         for number in range(6):
             kind = "FLAT" if number == 5 else "BIAS"

@@ -375,11 +375,6 @@ class NoiseModel:
             return None
         return self.expected_light.light_at(*np.divmod(positions, self.shape[1]))
 
-    def terms_of_rows(self, rows):
-        """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
-        read_variance, photon_slope, bands = self._patterns
-        return read_variance[bands[rows]], photon_slope[bands[rows]]
-
 
 def _pattern_pixels(pattern, bands, start, stop, dtype):
     """Return the pixels from `start` to `stop` of an image whose rows are equal within bands.

@@ -2,7 +2,7 @@
 
 The header values and the ledger of a million frames take 900 MB. A run that opens a few nights
 (`ccdflow.run.nights.partial_plan`) leaves both files unchanged, and writes all differences into the
-file of late notes. Whoever reads the two files reads the late notes after them. The next plan of
+file of late notes. A reader of the two files reads the late notes after them. The next plan of
 all nights writes the two files anew and removes the late notes.
 
 Late notes are valid only for the files beside which they were written: they hold the checksums of

@@ -1,4 +1,4 @@
-"""Two cards of one time that disagree are told of, both by name; what tells the same is not."""
+"""A warning names two cards of one time that disagree; cards that agree give none."""
 
 from datetime import timedelta
 

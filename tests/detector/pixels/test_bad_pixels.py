@@ -138,7 +138,7 @@ def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposur
     rate = np.full(SHAPE, 0.02)
     full = np.zeros(SHAPE, bool)
     full.ravel()[rng.permutation(rate.size)[:600]] = True
-    # The bias of a column may be off: the neighbours tell of no pixel by that.
+    # The level of a column may be wrong: its pixels do not differ from their neighbours by it.
     y, _ = np.indices(SHAPE)
     more = [np.where(full, 120.0, 0) + 6 * np.sin(y / 60)] * 9
     taken = darks(rng, rate, more=more)[:exposures]

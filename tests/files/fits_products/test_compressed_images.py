@@ -29,24 +29,24 @@ def images(seed=4, shape=SHAPE):
 ODD_CARD = "ODD     =   1.2.3 / no number".ljust(80)
 
 
-def planes(shape=SHAPE, *, first=True, odd=True):
+def planes(shape=SHAPE, *, is_in_first_hdu=True, has_odd_card=True):
     """Planes of an image, its UNCERT and MASK; with the image in the first HDU or the second."""
     cards = CardList()
     cards.set("OBJECT", "M 67")
     cards.set("BUNIT", "electron")
-    cards.extend([("ODD", ODD_CARD)] * odd)
+    cards.extend([("ODD", ODD_CARD)] * has_odd_card)
 
-    def plane_of(dtype, cards, name=None, *, primary=False):
+    def plane_of(dtype, cards, name=None, *, is_primary=False):
         pixels = np.broadcast_to(np.zeros((), dtype), shape)
         return Plane(
-            lambda words: hdu_header(cards, pixels, words, name=name, is_primary=primary),
+            lambda words: hdu_header(cards, pixels, words, name=name, is_primary=is_primary),
             shape,
             dtype,
         )
 
     beside = [plane_of(">f4", CardList(), "UNCERT"), plane_of(">i2", CardList(), "MASK")]
-    if first:
-        return [plane_of(">f4", cards, primary=True), *beside]
+    if is_in_first_hdu:
+        return [plane_of(">f4", cards, is_primary=True), *beside]
     empty = Plane(lambda words: hdu_header(cards, None, words, is_primary=True))
     return [empty, plane_of(">f4", cards, "chip1"), *beside]
 
@@ -127,8 +127,8 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
 @pytest.mark.parametrize("first", [True, False])
 def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
     arrays = images()
-    write(tmp_path / "plain.fits", arrays, compress="", first=first)
-    write(tmp_path / "packed.fits", arrays, compress=compress, first=first)
+    write(tmp_path / "plain.fits", arrays, compress="", is_in_first_hdu=first)
+    write(tmp_path / "packed.fits", arrays, compress=compress, is_in_first_hdu=first)
     assert (tmp_path / "packed.fits").stat().st_size < 0.6 * (
         tmp_path / "plain.fits"
     ).stat().st_size
@@ -143,7 +143,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
             assert set(cards) - own == set(other_cards) - own
             for keyword in set(cards) - own - {"ODD"}:
                 assert str(other_cards[keyword]) == str(cards[keyword])
-        # Who reads headers of first HDUs alone finds the frame there.
+        # A program that reads the headers of first HDUs alone finds the frame there.
         assert b[0].header["OBJECT"] == "M 67"
     assert ODD_CARD.encode() in (tmp_path / "packed.fits").read_bytes()
 
@@ -195,7 +195,7 @@ def test_other_programs_open_a_compressed_image(tmp_path, compress):
     arrays = images()
     arrays[0][262:] = 7.0
     path = tmp_path / "a.fits"
-    made = write(path, arrays, compress=compress, odd=False)
+    made = write(path, arrays, compress=compress, has_odd_card=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ccd = CCDData.read(path, hdu=1)
@@ -211,7 +211,7 @@ def test_other_programs_open_a_compressed_image(tmp_path, compress):
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
 @pytest.mark.parametrize("compress", ["lossless", "quantised"])
 def test_fitsverify_finds_no_fault_in_a_compressed_image(tmp_path, compress):
-    write(tmp_path / "a.fits", images(), compress=compress, odd=False)
+    write(tmp_path / "a.fits", images(), compress=compress, has_odd_card=False)
     command = ["fitsverify", "-q", tmp_path / "a.fits"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("verification OK")

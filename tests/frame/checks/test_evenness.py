@@ -11,7 +11,7 @@ from ccdflow.frame.checks.evenness import even_level
 from ccdflow.frame.small_images import small_image
 
 
-def image(level, *, stars=0, slope=0.0, seed=1, shape=(300, 400), slit=False):
+def image(level, *, stars=0, slope=0.0, seed=1, shape=(300, 400), has_slit=False):
     """A frame after reduction, float32 adu: light with its noise, and sharp stars."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -19,7 +19,7 @@ def image(level, *, stars=0, slope=0.0, seed=1, shape=(300, 400), slit=False):
     for _ in range(stars):
         at = rng.uniform(10, 290, 2)
         light += level * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 8)
-    if slit:
+    if has_slit:
         light[:100] = 0
     return (rng.poisson(light) + rng.normal(0, 5, shape)).astype(np.float32)
 
@@ -31,7 +31,7 @@ def test_a_flat_is_even_and_its_level_is_found(slope):
 
 
 def test_stars_slits_and_darkness_are_no_flat():
-    for made in (image(20_000, stars=15), image(20_000, slit=True), image(300)):
+    for made in (image(20_000, stars=15), image(20_000, has_slit=True), image(300)):
         assert even_level(small_image(made)) is None
     assert even_level(np.full((8, 8), 20_000, np.float32)) is None
 
@@ -45,7 +45,7 @@ def frames(raw, name, kind, count, *, light, stars=()):
         )
         for y, x in stars:
             wide[y : y + 2, x : x + 2] += 9000
-        cards = usual(kind=kind, sections=False)
+        cards = usual(kind=kind, has_sections=False)
         cards.append(card("BIASSEC", quote("[97:104,1:72]")))
         cards.append(card("TRIMSEC", quote("[1:96,1:72]")))
         path = raw / f"{name}{number}.fits"

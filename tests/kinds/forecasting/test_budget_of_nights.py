@@ -16,6 +16,8 @@ from small_frames import begin
 from ccdflow import simulate
 from ccdflow.calibrate.sky_level import level_and_noise
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
+from ccdflow.kinds.forecasting.sky_prediction import predicted_sky
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 SHAPE = (151, 153)
 NO_FAULTS = simulate.FaultCounts(0, 0, 0, 0, 0, 0, 0, 0)
@@ -158,3 +160,9 @@ def test_the_response_is_that_of_a_flat_that_is_there_and_made(tmp_path):
     planned.lock.close()
     assert FLATS["g"] in planned.plan.jobs
     assert response(planned) == 1.0
+
+
+def test_a_sky_predicted_by_frames_of_all_nights_needs_a_whole_plan():
+    context = SimpleNamespace(closed_nights=object(), lookup=lambda key, make: make())
+    with pytest.raises(NeedsWholePlan, match="the sky of frames of all nights is asked for"):
+        predicted_sky(context, SimpleNamespace(), 30.0)

@@ -103,8 +103,8 @@ def test_the_flats_of_the_guide_take_the_dark_of_their_exposure(guide, tmp_path)
 def test_the_masters_of_efosc2(tmp_path):
     """Written down before the plan was looked at.
 
-    bias  the five of 01-26 for all nights: there are no others, and it is the night before or two;
-    dark  none was taken: frames of grade C, and it is said;
+    bias  the five of 01-26 for all nights, one or two nights before: there are no others;
+    dark  none was taken: the frames have grade C, with this reason;
     flat  grism frames take the grism flats of their own night, taken through their slit of 1.2
           arcsec. The standard star of 01-28 was observed through the slit of 5.0: those of
           01-26 are of the narrow one, and the observer took flats through the wide one on the

@@ -167,7 +167,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
 
 
 def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):
-    """Of later nights masters are taken for lack of others: three of the own night go first."""
+    """A frame takes masters of later nights for lack of others: three of its own night go first."""
     archive.calibrations(NIGHT, frames=2)
     archive.take("science", NIGHT, exptime=300.0)
     archive.calibrations(NIGHT_AFTER, frames=8)
@@ -182,7 +182,7 @@ def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_bett
 
 
 def test_a_group_of_the_night_that_the_frame_may_not_take_is_no_wish(archive):
-    """Of another exposure, temperature, camera or filter: one more completes nothing for it."""
+    """One more frame of another exposure, temperature, camera or filter is no gain for it."""
     archive.calibrations(NIGHT_BEFORE)
     archive.take("dark", NIGHT, 2, exptime=20.0)
     archive.take("dark", NIGHT, 2, exptime=300.0, CCD_TEMP=-10.0)

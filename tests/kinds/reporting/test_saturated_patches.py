@@ -1,12 +1,10 @@
 """A saturated patch of a small picture: near the saturation of its amplifiers, and not above."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.kinds.reporting.sheet_tiles import NightTiles
-from ccdflow.pages.contents import ShownFrame
+from ccdflow.kinds.reporting import sheet_tiles
 
 
 @pytest.mark.parametrize(
@@ -22,12 +20,8 @@ from ccdflow.pages.contents import ShownFrame
 def test_a_patch_is_saturated_within_a_percent_of_the_saturation(raw_value, words):
     level = 400.0
     picture = {"centre": 0.0, "scale": 1.0, "high": math.asinh(raw_value - level)}
-    geometry = SimpleNamespace(amplifiers=[SimpleNamespace(saturation=60_000.0)])
-    tiles = object.__new__(NightTiles)
-    tiles.context = SimpleNamespace(
-        outcome=lambda product: SimpleNamespace(data={"levels": {"A": level}}),
-        store=SimpleNamespace(geometry=lambda number: geometry),
-    )
-    tiles.entries = {"a.fits": {"pictures": [picture]}}
-    tiles._calibrated_records, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
-    assert tiles.saturation_in_words(ShownFrame("a.fits", "cam", "flat")) == words
+    assert sheet_tiles.saturated_patch(picture, {"A": level}, [60_000.0]) == words
+    # Two amplifiers without a saturation have that of most converters.
+    at_top = {"centre": 0.0, "scale": 1.0, "high": math.asinh(raw_value - level + 5535)}
+    words_at_top = sheet_tiles.saturated_patch(at_top, {"A": level}, [None, None])
+    assert bool(words_at_top) == (raw_value + 5535 > 0.99 * 65535)

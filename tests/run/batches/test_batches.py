@@ -51,7 +51,7 @@ def key_of(product):
 def make_session(tmp_path):
     """Return a session with so many biases a night to reduce, and all that is made of them."""
 
-    def make(counts, *, most=10, done=(), shared_group=False):
+    def make(counts, *, most=10, done=(), has_shared_group=False):
         rows = [row(night, n) for night, count in counts.items() for n in range(count)]
         store = HeaderStore(
             {r.file: r for r in rows}, {"geometry": GEOMETRY, "recipe": {"trim": True}}
@@ -71,7 +71,7 @@ def make_session(tmp_path):
         for night in counts:
             own = [r for r in rows if r.night == night]
             product = f"combined/{night}/bias.fits"
-            files = tuple(r.file for r in (rows if shared_group else own))
+            files = tuple(r.file for r in (rows if has_shared_group else own))
             groups[product] = Group(product, night, "cam", (("size", "50x30"),), files, kind="bias")
             job(BIAS, product, night, [paths.reduced_frame(file) for file in files])
             picture, quality = f"nights/{night}/a.png", f"nights/{night}/q.png"
@@ -148,7 +148,7 @@ def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_sessi
 
 
 def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(make_session):
-    session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
+    session = make_session({"2024-03-01": 2, "2024-03-02": 2}, has_shared_group=True)
     parts = batch_splitting.split(session, is_split_by_night=True, writes_files=True)
     nights, later = parts[:2], parts[2:]
     assert [set(kinds(session, batch)) for batch in nights] == [{FRAME, PICTURE}] * 2
@@ -169,7 +169,7 @@ def test_jobs_that_need_frames_of_two_nights_are_a_batch_that_waits_for_both(mak
 def test_jobs_that_need_two_batches_are_a_process_here_if_they_are_many(make_session, most, sizes):
     """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
     nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
-    session = make_session(nights, most=most, shared_group=True)
+    session = make_session(nights, most=most, has_shared_group=True)
     parts = batch_splitting.split(session, is_split_by_night=False, writes_files=False)
     own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes

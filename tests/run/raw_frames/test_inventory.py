@@ -132,7 +132,7 @@ def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox
 
 def test_files_that_would_become_one_product(sandbox):
     store = HeaderStore()
-    sandbox.put("n1/alpha1.fits", 1, packed=False, size=SMALL_FRAME)
+    sandbox.put("n1/alpha1.fits", 1, is_packed=False, size=SMALL_FRAME)
     update(sandbox, store)
     for file, other in (ALL_FILES[1], "n1/alpha1.fits"), ("n1/alpha1.fits", ALL_FILES[1]):
         row = store.rows[file]
@@ -483,7 +483,7 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
     sandbox, folding
 ):  # fmt: skip
     for number, file in enumerate(("A.fits", "a.fits.gz", "Dark/x.fits", "dark/y.fits", "b.fits")):
-        sandbox.put(file, number, size=SMALL_FRAME, packed=file.endswith(".gz"))
+        sandbox.put(file, number, size=SMALL_FRAME, is_packed=file.endswith(".gz"))
     sandbox.run()
     rows = load_store(sandbox.results).rows
     aside = {file: row.reason for file, row in rows.items() if row.status == "set aside"}
@@ -499,7 +499,7 @@ def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell
 def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     """Nothing is refused for names that differ in capitals."""
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
-        sandbox.put(file, number, size=SMALL_FRAME, packed=False)
+        sandbox.put(file, number, size=SMALL_FRAME, is_packed=False)
     sandbox.run()
     assert not raw_names.is_case_insensitive(sandbox.results)
     assert len(list((sandbox.results / "reduced").rglob("*.fits"))) == 7

@@ -68,10 +68,10 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
 
 def is_idle(watched):
     """Return whether no round comes any more: nothing is new for a while."""
-    seen = watched.looks.seen
-    before = dict(seen._stamp_hashes)
+    seen_before = watched.looks.seen.missing_files({})
     time.sleep(0.5)
-    return seen._stamp_hashes == before and not watched.schedule.has_whole_round
+    is_same = watched.looks.seen.missing_files({}) == seen_before
+    return is_same and not watched.n_waiting and not watched.schedule.has_whole_round
 
 
 def test_a_raw_folder_that_is_away_is_reported_once_and_costs_nothing(raw_night, tmp_path):

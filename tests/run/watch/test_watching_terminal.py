@@ -31,7 +31,7 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # Whoever starts the tests may ignore signals, as `nohup` does.
+    # The program that starts the tests may ignore signals, as `nohup` does.
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     yield tmp_path, ["raw=raw", "results=results", "--pause", "0.02"]
     for number, handler in before.items():

@@ -38,7 +38,7 @@ WRITERS = {
 }
 """Functions that write sentences, or parts of them, and constants that they take."""
 CALLS = {"add_history", "LeftOut", "write_combined_cards"}
-"""Whoever calls one of these writes a sentence."""
+"""A function that calls one of these writes a sentence."""
 PASSED_ON = {"write_combined_cards", "write_image_cards", "_add_commentary"}
 """Functions that write sentences of others."""
 

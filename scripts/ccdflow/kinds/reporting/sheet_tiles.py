@@ -37,6 +37,7 @@ _DECIMALS_OF_DEGREES = 1
 # A frame with one of these statuses has no mark for it.
 _UNMARKED_STATUSES = {RAW_MISSING, REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
+_BEST_GRADE = "A"
 
 
 class NightTiles:
@@ -87,9 +88,7 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.image_type,
-            ", ".join(
-                [_tile_caption(frame), *([frame.camera] if self._has_several_cameras else [])]
-            ),
+            tile_caption(frame, has_camera=self._has_several_cameras),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -98,7 +97,7 @@ class NightTiles:
 
     def _pictures(self, frame):
         """Yield the small pictures of a frame: reduced, and calibrated if that exists."""
-        for each in self.entries.get(frame.file, {}).get("pictures", ()):
+        for each in self._entry_pictures(frame):
             is_reduced = each["product"] == reduced_product(frame.file)
             picture_path = f"{paths.SMALL_PICTURES_FOLDER}/{each['file']}"
             step = "reduced" if is_reduced else "calibrated"
@@ -115,33 +114,26 @@ class NightTiles:
         record = self._calibrated_records.get(frame.file)
         if record is not None and record.status != job_records.MADE:
             yield "not calibrated", record.reason
-        elif record is not None and record.data["grade"] > self._usual_grade:
-            yield _grade_note(record)
+        elif record is not None:
+            yield from grade_marks(record, self._usual_grade)
         if warnings_of_frame := self._warnings_by_file.get(frame.file):
             yield "warning", "; ".join(text for _, text in warnings_of_frame.texts)
 
     def _notes(self, frame):
         """Yield the grade of a frame, with reasons, if it is below A and usual in the night."""
         record = self._calibrated_records.get(frame.file)
-        is_made = record is not None and record.status == job_records.MADE
-        if is_made and "A" < record.data["grade"] <= self._usual_grade:
-            yield _grade_note(record)
+        if record is not None and record.status == job_records.MADE:
+            yield from grade_notes(record, self._usual_grade)
 
     @cached_property
     def _has_several_cameras(self):
         """Whether the night has frames of more than one camera."""
-        return len({frame.camera for frame in self.frames if frame.camera}) > 1
+        return has_several_cameras(self.frames)
 
     @cached_property
     def _usual_grade(self):
         """The grade that half of the night's calibrated frames do not exceed."""
-        made_records = [
-            r
-            for r in self._calibrated_records.values()
-            if r is not None and r.status == job_records.MADE
-        ]
-        grades = sorted(record.data["grade"] for record in made_records)
-        return grades[len(grades) // 2] if grades else "A"
+        return usual_grade(self._calibrated_records.values())
 
     @cached_property
     def _saturated_pixels(self):
@@ -174,7 +166,12 @@ class NightTiles:
             return f"amplifier {', '.join(names)} throughout"
         if frame.file in self._saturated_pixels:
             return self._unusual_saturation(frame)
-        return self._saturated_patch(frame, data.get("levels"))
+        pictures, levels = self._entry_pictures(frame), data.get("levels")
+        if not pictures or not levels:
+            return ""
+        geometry = self.context.store.geometry(self.rows[frame.file].geometry)
+        saturations = [amplifier.saturation for amplifier in geometry.amplifiers]
+        return saturated_patch(pictures[0], levels, saturations)
 
     def _unusual_saturation(self, frame):
         """Return in words that a frame's mask has unusually many saturated pixels; '' if not."""
@@ -186,29 +183,9 @@ class NightTiles:
             [counts[file] for file in files_alike if file != frame.file],
         )
 
-    def _saturated_patch(self, frame, levels):
-        """Return the value of a saturated patch of a frame's small picture in words, or ''.
-
-        Parameters
-        ----------
-        frame : ccdflow.pages.contents.ShownFrame
-        levels : dict of str to float, or None
-            The bias levels of the amplifiers, which were subtracted from the picture, adu.
-        """
-        pictures = self.entries.get(frame.file, {}).get("pictures", ())
-        if not pictures or not levels:
-            return ""
-        picture = pictures[0]
-        highest = picture["centre"] + picture["scale"] * math.sinh(picture["high"])
-        highest += max(levels.values())
-        amplifiers = self.context.store.geometry(self.rows[frame.file].geometry).amplifiers
-        tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
-        is_near = (
-            _SATURATED_FRACTION * min(tops) <= highest <= (2 - _SATURATED_FRACTION) * max(tops)
-        )
-        # The patch may be of an amplifier of lower level than was added: the sum is cut at the top.
-        highest = min(highest, max(*tops, _CONVERTER_TOP))
-        return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
+    def _entry_pictures(self, frame):
+        """Return the small pictures of a frame, as the night's list has them."""
+        return self.entries.get(frame.file, {}).get("pictures", ())
 
     # -- the strip of time -------------------------------------------------------------------------
 
@@ -300,7 +277,7 @@ class NightTiles:
 
     def _central_level(self, frame):
         """Return the median of a frame's small picture, adu; None without a picture."""
-        pictures = self.entries.get(frame.file, {}).get("pictures", ())
+        pictures = self._entry_pictures(frame)
         return pictures[0]["centre"] if pictures else None
 
     def _level_of_flat(self, frame):
@@ -331,13 +308,107 @@ class NightTiles:
             return None
 
 
+def usual_grade(records):
+    """Return the grade that half of some calibrated frames do not exceed; A for none.
+
+    Parameters
+    ----------
+    records : iterable of ccdflow.run.job_records.Record or None
+        Those of frames that were not calibrated do not count.
+
+    Returns
+    -------
+    str
+    """
+    grades = sorted(
+        record.data["grade"]
+        for record in records
+        if record is not None and record.status == job_records.MADE
+    )
+    return grades[len(grades) // 2] if grades else _BEST_GRADE
+
+
+def grade_marks(record, usual):
+    """Return the mark of a calibrated frame that is worse than usual in its night.
+
+    Parameters
+    ----------
+    record : ccdflow.run.job_records.Record
+    usual : str
+        The `usual_grade` of the night.
+
+    Returns
+    -------
+    list of (str, str)
+        The grade and its reasons; empty for other frames.
+    """
+    return [_grade_note(record)] if record.data["grade"] > usual else []
+
+
+def grade_notes(record, usual):
+    """Return the note of a calibrated frame that is below A, and not worse than usual.
+
+    Parameters
+    ----------
+    record, usual
+        As of `grade_marks`.
+
+    Returns
+    -------
+    list of (str, str)
+        The grade and its reasons; empty for other frames.
+    """
+    return [_grade_note(record)] if _BEST_GRADE < record.data["grade"] <= usual else []
+
+
+def has_several_cameras(frames):
+    """Return whether some shown frames are of more than one camera."""
+    return len({frame.camera for frame in frames if frame.camera}) > 1
+
+
+def saturated_patch(picture, levels, saturations):
+    """Return the value of a saturated patch of a small picture in words, or ''.
+
+    Parameters
+    ----------
+    picture : dict of str to (float or str)
+        The values of the small picture, as the night's list has them.
+    levels : dict of str to float
+        The bias levels of the amplifiers, which were subtracted from the picture, adu.
+    saturations : list of float or None
+        The saturation of each amplifier, adu; None where the profile has none.
+
+    Returns
+    -------
+    str
+    """
+    highest = picture["centre"] + picture["scale"] * math.sinh(picture["high"])
+    highest += max(levels.values())
+    tops = [saturation for saturation in saturations if saturation is not None] or [_CONVERTER_TOP]
+    is_near = _SATURATED_FRACTION * min(tops) <= highest <= (2 - _SATURATED_FRACTION) * max(tops)
+    # The patch may be of an amplifier of lower level than was added: the sum is cut at the top.
+    highest = min(highest, max(*tops, _CONVERTER_TOP))
+    return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
+
+
 def _grade_note(record):
     """Return a calibrated frame's grade and its reasons, for a mark or note."""
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
 
-def _tile_caption(frame):
-    """Return the type, object, filter and exposure of a frame, for the caption of its tile."""
+def tile_caption(frame, *, has_camera):
+    """Return the caption of a frame's tile: type, object, filter and exposure.
+
+    Parameters
+    ----------
+    frame : ccdflow.pages.contents.ShownFrame
+    has_camera : bool
+        Whether the camera is named as well.
+
+    Returns
+    -------
+    str
+    """
     words = [frame.image_type or "unknown type"]
     # With a closed shutter, headers still have object and filter of the frame before.
     if frame.image_type not in _DARKENED_TYPES:
@@ -350,6 +421,8 @@ def _tile_caption(frame):
         form = ".4g" if frame.exptime < 1e4 else ".0f"
         # A no-break space: no line ends between a number and its unit.
         words.append(f"{frame.exptime:{form}}\u00a0s")
+    if has_camera:
+        words.append(frame.camera)
     return ", ".join(words)
 
 
