@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
 from ccdflow.run.under_snakemake.host import Host
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -437,6 +440,18 @@ def workflow():
     made.dag_settings.forceall = made.dag_settings.forcetargets = False
     made.execution_settings.latency_wait, made.output_settings.verbose = 7, True
     return made
+
+
+def test_every_attribute_of_snakemake_that_is_used_has_its_reason():
+    used = set()
+    for path in (Path(host.__file__), *ROOT.glob("rules/*.smk"), ROOT / "Snakefile"):
+        for line in path.read_text("utf-8").splitlines():
+            code = line.partition("#")[0]
+            used.update(re.findall(r'(?<![\w.])workflow(?:\.|, ")([a-z_]+)', code))
+    # Without --cores the number of cores cannot be read, and so not be checked.
+    used -= {"cores"}
+    assert len(used) > 10
+    assert used == {name.partition(".")[0] for name in host.NEEDED_ATTRIBUTES}
 
 
 def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):
