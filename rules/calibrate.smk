@@ -12,6 +12,7 @@ rule calibrate:
         log_of("{product}"),
     wildcard_constraints:
         product=r"calibrated/.+",
+    # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
     params:

@@ -12,6 +12,7 @@ rule measure_detector:
         log_of("{product}"),
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
+    # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
     threads: all_cores

@@ -66,7 +66,8 @@ class ClosedNights:
         The opened nights whose own folders changed.
     noted_groups : frozenset of str
         The masters, and the measurements of detectors, of the nights that stay closed.
-    notes : ccdflow.run.nights.night_notes.NightNotes
+    notes : ccdflow.run.nights.night_notes.NightNotes or None
+        None until `ccdflow.run.nights.partial_plan` has opened the notes.
     """
 
     def __init__(self, columns):
@@ -583,13 +584,14 @@ def _ranges_of_night(context, homes, name, night):
 
 
 def _group_of(values, steps, shared_values):
-    """Return the group of the values of `_GROUP_FIELDS`; ``steps`` is called for its steps.
+    """Return the group of the values of `_GROUP_FIELDS`.
 
     Parameters
     ----------
     values : list of object
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
+        Called without an argument, when the steps are first asked for; returns them.
     shared_values : dict of object to object
         The values of other groups, each by itself: an equal value is taken from here, a new one is
         added.

@@ -96,6 +96,7 @@ class WarmState:
         Parameters
         ----------
         load : callable
+            Called without an argument; returns inventory and ledger.
 
         Returns
         -------
@@ -110,6 +111,7 @@ class WarmState:
         Parameters
         ----------
         load : callable
+            Called without an argument; returns inventory and ledger.
 
         Returns
         -------
