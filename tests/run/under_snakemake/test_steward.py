@@ -19,7 +19,7 @@ from refusals import refusal_of
 
 from ccdflow import settings
 from ccdflow.errors import UserError
-from ccdflow.kinds import CHAIN, product_writing
+from ccdflow.kinds import CHAIN, drawn_pictures
 from ccdflow.pages.pictures import combined_picture
 from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
@@ -163,7 +163,7 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
     """All else has ended when pages are written: their pictures are drawn beside other jobs."""
     run, drawn_for = begin(), []
     draw = combined_picture.combined_bias_picture
-    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
+    monkeypatch.setattr(drawn_pictures, "_kept_pictures", OrderedDict())
     monkeypatch.setattr(
         combined_picture,
         "combined_bias_picture",
@@ -176,11 +176,11 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
 
 
 def test_only_as_many_pictures_are_drawn_ahead_as_are_kept(monkeypatch):
-    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
-    monkeypatch.setattr(product_writing, "_MOST_KEPT_PICTURES", 2)
+    monkeypatch.setattr(drawn_pictures, "_kept_pictures", OrderedDict())
+    monkeypatch.setattr(drawn_pictures, "_MOST_KEPT_PICTURES", 2)
     drawn = []
     for key in "abc":
-        product_writing.draw_ahead(key, lambda key=key: drawn.append(key) or b"")
+        drawn_pictures.draw_ahead(key, lambda key=key: drawn.append(key) or b"")
     assert drawn == ["a", "b"]
 
 
