@@ -6,7 +6,7 @@ import csv
 import io
 from types import NoneType
 
-from ccdflow.files import atomic_write
+from ccdflow.files import atomic_write, file_access
 from ccdflow.run import job_records
 from ccdflow.run.raw_frames.rows import digest
 
@@ -94,7 +94,7 @@ def record_of_text(context, job, basis):
         job.product,
         job.kind,
         digest(basis),
-        stamp=atomic_write.stamp_of(target),
+        stamp=file_access.stamp_of(target),
         content=job_records.file_checksum(target),
         basis=basis,
     )

@@ -7,7 +7,7 @@ from itertools import chain
 
 from ccdflow import paths
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import tables
 from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.calibrating.calibration import Calibration
@@ -165,7 +165,7 @@ class Associations(ArchiveProduct):
         summaries = context.summaries(_SUMMARY)
         closed_nights = [night for night in summaries if summaries[night]["lines"]]
         record = context.earlier_record(self.path_prefix)
-        stamp = atomic_write.stamp_of(context.results / self.path_prefix)
+        stamp = file_access.stamp_of(context.results / self.path_prefix)
         if closed_nights and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")
         last_night = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.context import PlanContext
@@ -283,7 +283,7 @@ def _version_of_note():
 
 def _stamps_of_noted_files(results):
     """Return size and times of the files of rows and records, to which the note refers."""
-    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
+    return [list(file_access.stamp_of(Path(results) / name)) for name in _FILES]
 
 
 def remove_closed_nights(results):
