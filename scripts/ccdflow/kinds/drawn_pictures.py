@@ -10,7 +10,8 @@ from importlib import import_module
 # thread that has it.
 _IMPORT_LOCK = threading.RLock()
 # A process keeps at most this many pictures, the last ones that it drew or showed: a page that is
-# written again shows most of its pictures unchanged. Chosen, not measured.
+# written again shows most of its pictures unchanged. With more, they take memory; with fewer,
+# pictures that have not changed are drawn again. Chosen, not measured.
 _MOST_KEPT_PICTURES = 32
 _kept_pictures = OrderedDict()
 # Threads that write pages share these pictures.
