@@ -26,7 +26,7 @@ import million
 import scale
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines, note_columns, notes
 from ccdflow.run import ledger, session
 from ccdflow.run.nights import closed_nights, note_lines
@@ -107,7 +107,7 @@ def grow(archive, night, number):
     for name in (paths.INVENTORY, paths.ASSOCIATIONS_FILE):
         _copy_table(results / name, copies)
     table, masters = (
-        atomic_write.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS_FILE)
+        file_access.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS_FILE)
     )
     _copy_notes(results, paths.HEADERS, copies, lambda first: {**first, "table": table})
     _copy_notes(results, paths.LEDGER, copies, stamps={paths.ASSOCIATIONS_FILE: masters})

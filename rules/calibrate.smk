@@ -1,4 +1,4 @@
-"""Reduced frames to calibrated frames, and the table of the masters that they took.
+"""Reduced frames to calibrated frames.
 The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
@@ -12,6 +12,7 @@ rule calibrate:
         log_of("{product}"),
     wildcard_constraints:
         product=r"calibrated/.+",
+    # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
     params:
@@ -22,12 +23,3 @@ rule calibrate:
         "{params.frame} -> {params.calibrated}"
     run:
         make(wildcards, params.kind)
-
-
-use rule bias_table as associations_table with:
-    """Masters of all calibrated frames -> associations.csv."""
-    wildcard_constraints:
-        product=r"associations\.csv",
-    localrule: True
-    params:
-        kind="associations",

@@ -1,4 +1,4 @@
-"""Reduced biases to combined biases, and the table of the detector's figures by them.
+"""Reduced biases to combined biases.
 The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
@@ -24,24 +24,3 @@ rule combine:
         "{params.members} -> {params.combined}"
     run:
         make(wildcards, params.kind, threads)
-
-
-rule bias_table:
-    """Figures of all combined biases -> bias_quality.csv."""
-    input:
-        records=records_needed,
-    output:
-        record=record("{product}"),
-    log:
-        log_of("{product}"),
-    wildcard_constraints:
-        product=r"bias_quality\.csv",
-    localrule: True
-    params:
-        kind="bias table",
-        sources=sources_in_words,
-        product=product_path,
-    message:
-        "{params.sources} -> {params.product}"
-    run:
-        make(wildcards, params.kind)

@@ -1,4 +1,4 @@
-"""Reduced darks to combined darks, and the table of the detector's figures by them.
+"""Reduced darks to combined darks.
 Input, output and job are those of biases: rules/combine.smk. The output is the job's record, not
 the product (why: docs/decisions/records-as-outputs.md)."""
 
@@ -12,12 +12,3 @@ use rule combine as combine_darks with:
     localrule: True
     params:
         kind="dark",
-
-
-use rule bias_table as dark_table with:
-    """Figures of all combined darks -> dark_quality.csv."""
-    wildcard_constraints:
-        product=r"dark_quality\.csv",
-    localrule: True
-    params:
-        kind="dark table",

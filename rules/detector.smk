@@ -1,4 +1,4 @@
-"""Combined darks and flats to figures of the detector: bad pixels, gain, trends.
+"""Combined darks and flats to figures of the detector: bad pixels, gain, shutter.
 The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
@@ -12,6 +12,7 @@ rule measure_detector:
         log_of("{product}"),
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
+    # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
     threads: all_cores
@@ -33,30 +34,3 @@ use rule measure_detector as map_shutter with:
     threads: 1
     params:
         kind="shutter",
-
-
-use rule bias_table as bad_pixels with:
-    """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
-    wildcard_constraints:
-        product=r"detector/[^/]+/bad_pixels_[^/]+",
-    localrule: True
-    params:
-        kind="bad pixels",
-
-
-use rule bias_table as detector_table with:
-    """Measurements of all nights -> detector.csv."""
-    wildcard_constraints:
-        product=r"detector\.csv",
-    localrule: True
-    params:
-        kind="detector table",
-
-
-use rule bias_table as trends with:
-    """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
-    wildcard_constraints:
-        product=r"events\.csv",
-    localrule: True
-    params:
-        kind="trends",

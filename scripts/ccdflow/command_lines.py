@@ -164,7 +164,7 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
                 keyword=name,
                 value=word,
                 allowed=allowed,
-                remedy="see --help",
+                remedy="give one within these limits",
             )
         return value
 

@@ -36,7 +36,7 @@ SCIENCE = "calibrated/science_g1.fits"
 
 
 def plan_of(tmp_path, chain, profile=None, **config):
-    """Return the products of the next run: {product: why}, without tables, pages and pictures."""
+    """Return the plan of the next run, and {product: why} without tables, pages and pictures."""
     session = begin(
         tmp_path / "raw", tmp_path / "results", {"simcam": profile or chain.profile}, **config
     )

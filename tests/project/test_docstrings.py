@@ -8,6 +8,7 @@ import importlib.util
 import itertools
 import re
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from library_trees import ROOT, docstring_of, holders, modules, nodes
@@ -165,6 +166,20 @@ def test_four_parameters_or_more_of_a_private_function_are_described():
         if not has_section(ast.get_docstring(node) or "", "Parameters")
     ]
     assert lacking == []
+
+
+def test_the_call_of_a_callable_among_the_parameters_is_described():
+    """Arguments and result are in no other place."""
+    callables = [
+        (f"{module.path.relative_to(SCRIPTS)}: {line.strip()}", next_line, indent)
+        for module in modules()
+        for line, next_line in pairwise(module.path.read_text("utf-8").splitlines())
+        for indent in re.findall(r"^( +)[a-z_, ]+ : .*\bcallable(?:, optional| or None)?$", line)
+    ]
+    assert len(callables) > 30
+    assert [
+        place for place, next_line, indent in callables if not next_line.startswith(f"{indent}    ")
+    ] == []
 
 
 def constructors():

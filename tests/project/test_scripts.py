@@ -253,8 +253,8 @@ def test_an_impossible_number_is_one_line_with_the_allowed_ones(name, words, all
     assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
     message = capsys.readouterr().err
     option, number = words[-2:]
-    problem = f"the value is not allowed (found '{number}'); allowed: {allowed}; see --help"
-    assert message == f"ccdflow: {option}: {problem}\n"
+    problem = f"the value is not allowed (found '{number}'); allowed: {allowed}"
+    assert message == f"ccdflow: {option}: {problem}; give one within these limits\n"
 
 
 @pytest.mark.parametrize("raw", ["source", "source/tonight", ".", "link", "beside"])

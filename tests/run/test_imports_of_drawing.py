@@ -13,7 +13,7 @@ CODE = """
 import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 sys.setswitchinterval(1e-6)
-from ccdflow.kinds.product_writing import drawing_module
+from ccdflow.kinds.drawn_pictures import drawing_module
 # Modules are loaded once a process: two children load them anew.
 for _ in range(2):
     child = os.fork()

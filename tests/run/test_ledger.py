@@ -11,7 +11,7 @@ from astropy.io import fits
 from older_notes import plain_lines
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
 from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
@@ -28,7 +28,7 @@ def fits_product(results, product, key, *, seed=1):
     pixels = np.random.default_rng(seed).normal(size=(5, 7))
     fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
     return Record(
-        product, "frame", key, stamp=atomic_write.stamp_of(path),
+        product, "frame", key, stamp=file_access.stamp_of(path),
         content=job_records.file_checksum(path),
         basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
         data={"levels": {"A": 1.5}, "flags": {}},
@@ -40,7 +40,7 @@ def text_product(results, product, text):
     path = results / product
     content = job_records.file_checksum(path)
     return Record(
-        product, "bias table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content
+        product, "bias table", "0" * 16, stamp=file_access.stamp_of(path), content=content
     )
 
 
@@ -311,7 +311,7 @@ def test_a_check_of_a_product_notes_nothing_and_keeping_it_notes_its_times(tmp_p
     (tmp_path / damaged.product).write_bytes((tmp_path / damaged.product).read_bytes()[:-1])
     records = {record.product: record for record in (sound, damaged)}
     planner = planner_of(tmp_path, records, doubtful=[sound.product])
-    stamp = atomic_write.stamp_of(tmp_path / sound.product)
+    stamp = file_access.stamp_of(tmp_path / sound.product)
     for _ in range(2):
         assert planner.check_product(sound.product) == ProductCheck(new_stamp=stamp)
         assert planner.check_product(damaged.product) == ProductCheck("product damaged")

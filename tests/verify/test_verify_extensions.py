@@ -1,6 +1,7 @@
 """Products of several image HDUs, and packed ones: cards that only one of the headers has."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from verified_chain import MADE_KINDS, first_product, verify_all_rows
 
 from ccdflow.verify import table
 from ccdflow.verify.calibrated import calibrated_verdict, grading
-from ccdflow.verify.comparing import source_cards
+from ccdflow.verify.comparing import extensions, source_cards
 from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.verdict import NotedProduct
 
@@ -324,3 +326,12 @@ def test_a_mean_gain_is_no_difference_beyond_the_digits_of_its_card(gain):
     allowed = calibrated_verdict.allowed_float_steps(fits.Header({"GAINMEAS": card}))
     assert steps.max() <= allowed <= 45
     assert calibrated_verdict.allowed_float_steps(fits.Header()) == 2
+
+
+def test_one_function_writes_the_names_of_extensions():
+    assert [extension_name("MASK", hdu) for hdu in (0, 1, 12)] == ["MASK", "MASK1", "MASK12"]
+    pattern = re.compile(r"""\bhdu or ['"]{2}|\bif (?:\w+\.)?hdu else ["']""")
+    assert pattern.search('name = f"MASK{hdu}" if hdu else "MASK"')
+    folder = Path(extensions.__file__).parents[1]
+    places = [p.name for p in folder.rglob("*.py") for _ in pattern.finditer(p.read_text("utf-8"))]
+    assert places == ["extensions.py"]

@@ -260,10 +260,10 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
 def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeypatch):
     """The stamps of folders show that those of the other nights have not changed."""
     take(sandbox, NIGHTS[1], "OBJECT")
-    looks, stamp_of = [], product_stamps.atomic_write.stamp_of
+    looks, stamp_of = [], product_stamps.file_access.stamp_of
     monkeypatch.setattr(
         product_stamps,
-        "atomic_write",
+        "file_access",
         SimpleNamespace(stamp_of=lambda path: looks.append(str(path)) or stamp_of(path)),
     )
     assert nights_opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]

@@ -12,7 +12,7 @@ from sandbox import SMALL_FRAME, Sandbox, products
 from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import ledger
 from ccdflow.run.lines import plan_description
@@ -248,8 +248,7 @@ def test_damage_with_unchanged_times_is_seen_where_a_few_nights_are_read(
     closed = sandbox.results / paths.CLOSED_NIGHTS
     columns = note_columns.read_columns(closed)
     stamps = [
-        list(atomic_write.stamp_of(sandbox.results / name))
-        for name in (paths.HEADERS, paths.LEDGER)
+        list(file_access.stamp_of(sandbox.results / name)) for name in (paths.HEADERS, paths.LEDGER)
     ]
     note_columns.write_columns(
         closed,

@@ -11,7 +11,7 @@ from sandbox import SMALL_FRAME, Sandbox, damage
 from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, session
 from ccdflow.run.ending import retiring, saving
@@ -115,7 +115,7 @@ def damage_last_record(box):
     content = bytearray(path.read_bytes())
     content[-10] ^= 1
     path.write_bytes(content)
-    stamps = [list(atomic_write.stamp_of(box.results / n)) for n in (paths.HEADERS, paths.LEDGER)]
+    stamps = [list(file_access.stamp_of(box.results / n)) for n in (paths.HEADERS, paths.LEDGER)]
     rewrite(box, lambda shared_values: shared_values.update(files=stamps))
 
 

@@ -10,7 +10,7 @@ from sandbox import SMALL_FRAME, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write, raw_files
+from ccdflow.files import file_access, raw_files
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import job_records, ledger, session
 from ccdflow.run.batches import claims, withdrawal
@@ -306,8 +306,8 @@ def test_a_stop_of_the_machine_breaks_the_seal_until_the_products_are_an_hour_ol
     content = read_seal(sandbox)
     # Which of the pages is written last is by chance: two jobs run at a time.
     made = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN).context.ledger
-    newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
-    assert newest >= atomic_write.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
+    newest = max(file_access.stamp_of(sandbox.results / product)[2] for product in made)
+    assert newest >= file_access.stamp_of(sandbox.results / paths.REPORT_PAGE)[2]
     assert (content["boot"], content["valid_until"]) == (job_records.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(job_records, "boot_id", lambda: "another")

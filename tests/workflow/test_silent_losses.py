@@ -16,7 +16,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write, raw_files
+from ccdflow.files import file_access, raw_files
 from ccdflow.run.lines import plan_description
 from ccdflow.run.raw_frames import inventory
 from ccdflow.run.raw_frames.header_store import load_store
@@ -267,7 +267,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(sandbox, ending,
 
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
     sandbox.config["pictures"] = {"per_type": "all"}
-    count, opener = Counter(), atomic_write.open_at_once
+    count, opener = Counter(), file_access.open_at_once
 
     def open_other_file(path, flags):
         if (name := str(path)) in firsts:

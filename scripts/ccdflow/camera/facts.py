@@ -273,7 +273,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
 
 
 def _begin_of_exposure(reader, exptime, longitude):
-    """Return the begin of an exposure, a `Moment`; warn of dates that contradict each other.
+    """Return the start of an exposure, a `Moment`; warn of dates that contradict each other.
 
     Parameters
     ----------

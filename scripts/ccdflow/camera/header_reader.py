@@ -178,16 +178,16 @@ class HeaderReader:
         return self._results[name]
 
     def contents_of(self, name, *, keywords=None):
-        """Yield the contents of a fact's cards that are not blank, in the order that counts.
+        """Return the contents of a fact's cards that are not blank, in the order that counts.
 
         Parameters
         ----------
         name, keywords
             As for `read`.
 
-        Yields
-        ------
-        ccdflow.files.cards.Content
+        Returns
+        -------
+        iterator of ccdflow.files.cards.Content
         """
         return contents_at(self.headers, self.positions_of(name, keywords))
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import CHECK_FILE, MAKE_AGAIN, DamagedProduct, FrameError, action_of
-from ccdflow.files import atomic_write, fits_structure
+from ccdflow.files import file_access, fits_structure
 from ccdflow.files.cards import card_value
 
 MOST_OPEN_FILES = 200
@@ -111,7 +111,7 @@ def _read_header(path, hdu):
         If the file cannot be read, has no such image, or is no FITS file.
     """
     try:
-        with open(path, "rb", opener=atomic_write.open_at_once) as file:
+        with open(path, "rb", opener=file_access.open_at_once) as file:
             header, offset = _find_hdu(file, hdu)
             return header, offset, file.seek(0, os.SEEK_END)
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import CHECK_FILE, MAKE_AGAIN, DamagedProduct, FrameError, action_of
-from ccdflow.files import atomic_write, fits_structure
+from ccdflow.files import file_access, fits_structure
 from ccdflow.files.header_text import is_commentary
 from ccdflow.files.raw_headers import CARD_BYTES
 
@@ -55,7 +55,7 @@ def read_hdus(path, count):
     path = Path(path)
     hdus, offset = [], 0
     try:
-        with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=file_access.open_at_once) as file:
             while len(hdus) < count:
                 text = fits_structure.read_header_bytes(file, offset)
                 try:

@@ -16,8 +16,8 @@ import stat
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.atomic_write import open_at_once, stamp_of_status
 from ccdflow.files.decompression import UnpackedFile, packing_of
+from ccdflow.files.file_access import open_at_once, stamp_of_status
 from ccdflow.files.file_errors import (
     ChangedRawFile,
     IncompleteRawFile,

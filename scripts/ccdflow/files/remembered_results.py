@@ -42,7 +42,7 @@ class Remembered:
         name : hashable
             Name of the function, together with all else that its result depends on.
         function : callable
-            Nobody may change its result.
+            Called with the headers. Nobody may change its result.
         headers : list of astropy.io.fits.Header
             One for each HDU.
         """
@@ -128,6 +128,7 @@ def compute_at_once(name, function, headers):
     name : hashable
         Not used.
     function : callable
+        Called with the headers.
     headers : list of astropy.io.fits.Header
         One for each HDU.
 

@@ -241,8 +241,8 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
     stored : dict of int to (numpy.ndarray, int)
         See `reduce_frame`.
     product_image : ccdflow.frame.products.ProductImage
-    overscans : dict of str to ccdflow.frame.overscan.Overscan
-        By amplifier.
+    overscans : dict of str to ccdflow.frame.overscan.Overscan or None
+        By amplifier, see `_measure_amplifier`.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     without_level : dict of str to tuple of ccdflow.camera.sections.Region
         By amplifier, regions of the image whose overscan gives no level.

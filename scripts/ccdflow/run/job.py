@@ -66,6 +66,9 @@ class Job:
         """The key in the name of the record."""
         return self.key
 
+    def fix_key(self):
+        """Compute the key now, where it is computed later; the key of a `Job` is known."""
+
     @classmethod
     def from_dict(cls, values):
         """Return a job from its `dataclasses.asdict`, after JSON."""
@@ -98,13 +101,17 @@ class UnhashedJob(Job):
     @property
     def key(self):
         """The hash of the basis."""
-        if callable(self.__dict__["key"]):
-            self.__dict__["key"] = self.__dict__["key"]()
+        self.fix_key()
         return self.__dict__["key"]
 
     @key.setter
     def key(self, value):
         self.__dict__["key"] = value
+
+    def fix_key(self):
+        """Compute the key, unless it is computed already."""
+        if callable(self.__dict__["key"]):
+            self.__dict__["key"] = self.__dict__["key"]()
 
     @property
     def key_in_name(self):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ccdflow import paths, wording
-from ccdflow.files import atomic_write, checksum
+from ccdflow.files import atomic_write, checksum, file_access
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run.former_kinds import present_name
 
@@ -249,7 +249,7 @@ def read_record(path):
         If the system does not allow the file to be read.
     """
     try:
-        return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
+        return Record.from_dict(json.loads(file_access.read_bytes(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
@@ -293,7 +293,7 @@ def unfolded_records(results):
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE_FOLDER
-    for folder, _, names in os.walk(top, onerror=atomic_write.raise_unless_missing):
+    for folder, _, names in os.walk(top, onerror=file_access.raise_unless_missing):
         # The first attempt of a job, whose name has no number, comes before the second attempt.
         for name in sorted(names, key=lambda name: name.removesuffix(".json")):
             if name.endswith(".json") and not name.startswith("."):

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines
 
 # The notes are read this many times at most if a run writes them meanwhile, as a watch does in each
@@ -141,7 +141,7 @@ def read_settled(results, read):
 def _stamps_of_notes(results):
     """Return size and times of the two files of notes, and of the late notes."""
     names = (*_FILE_BY_NAME.values(), paths.LATE_NOTES)
-    return [atomic_write.stamp_of(Path(results) / name) for name in names]
+    return [file_access.stamp_of(Path(results) / name) for name in names]
 
 
 def write_late_notes(results, late):
@@ -181,7 +181,7 @@ def has_late_notes(results):
 
 def stamp_of_late_notes(results):
     """Return size and times of the file of late notes as a list, [] where there is none."""
-    return list(atomic_write.stamp_of(Path(results) / paths.LATE_NOTES))
+    return list(file_access.stamp_of(Path(results) / paths.LATE_NOTES))
 
 
 def remove_late_notes(results):

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines, json_text, notes
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
@@ -469,7 +469,7 @@ def _checked_record(results, record, known_records):
         return record
     if not job_records.is_as_made(results, record):
         return None
-    return replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
+    return replace(record, stamp=file_access.stamp_of(Path(results) / record.product))
 
 
 def _is_superseded(results, path, job):
@@ -484,7 +484,7 @@ def _is_noted(results, noted_record, record):
         noted_record is not None
         and (noted_record.key, noted_record.content, noted_record.stamp)
         == (record.key, record.content, record.stamp)
-        and noted_record.stamp == atomic_write.stamp_of(Path(results) / record.product)
+        and noted_record.stamp == file_access.stamp_of(Path(results) / record.product)
     )
 
 

@@ -94,9 +94,8 @@ class Plan:
             if job is not None and job.product not in products_wanted:
                 products_wanted.add(job.product)
                 products_to_look_at += set(job.needs) - set(job.spare)
-                # The key is computed now: later the jobs that are left out here would be absent
-                # from it.
-                _ = job.key
+                # Later the jobs that are left out here would be absent from the key.
+                job.fix_key()
         products_left_out = set(self.jobs) - products_wanted
         for product in products_left_out:
             del self.jobs[product]
@@ -372,6 +371,7 @@ class Planner:
             Of which the ledger has a record.
         key : str
         basis : dict or callable
+            As of `_compare`.
 
         Returns
         -------
@@ -485,6 +485,7 @@ class Planner:
         product : str
             Path relative to the results folder.
         basis : dict or callable
+            Called without an argument, a callable returns the dict.
             The input of the key; or a function that returns it, because a new product needs none.
 
         Returns
@@ -578,7 +579,8 @@ class Planner:
         kind : ccdflow.kinds.kind.Kind
         product, key : str
         basis : dict or callable
-            The input of the key; or a function that returns it, because only a change needs it.
+            The input of the key; or a function without arguments that returns it, because only a
+            change needs it.
         """
         record = self.context.earlier_record(product)
         if record.key != key:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import note_columns, notes
 from ccdflow.run import late_notes
 from ccdflow.run.nights import closed_nights, merging, note_lines
@@ -31,7 +31,7 @@ def test_neighbouring_lines_of_a_home_have_one_range(path):
         "first": [[start, 12], [start + 20, 2]],
         "second": [[start + 12, 8]],
     }
-    lines = note_lines.NoteLines(path, atomic_write.stamp_of(path))
+    lines = note_lines.NoteLines(path, file_access.stamp_of(path))
     assert lines.read_ranges(ranges_of(path)["first"]) == ["a one", "b two", "d"]
 
 
@@ -44,7 +44,7 @@ def test_another_number_of_lines_needs_a_whole_plan(path, names, words):
 
 
 def test_a_file_that_is_gone_needs_a_whole_plan(path):
-    lines = note_lines.NoteLines(path, atomic_write.stamp_of(path))
+    lines = note_lines.NoteLines(path, file_access.stamp_of(path))
     ranges = ranges_of(path)["second"]
     path.unlink()
     for ask in (lambda: ranges_of(path), lambda: lines.read_ranges(ranges)):
@@ -56,7 +56,7 @@ def test_a_file_that_is_gone_needs_a_whole_plan(path):
 
 def test_ranges_of_a_file_that_was_written_since_are_not_read(path):
     """Of the same size: a range would begin within a line."""
-    lines = note_lines.NoteLines(path, atomic_write.stamp_of(path))
+    lines = note_lines.NoteLines(path, file_access.stamp_of(path))
     ranges = ranges_of(path)["second"]
     assert lines.read_ranges(ranges) == ["c three"]
     with pytest.raises(NeedsWholePlan, match="is shorter than its lines were noted"):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.processes import helper_processes
 from ccdflow.run.products import product_stamps
 from ccdflow.run.raw_frames import raw_folders
@@ -72,7 +72,7 @@ def test_files_are_found_in_the_open_folder_and_not_by_their_path(folders, tmp_p
     stamps, _ = raw_folders.find_frames(folders)
     assert len(listed) == 81
     assert len(stamps) == 80
-    assert stamps["night07/a.fits"] == atomic_write.stamp_of(folders / "night07" / "a.fits")
+    assert stamps["night07/a.fits"] == file_access.stamp_of(folders / "night07" / "a.fits")
     swept, _ = product_stamps.product_stamps(tmp_path / "results", kinds, folders)
     assert [*swept.names] == ["reduced/night/a.fits"]
     assert swept.stamp_of("reduced/night/a.fits")[0] == 7

@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,14 @@ from refusals import refusal_of
 
 from ccdflow import settings
 from ccdflow.errors import UserError
-from ccdflow.kinds import CHAIN, product_writing
+from ccdflow.kinds import CHAIN, drawn_pictures
 from ccdflow.pages.pictures import combined_picture
 from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
 from ccdflow.run.under_snakemake.host import Host
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
     """All else has ended when pages are written: their pictures are drawn beside other jobs."""
     run, drawn_for = begin(), []
     draw = combined_picture.combined_bias_picture
-    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
+    monkeypatch.setattr(drawn_pictures, "_kept_pictures", OrderedDict())
     monkeypatch.setattr(
         combined_picture,
         "combined_bias_picture",
@@ -173,11 +176,11 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
 
 
 def test_only_as_many_pictures_are_drawn_ahead_as_are_kept(monkeypatch):
-    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
-    monkeypatch.setattr(product_writing, "_MOST_KEPT_PICTURES", 2)
+    monkeypatch.setattr(drawn_pictures, "_kept_pictures", OrderedDict())
+    monkeypatch.setattr(drawn_pictures, "_MOST_KEPT_PICTURES", 2)
     drawn = []
     for key in "abc":
-        product_writing.draw_ahead(key, lambda key=key: drawn.append(key) or b"")
+        drawn_pictures.draw_ahead(key, lambda key=key: drawn.append(key) or b"")
     assert drawn == ["a", "b"]
 
 
@@ -437,6 +440,18 @@ def workflow():
     made.dag_settings.forceall = made.dag_settings.forcetargets = False
     made.execution_settings.latency_wait, made.output_settings.verbose = 7, True
     return made
+
+
+def test_every_attribute_of_snakemake_that_is_used_has_its_reason():
+    used = set()
+    for path in (Path(host.__file__), *ROOT.glob("rules/*.smk"), ROOT / "Snakefile"):
+        for line in path.read_text("utf-8").splitlines():
+            code = line.partition("#")[0]
+            used.update(re.findall(r'(?<![\w.])workflow(?:\.|, ")([a-z_]+)', code))
+    # Without --cores the number of cores cannot be read, and so not be checked.
+    used -= {"cores"}
+    assert len(used) > 10
+    assert used == {name.partition(".")[0] for name in host.NEEDED_ATTRIBUTES}
 
 
 def test_the_host_has_the_options_that_snakemake_was_given(tmp_path):

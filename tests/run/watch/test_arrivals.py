@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.raw_frames import raw_folders
 from ccdflow.run.watch import arrivals, new_frames
 
@@ -98,7 +98,7 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     quiet = new_frames.SettledFiles(events.raw, 1.0, clock=lambda: next(times))
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
-    stamp = atomic_write.stamp_of(events.raw / "a.fits")
+    stamp = file_access.stamp_of(events.raw / "a.fits")
     complete = [quiet.closed_stamps(events.wait_for_news(0.001)) for _ in range(4)]
     assert complete == [{}, {}, {"a.fits": stamp}, {}]
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.raw_frames.rows import ARRIVING_STATUS, OK
 from ccdflow.run.watch.arrivals import FolderEvents
 from ccdflow.run.watch.new_frames import NewFrames, SettledFiles
@@ -11,7 +11,7 @@ from ccdflow.run.watch.new_frames import NewFrames, SettledFiles
 def test_a_complete_frame_waits_until_a_round_has_seen_it_with_its_stamp(tmp_path):
     frames, path = NewFrames(tmp_path, 1.0), tmp_path / "a.fits"
     path.write_bytes(b"a")
-    stamp = atomic_write.stamp_of(path)
+    stamp = file_access.stamp_of(path)
     frames.note_news(FolderEvents(complete_files={"a.fits"}))
     assert frames.waiting_stamps() == {"a.fits": stamp}
     # A look finds it as well, and another one that no event told of.
@@ -31,7 +31,7 @@ def test_a_frame_that_a_round_did_is_not_counted_by_an_earlier_look(tmp_path):
     """A look saw its first half, and the number at the end of a watch was 1."""
     frames, path = NewFrames(tmp_path, 1.0), tmp_path / "a.fits"
     path.write_bytes(b"half")
-    frames.note_look({"a.fits": atomic_write.stamp_of(path)}, is_polled=False)
+    frames.note_look({"a.fits": file_access.stamp_of(path)}, is_polled=False)
     path.write_bytes(b"the whole frame")
     frames.note_news(FolderEvents(complete_files={"a.fits"}))
     assert frames.n_waiting == 1
@@ -53,12 +53,12 @@ def test_without_events_of_a_file_a_pause_without_change_makes_it_complete(tmp_p
     files = SettledFiles(tmp_path, 1.0, clock=lambda: next(times))
     path, nothing = tmp_path / "a.fits", FolderEvents()
     path.write_bytes(b"half")
-    files.note_open({"a.fits": atomic_write.stamp_of(path)})
+    files.note_open({"a.fits": file_access.stamp_of(path)})
     assert files.closed_stamps(nothing) == {}
     path.write_bytes(b"the whole frame")
     # However often events of other files lead to a look at this one.
     assert [files.closed_stamps(nothing) for _ in range(3)] == [{}, {}, {
-        "a.fits": atomic_write.stamp_of(path)
+        "a.fits": file_access.stamp_of(path)
     }]  # fmt: skip
     assert files.closed_stamps(nothing) == {}
 

@@ -35,7 +35,7 @@ from watched_folders import (
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import job_records, lock, worker
@@ -92,7 +92,7 @@ class Night:
                     hdus[0].header.update(cards)
         else:
             path.write_bytes(content)
-        return self.watch.do_round({name: atomic_write.stamp_of(path)})
+        return self.watch.do_round({name: file_access.stamp_of(path)})
 
     def is_as_from_scratch(self):
         """Return whether nothing is left to do, and all is as one run over all frames makes it."""
@@ -146,11 +146,11 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     watched_night.watch.pace = page_pace.PagePace(clock.monotonic)
     assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
     page = watched_night.results / "nights/2024-03-01/report.html"
-    before, count = atomic_write.stamp_of(page), len(watched_night.output.lines)
+    before, count = file_access.stamp_of(page), len(watched_night.output.lines)
     done = [watched_night.arrive(f"fast_{n}.fits", of=LATE[0], OBJECT=f"field {n}") for n in (1, 2)]
     assert [kinds_of(each) for each in done] == [FRAME, FRAME]
     assert [each.nights for each in done] == [[], []], "the live page has nothing new to show"
-    assert before == atomic_write.stamp_of(page) != ()
+    assert before == file_access.stamp_of(page) != ()
     # The width of the stars, which comes with the night's list, is still missing in their lines.
     assert len(watched_night.output.lines) == count
     assert watched_night.watch.pace.nights_owed == {"2024-03-01"}
@@ -283,7 +283,7 @@ def test_a_watch_notices_products_of_another_run(watched_night):
     session_end.finish(running)
     running.lock.close()
     done = watched_night.watch.do_round(
-        {LATE[0]: atomic_write.stamp_of(watched_night.raw / LATE[0])}
+        {LATE[0]: file_access.stamp_of(watched_night.raw / LATE[0])}
     )
     assert (done.is_short, done.records) == (False, [])
     (line,) = [line for line in watched_night.output.lines if "another run is at work" in line]
@@ -681,7 +681,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     path = watched_night.raw / "taken_back.fits"
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
     before = products(watched_night.results)
-    gone = {path.name: atomic_write.stamp_of(path)}
+    gone = {path.name: file_access.stamp_of(path)}
     path.unlink()
     done = watched_night.watch.do_round(gone)
     assert (done.problem, done.records) == ("", [])
@@ -692,7 +692,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     # Beside a frame that stays.
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
-    both = {name: atomic_write.stamp_of(watched_night.raw / name) for name in (path.name, *LATE)}
+    both = {name: file_access.stamp_of(watched_night.raw / name) for name in (path.name, *LATE)}
     path.unlink()
     done = watched_night.watch.do_round(both)
     assert {r.product for r in done.records} >= {f"calibrated/{LATE[0]}"}
@@ -708,7 +708,7 @@ def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_oth
     names = ("taken_back.fits", *LATE)
     for name in names:
         shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / name)
-    stamps = {name: atomic_write.stamp_of(watched_night.raw / name) for name in names}
+    stamps = {name: file_access.stamp_of(watched_night.raw / name) for name in names}
     work = worker.work
 
     def remove(*arguments, **options):
@@ -774,7 +774,7 @@ def test_a_raw_folder_that_goes_away_in_a_round_has_one_line_until_it_is_back(
         shutil.copyfile(night.source / "all" / LATE[0], night.raw / name)
         with fits.open(night.raw / name, mode="update") as hdus:
             hdus[0].header["OBJECT"] = f"field {number}"
-    stamps = {name: atomic_write.stamp_of(night.raw / name) for name in names}
+    stamps = {name: file_access.stamp_of(night.raw / name) for name in names}
     before, away, work = products(night.results), tmp_path / "away", worker.work
 
     def go_and_work(*arguments, **options):

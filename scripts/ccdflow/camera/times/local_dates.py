@@ -1,4 +1,4 @@
-"""The begin of an exposure whose date card has the local time, as cards in UT show."""
+"""The start of an exposure whose date card has the local time, as cards in UT show."""
 
 from __future__ import annotations
 

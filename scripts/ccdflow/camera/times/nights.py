@@ -80,7 +80,7 @@ class Moment(NamedTuple):
 
 
 def moment_of(reader, longitude=None):
-    """Return the begin of an exposure.
+    """Return the start of an exposure.
 
     Parameters
     ----------

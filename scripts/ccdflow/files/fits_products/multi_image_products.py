@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError, action_of
-from ccdflow.files import atomic_write, checksum, fits_structure, raw_headers
+from ccdflow.files import atomic_write, checksum, file_access, fits_structure, raw_headers
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
 from ccdflow.files.header_text import CardList
@@ -80,7 +80,7 @@ def read_stored_hdus(path, *, name=None):
     name = str(path) if name is None else name
     hdus, offset = [], 0
     try:
-        with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=file_access.open_at_once) as file:
             size = os.fstat(file.fileno()).st_size
             while offset < size:
                 hdus.append(_stored_hdu(file, offset, name))

@@ -12,7 +12,7 @@ from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.detector.cosmic_rays import cosmics
 from ccdflow.errors import FrameError
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.fits_products import compressed_images
 from ccdflow.frame.readout import AmplifierReduction, MeasuredReadout, readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
@@ -220,7 +220,7 @@ class Calibration:
         if record is None or record.status != job_records.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product
-        return record if atomic_write.stamp_of(path) == record.stamp else None
+        return record if file_access.stamp_of(path) == record.stamp else None
 
     def make(self):
         """Calibrate the frame; return its `ccdflow.run.job_records.Record`."""
@@ -239,7 +239,7 @@ class Calibration:
             return replace(record, status=job_records.REFUSED, reason=error.reason)
         return replace(
             record,
-            stamp=atomic_write.stamp_of(self.context.results / record.product),
+            stamp=file_access.stamp_of(self.context.results / record.product),
             content=calibrated.content,
             data={**self._data(calibrated), "helps": effects},
         )

@@ -11,10 +11,10 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.detector.ageing import MasterPair, fit_ageing, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
+from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.matching import match_sentences, setups
 from ccdflow.kinds.matching.detector_noise import detector_noise_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run.lookups import Lookup

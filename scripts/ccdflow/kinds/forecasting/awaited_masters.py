@@ -9,7 +9,9 @@ a larger window. The words on a missing master name the existing masters: a new 
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
@@ -27,8 +29,42 @@ AWAITED_NOTE = "waits"
 # The exposure that a dark must exceed is lowered by this factor: otherwise rounding alone could
 # exclude a dark.
 _ROUNDING_FACTOR = 1 - 1e-9
-# The properties of any new master, as `masters_awaited` returns them.
-_ANY_MASTER = ("*", "", "", 0.0)
+
+
+class Awaited(NamedTuple):
+    """The masters for which a night waits: new ones with some properties, or one product.
+
+    A record has these values as a list.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of a new master; '' for a product, '*' for any new master.
+    camera : str
+        Camera of a new master, '' for any; of a product its path.
+    light : str
+        Filter and grism of a new flat, '' for any.
+    least_seconds : float
+        The exposure that a new dark must exceed.
+    """
+
+    kind: str
+    camera: str = ""
+    light: str = ""
+    least_seconds: float = 0.0
+
+    @classmethod
+    def of_product(cls, product):
+        """Return the values of a product that may change or vanish."""
+        return cls("", product)
+
+    @property
+    def properties(self):
+        """Kind, camera and light, which a new master has as well."""
+        return self[:3]
+
+
+_ANY_MASTER = Awaited("*")
 
 
 def masters_awaited(context, night, frames, masters):
@@ -44,24 +80,22 @@ def masters_awaited(context, night, frames, masters):
     Returns
     -------
     list of [str, str, str, float]
-        Kind, camera and filter of a new master, with '' for any, and the exposure that a dark must
-        exceed, seconds. Or '', the product that the night waits for, '' and 0. Or '*', '', '' and
-        0: the night waits for any new master.
+        The values of each `Awaited`, as JSON has them.
     """
     if not is_dated(night):
         # An undated night may be sorted before new ones, so any master may change it.
         return [list(_ANY_MASTER)] if frames or masters else []
-    properties, choices_seen = {}, set()
+    awaited, choices_seen = {}, set()
     for group in (*frames, *masters):
         row, seconds = context.row(group.files[0]), longest_exposure(context, group)
         for step in group.steps:
             choice = (id(step), *_light_and_seconds(step.kind, row, seconds))
             if step.kind in MASTER_KINDS and choice not in choices_seen:
                 choices_seen.add(choice)
-                properties |= dict.fromkeys(_awaited_properties(step, row.camera, *choice[1:]))
+                awaited |= dict.fromkeys(_masters_awaited_by(step, row.camera, *choice[1:]))
     for group in frames:
-        properties |= dict.fromkeys(_measurements_awaited(context, night, group))
-    return sorted(map(list, properties))
+        awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
+    return sorted(map(list, awaited))
 
 
 def _light_and_seconds(kind, row, seconds):
@@ -90,8 +124,8 @@ def longest_exposure(context, group):
     return max((number_or_none(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
 
 
-def _awaited_properties(step, camera, light, seconds):
-    """Yield the properties with which a later master would change a step.
+def _masters_awaited_by(step, camera, light, seconds):
+    """Yield the `Awaited` masters that would change a step.
 
     Parameters
     ----------
@@ -104,32 +138,33 @@ def _awaited_properties(step, camera, light, seconds):
     if not step.is_needed:
         return
     # A later master that is a candidate may change or vanish.
-    yield from (("", use.product, "", 0.0) for use in step.uses if is_later(use))
+    yield from (Awaited.of_product(use.product) for use in step.uses if is_later(use))
     if not step.uses:
-        yield step.kind, "", "", 0.0
+        yield Awaited(step.kind)
     elif len(step.uses) < MOST_CANDIDATES or any(use.lag is None or use.cut for use in step.uses):
-        yield step.kind, camera, light, 0.0
+        yield Awaited(step.kind, camera, light)
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that would be scaled up is ranked after these candidates.
-        yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / HARMLESS_SCALE_UP
+        least_seconds = _ROUNDING_FACTOR * seconds / HARMLESS_SCALE_UP
+        yield Awaited(step.kind, camera, light, least_seconds)
 
 
 def _measurements_awaited(context, night, group):
-    """Yield the properties of the detector measurements and shutter maps that a frame waits for."""
+    """Yield the `Awaited` measurements of detectors, and shutter maps, of a frame."""
     if not DETECTOR.is_enabled(context):
         return
     # Measurements and maps of later nights may change or vanish.
     yield from (
-        ("", product, "", 0.0)
+        Awaited.of_product(product)
         for product in group.measurements
         if paths.night_of_product(product) > night
     )
     if not any(map(DETECTOR.has_name, group.measurements)):
-        yield DETECTOR.name, group.camera, "", 0.0
+        yield Awaited(DETECTOR.name, group.camera)
     if corrects_shutter(context, group.camera) and not any(
         map(SHUTTER.has_name, group.measurements)
     ):
-        yield SHUTTER.name, group.camera, "", 0.0
+        yield Awaited(SHUTTER.name, group.camera)
 
 
 def nights_waiting_for(context, new_groups):
@@ -146,21 +181,21 @@ def nights_waiting_for(context, new_groups):
     set of str
     """
     # The longest exposure of the new masters with some properties; infinite where none counts.
-    longest_by_properties = {_ANY_MASTER[:3]: math.inf} if new_groups else {}
+    longest_by_properties = {_ANY_MASTER.properties: math.inf} if new_groups else {}
     for group in new_groups:
         row, seconds = context.row(group.files[0]), longest_exposure(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)
         seconds = seconds if group.kind == DARK else math.inf
-        for properties in ((group.kind, "", ""), (group.kind, group.camera, light)):
-            longest_by_properties[properties] = max(
-                seconds, longest_by_properties.get(properties, 0.0)
+        for awaited in (Awaited(group.kind), Awaited(group.kind, group.camera, light)):
+            longest_by_properties[awaited.properties] = max(
+                seconds, longest_by_properties.get(awaited.properties, 0.0)
             )
-        longest_by_properties["", group.product, ""] = math.inf
+        longest_by_properties[Awaited.of_product(group.product).properties] = math.inf
     return {
         night
-        for night, awaited in context.summaries(AWAITED_NOTE).items()
+        for night, values_awaited in context.summaries(AWAITED_NOTE).items()
         if any(
-            longest_by_properties.get(tuple(properties), 0.0) > seconds
-            for *properties, seconds in awaited
+            longest_by_properties.get(awaited.properties, 0.0) > awaited.least_seconds
+            for awaited in itertools.starmap(Awaited, values_awaited)
         )
     }

@@ -20,7 +20,7 @@ from ccdflow.combine.stack import CombineOptions
 from ccdflow.combine.tiling.combine_job import TooLittleMemory
 from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
-from ccdflow.files import atomic_write, checksum
+from ccdflow.files import atomic_write, checksum, file_access
 from ccdflow.files.fits_products.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
@@ -464,7 +464,7 @@ def _make_master(work):
         "rejected": master.n_rejected,
         "pixels": len(work.records_of_files) * sum(math.prod(image.shape) for image in work.images),
     }
-    return replace(work.record, stamp=atomic_write.stamp_of(target), content=content, data=data)
+    return replace(work.record, stamp=file_access.stamp_of(target), content=content, data=data)
 
 
 def _amplifiers_of(remarks):

@@ -55,9 +55,9 @@ EXACT_NIGHTS = 30
 
 If ``direction`` is causal, these are the own and earlier nights; of later nights every exact dark
 goes before the scaled ones. Exact darks that are further away compete with the scaled ones within
-these nights. Glow, traps and
-warm pixels are not proportional to time, so a scaled dark leaves a part of them. On a detector
-without them the preference costs 1.1 % of the variance: docs/masters.md.
+these nights. Glow, traps and warm pixels are not proportional to time, so a scaled dark leaves a
+part of them. On a detector without them the preference costs 1.1 % of the variance:
+docs/masters.md.
 """
 
 TEMPERATURE_UNKNOWN = Remark(RemarkKind.UNKNOWN_TEMPERATURE, "temperature unknown")

@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import WeakPixels
-from ccdflow.files import atomic_write, checksum
+from ccdflow.files import atomic_write, checksum, file_access
 from ccdflow.files.fits_products import plain_tables
 from ccdflow.files.header_text import card_text, printable_text
 from ccdflow.run import job_records
@@ -74,7 +74,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.product,
         record.kind,
         record.key,
-        stamp=atomic_write.stamp_of(target),
+        stamp=file_access.stamp_of(target),
         content=checksum.product_checksum(job_records.file_checksum(target), headers),
         basis=record.basis,
         data=record.data,

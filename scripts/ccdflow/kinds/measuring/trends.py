@@ -10,6 +10,7 @@ from ccdflow.camera.profile_lines import yaml_text
 from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, LEAST_STEP_SIGMA, TRENDS
 from ccdflow.files.values import short_number
 from ccdflow.kinds.archive_product import ArchiveProduct
+from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.master_columns import day_of
@@ -21,7 +22,7 @@ from ccdflow.kinds.measuring.trend_series import (
     figure_series,
     groups_with_figures,
 )
-from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
+from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.text_formatting import figure_text, unique_names
 from ccdflow.run import job_records

@@ -19,6 +19,7 @@ from ccdflow.files import (
     atomic_write,
     checksum,
     decoding,
+    file_access,
     file_errors,
     fits_structure,
     raw_files,
@@ -185,7 +186,7 @@ def make_reduced_frame(context, job):
         return replace(record, status=job_records.SET_ASIDE, reason=reason)
     return replace(
         record,
-        stamp=atomic_write.stamp_of(target),
+        stamp=file_access.stamp_of(target),
         content=content,
         data=figures,
     )

@@ -7,11 +7,12 @@ from itertools import chain
 
 from ccdflow import paths
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import tables
 from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
+from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.forecasting import (
     awaited_masters,
     coverage,
@@ -22,7 +23,7 @@ from ccdflow.kinds.forecasting import (
 from ccdflow.kinds.matching import association, master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
+from ccdflow.kinds.product_writing import record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
@@ -164,7 +165,7 @@ class Associations(ArchiveProduct):
         summaries = context.summaries(_SUMMARY)
         closed_nights = [night for night in summaries if summaries[night]["lines"]]
         record = context.earlier_record(self.path_prefix)
-        stamp = atomic_write.stamp_of(context.results / self.path_prefix)
+        stamp = file_access.stamp_of(context.results / self.path_prefix)
         if closed_nights and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")
         last_night = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")

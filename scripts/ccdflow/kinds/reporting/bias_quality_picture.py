@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.bias import BIAS_KIND
-from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
+from ccdflow.kinds.product_writing import refused_record, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.bias_sections import (
     COMBINING_OFF_NOTE,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.kinds.drawn_pictures import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import later_nights_with_members, trend_groups
 from ccdflow.kinds.masters.master_names import master_names
-from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.reducing.small_pictures import mapped_image_of
 from ccdflow.kinds.reporting.figures import amplifier_figures, names_of_groups
 from ccdflow.kinds.reporting.night_products import file_picture

@@ -11,10 +11,11 @@ from ccdflow import paths
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
+from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.masters.master_names import master_names
-from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
+from ccdflow.kinds.product_writing import refused_record, write_text_product
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.kinds.reporting import frame_pictures

@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.product_writing import write_text_product
@@ -79,11 +79,11 @@ class Sheet(PictureOfFrames):
         """Return whether the pictures in the folder have the lengths and checksums of the list."""
         folder = _picture_folder(context, product)
         try:
-            listed_checksums = json.loads(atomic_write.read_bytes(context.results / product))[
+            listed_checksums = json.loads(file_access.read_bytes(context.results / product))[
                 "files"
             ]
             checksums = {
-                entry.name: _length_and_checksum(atomic_write.read_bytes(entry.path))
+                entry.name: _length_and_checksum(file_access.read_bytes(entry.path))
                 for entry in _entries_of_folder(folder)
             }
         except (OSError, ValueError, KeyError):
@@ -142,7 +142,7 @@ class Sheet(PictureOfFrames):
         for product in self.products_on_page(context, night):
             # The list is not there if its job failed.
             with suppress(FileNotFoundError):
-                entries = json.loads(atomic_write.read_bytes(context.results / product))["frames"]
+                entries = json.loads(file_access.read_bytes(context.results / product))["frames"]
         tiles = NightTiles(context, night, entries)
         sections = (tiles.sheet(), tiles.strip())
         return [section for section in sections if section is not None]
@@ -201,7 +201,7 @@ def _width_of_stars(context, row, record, earlier_entries):
 def _listed_entries(context, product):
     """Return the entries of a night's list on the disk, by raw file; {} without a list."""
     try:
-        return json.loads(atomic_write.read_bytes(context.results / product))["frames"]
+        return json.loads(file_access.read_bytes(context.results / product))["frames"]
     except (OSError, ValueError, KeyError):
         return {}
 
@@ -229,7 +229,7 @@ def _hash_of_pictures(folder):
     """Return the hash of names, sizes and times of the pictures in a folder; '' if unreadable."""
     try:
         stamps = [
-            [entry.name, *atomic_write.stamp_of(entry.path)] for entry in _entries_of_folder(folder)
+            [entry.name, *file_access.stamp_of(entry.path)] for entry in _entries_of_folder(folder)
         ]
     except OSError:
         # The plan makes nothing in such a folder, and the run reports it.

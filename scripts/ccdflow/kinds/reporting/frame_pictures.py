@@ -11,7 +11,8 @@ from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, raw_files
-from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
+from ccdflow.kinds.drawn_pictures import drawing_module
+from ccdflow.kinds.product_writing import refused_record, write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.small_pictures import mapped_image_of
 from ccdflow.kinds.reporting.night_products import PictureOfFrames, file_picture

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import freed_pages
-from ccdflow.run import job_records, worker
+from ccdflow.run import freed_pages, job_records, worker
 from ccdflow.run.batches import batch_progress, claims
 from ccdflow.run.batches.batch_files import batches_awaited, earlier_record_paths, read_batch
 from ccdflow.run.lines.progress import BatchCount, Progress

@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.batches.batch_progress import count_path
 
 MOST_SILENT_SECONDS = 600.0
@@ -198,7 +198,7 @@ def waiting_line(batch):
 def is_withdrawn(batch):
     """Return whether a batch is gone, or a note of its withdrawal stands in its place."""
     try:
-        with open(batch, "rb", opener=atomic_write.open_at_once) as file:
+        with open(batch, "rb", opener=file_access.open_at_once) as file:
             return file.read(len(_WITHDRAWN_BYTES) + 1) == _WITHDRAWN_BYTES
     except FileNotFoundError:
         return True

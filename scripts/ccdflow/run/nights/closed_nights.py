@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.context import PlanContext
@@ -66,7 +66,8 @@ class ClosedNights:
         The opened nights whose own folders changed.
     noted_groups : frozenset of str
         The masters, and the measurements of detectors, of the nights that stay closed.
-    notes : ccdflow.run.nights.night_notes.NightNotes
+    notes : ccdflow.run.nights.night_notes.NightNotes or None
+        None until `ccdflow.run.nights.partial_plan` has opened the notes.
     """
 
     def __init__(self, columns):
@@ -282,7 +283,7 @@ def _version_of_note():
 
 def _stamps_of_noted_files(results):
     """Return size and times of the files of rows and records, to which the note refers."""
-    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
+    return [list(file_access.stamp_of(Path(results) / name)) for name in _FILES]
 
 
 def remove_closed_nights(results):
@@ -583,13 +584,14 @@ def _ranges_of_night(context, homes, name, night):
 
 
 def _group_of(values, steps, shared_values):
-    """Return the group of the values of `_GROUP_FIELDS`; ``steps`` is called for its steps.
+    """Return the group of the values of `_GROUP_FIELDS`.
 
     Parameters
     ----------
     values : list of object
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
+        Called without an argument, when the steps are first asked for; returns them.
     shared_values : dict of object to object
         The values of other groups, each by itself: an equal value is taken from here, a new one is
         added.

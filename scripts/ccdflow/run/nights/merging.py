@@ -14,7 +14,7 @@ from json.decoder import scanstring
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines, json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights.closed_nights import (
@@ -52,7 +52,7 @@ def merge_late_notes(results):
         If the notes cannot be written.
     """
     late_size, *sizes = (
-        (atomic_write.stamp_of(results / name) or (0,))[0]
+        (file_access.stamp_of(results / name) or (0,))[0]
         for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
     )
     if late_size < max(_LEAST_BYTES, _LEAST_FRACTION * sum(sizes)):

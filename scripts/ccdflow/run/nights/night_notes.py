@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import tables
 from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
@@ -210,7 +210,7 @@ class NightNotes:
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
-        stamp = atomic_write.stamp_of(table)
+        stamp = file_access.stamp_of(table)
         if not (rows or new_records or removed_products or stamp != self.table_stamp):
             return
         find_home = home_finder(context)

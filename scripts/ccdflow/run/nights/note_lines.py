@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from itertools import islice, zip_longest
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines, notes
 
 
@@ -64,7 +64,7 @@ class NoteLines:
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
-                if atomic_write.stamp_of_status(os.fstat(file.fileno())) != self._stamp:
+                if file_access.stamp_of_status(os.fstat(file.fileno())) != self._stamp:
                     raise NeedsWholePlan(f"{self._path} is not as it was")
                 texts = [os.pread(file.fileno(), length, start) for start, length in ranges]
         except OSError as error:

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run import job_records, ledger, plan
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import OF_A_MASTER
@@ -100,7 +100,7 @@ def read_nights(run_start, archive_state):
     if closed_nights.head["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     closed_nights.notes = NightNotes(results, closed_nights)
-    if atomic_write.stamp_of(results / paths.INVENTORY) != closed_nights.notes.table_stamp:
+    if file_access.stamp_of(results / paths.INVENTORY) != closed_nights.notes.table_stamp:
         raise NeedsWholePlan("inventory.csv is not as it was written")
     return closed_nights
 
@@ -160,7 +160,7 @@ class _Changes:
             ):
                 for entry in entries:
                     if paths.is_raw_name(entry.name) and not entry.is_dir():
-                        yield prefix + entry.name, atomic_write.stamp_of(entry)
+                        yield prefix + entry.name, file_access.stamp_of(entry)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run import job_records
 from ccdflow.run.job import DAMAGED
 from ccdflow.run.lookups import Lookup
@@ -43,7 +43,7 @@ def has_earlier_version(context, job, record):
     """
     if record is None or record.status != job_records.MADE or job.reason == DAMAGED:
         return False
-    stamp = atomic_write.stamp_of(context.results / record.product)
+    stamp = file_access.stamp_of(context.results / record.product)
     if stamp == record.stamp or not stamp:
         return bool(stamp)
     # The files of an archive that was copied have other times.

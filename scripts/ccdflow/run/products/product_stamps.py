@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.raw_frames import raw_folders
 
 
@@ -41,7 +41,7 @@ class ProductStamps:
             ):
                 for entry in entries:
                     if not entry.name.startswith(".") and not entry.is_dir():
-                        self._stamps[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
+                        self._stamps[f"{folder}/{entry.name}"] = file_access.stamp_of(entry)
         except FileNotFoundError:
             pass
 
@@ -56,7 +56,7 @@ class ProductStamps:
         if stamp is None:
             if self._is_complete:
                 return ()
-            stamp = self._stamps[product] = atomic_write.stamp_of(self._results / product)
+            stamp = self._stamps[product] = file_access.stamp_of(self._results / product)
         return stamp
 
     def count_as_missing(self, product):
@@ -89,7 +89,7 @@ def product_stamps(results, chain, raw):
             path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
             sweep.visit(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
-            sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
+            sweep.stamps[prefix] = file_access.stamp_of(Path(results) / prefix)
     return ProductStamps(Path(results), stamps=sweep.stamps), sweep.problems
 
 
@@ -164,7 +164,7 @@ class _Sweep:
                     if is_link or not is_of_pictures:
                         folders.append((entry.name, is_link))
                 elif not entry.name.startswith("."):
-                    self.stamps[name] = atomic_write.stamp_of(entry)
+                    self.stamps[name] = file_access.stamp_of(entry)
         for name, is_link in folders:
             path = os.path.join(folder, name)  # noqa: PTH118
             self.visit(path, f"{prefix}/{name}", parents, is_link=is_link)

@@ -12,7 +12,7 @@ import os
 import posixpath
 from typing import NamedTuple
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.lookups import Lookup
 
 # At most so many frames of a folder are looked at. Chosen: one that is as it was listed suffices.
@@ -161,5 +161,5 @@ def _is_as_listed(raw, row):
 
     The third value of a stamp is the time of the inode, which a copy of the same frame has not.
     """
-    stamp = atomic_write.stamp_of(raw / row.file)
+    stamp = file_access.stamp_of(raw / row.file)
     return bool(stamp) and (not row.stamp or stamp[:2] == row.stamp[:2])

@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.errors import FrameError
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import checked_lines, json_text
 from ccdflow.run import late_notes
 from ccdflow.run.raw_frames import older_rows
@@ -354,10 +354,10 @@ def save_store(results, store):
     earlier_stamp = store.table_stamp
     path = Path(results) / paths.INVENTORY
     has_saved_rows = _are_saved_rows(store.rows, store.saved_rows)
-    has_saved_table = bool(earlier_stamp) and atomic_write.stamp_of(path) == earlier_stamp
+    has_saved_table = bool(earlier_stamp) and file_access.stamp_of(path) == earlier_stamp
     if not has_saved_rows or not has_saved_table:
         write_inventory(results, store, earlier_rows=store.saved_rows if has_saved_table else None)
-        store.table_stamp = atomic_write.stamp_of(path)
+        store.table_stamp = file_access.stamp_of(path)
     if has_saved_rows and store.table_stamp == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}

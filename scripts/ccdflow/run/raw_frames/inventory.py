@@ -130,6 +130,7 @@ def _read_headers(store, read_rows, files, *, cores, progress):
         Each file, its size and times, and its earlier row.
     cores : int
     progress : callable or None
+        Called after each file with the number of files read so far, and of all.
     """
     results = header_reading.read_all(read_rows, files, cores=cores)
     for count, (values, geometry, recipe, traceback) in enumerate(results, start=1):

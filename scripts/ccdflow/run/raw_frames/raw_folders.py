@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError, action_of
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.raw_frames import folder_identities
 
 MOST_FOLDERS_DEEP = 100
@@ -436,7 +436,7 @@ class _Walk:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.pending_folders.append((f"{name}/", parents, link_of_folder))
         elif paths.is_raw_name(entry.name):
-            self.stamps[name] = () if self.hear_folder else atomic_write.stamp_of(entry)
+            self.stamps[name] = () if self.hear_folder else file_access.stamp_of(entry)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ _MEASURED_VALUE = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 def warning_lines(store, *, most_lines=MOST_LINES):
     """Return a line for each kind of warning, with the first frame and the number of frames.
 
+    Further lines name the folders with several undated biases.
+
     Parameters
     ----------
     store : ccdflow.run.raw_frames.header_store.HeaderStore

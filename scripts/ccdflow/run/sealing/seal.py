@@ -23,7 +23,7 @@ from pathlib import Path
 
 import ccdflow
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records
 from ccdflow.run.batches import claims
@@ -190,7 +190,7 @@ def _present_state(settings, cameras, chain, cores):
         if prefix.endswith("/"):
             folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
         else:
-            tables.append((prefix, atomic_write.stamp_of(results / prefix)))
+            tables.append((prefix, file_access.stamp_of(results / prefix)))
     tree_look = TreeLook(cores)
     tree_look.look(FolderLook(raw, raw_folders.kernel_trees()), folders)
     parts = [
@@ -199,7 +199,7 @@ def _present_state(settings, cameras, chain, cores):
         code,
         READING_VERSION,
         *kinds.versions,
-        [[path, atomic_write.stamp_of(path)] for path in kinds.further_files],
+        [[path, file_access.stamp_of(path)] for path in kinds.further_files],
     ]
     return State(
         hash_of(json.dumps(parts, sort_keys=True)),
@@ -235,7 +235,7 @@ def _refuse_files(folder):
     NotPlain
         For the first such file.
     """
-    for subfolder, _, names in os.walk(folder, onerror=atomic_write.raise_unless_missing):
+    for subfolder, _, names in os.walk(folder, onerror=file_access.raise_unless_missing):
         for name in names:
             if not claims.is_withdrawn(Path(subfolder) / name):
                 raise NotPlain(f"{folder}: an earlier run has left {name}")
@@ -253,7 +253,7 @@ def stamps_of_code():
         # Paths are joined as texts: the functions of `pathlib` would take most of the time.
         relative_folder = folder[len(top) + 1 :]
         for name in sorted(names):
-            stamp = atomic_write.stamp_of(f"{folder}{os.sep}{name}")[:2]
+            stamp = file_access.stamp_of(f"{folder}{os.sep}{name}")[:2]
             stamps.append([f"{relative_folder}{os.sep}{name}" if relative_folder else name, stamp])
     return [ccdflow.__version__, stamps]
 
@@ -389,4 +389,4 @@ def is_read_again(row):
 
 def _ordered_stamps(results):
     """Return the size and times of each file of `_SEALED_NOTES`, in that order."""
-    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _SEALED_NOTES]
+    return [list(file_access.stamp_of(Path(results) / name)) for name in _SEALED_NOTES]

@@ -2,7 +2,8 @@
 
 Only this module and rules/common.smk use such attributes. The caller passes the ``workflow``
 object, so no import of Snakemake is needed here. `NEEDED_ATTRIBUTES` has each attribute with the
-reason; `check_attributes` ends the run if a version of Snakemake lacks one.
+reason, but for ``workflow.cores``: without ``--cores`` it cannot be read, so that it cannot be
+checked before a view. `check_attributes` ends the run if a version of Snakemake lacks one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from ccdflow.errors import UserError
 
 NEEDED_ATTRIBUTES = {
+    "basedir": "the folder of the rules: another workflow's if that one uses this as a module",
     "snakefile": "the folder of this workflow, also when another one uses it as a module",
     "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
     "dryrun": "a dry run takes no lock and writes nothing",

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError, line_with_origin
-from ccdflow.files import freed_pages
-from ccdflow.run import failures, job_records, lock, session, worker
+from ccdflow.run import failures, freed_pages, job_records, lock, session, worker
 from ccdflow.run.batches import batch_progress, batch_splitting, claims
 from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain

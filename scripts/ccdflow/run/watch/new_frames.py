@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run.raw_frames.rows import ARRIVING_STATUS
 
 
@@ -187,9 +187,9 @@ class SettledFiles:
         stamp_by_file, time_now = {}, self._clock()
         for name in news.complete_files:
             self._open_files.pop(name, None)
-            stamp_by_file[name] = atomic_write.stamp_of(self.raw / name)
+            stamp_by_file[name] = file_access.stamp_of(self.raw / name)
         for name, (earlier_stamp, earlier_time) in list(self._open_files.items()):
-            stamp = atomic_write.stamp_of(self.raw / name)
+            stamp = file_access.stamp_of(self.raw / name)
             if not stamp:
                 del self._open_files[name]
             elif stamp != earlier_stamp:
@@ -198,5 +198,5 @@ class SettledFiles:
                 stamp_by_file[name] = stamp
                 del self._open_files[name]
         for name in news.begun_files:
-            self._open_files.setdefault(name, (atomic_write.stamp_of(self.raw / name), time_now))
+            self._open_files.setdefault(name, (file_access.stamp_of(self.raw / name), time_now))
         return {name: stamp for name, stamp in stamp_by_file.items() if stamp}

@@ -77,6 +77,7 @@ class Patience:
         name : str
             A call under this name that has not come back is waited for instead.
         function : callable
+            Called without an argument, in a thread of its own.
         wait_seconds : float, optional
             Seconds after which the caller goes on; the default is the limit. Where the call is
             late, and there is no `last_sign`, the caller goes on at once.
@@ -138,7 +139,7 @@ class _Call:
     error : BaseException or None
         The error that it raised.
     began : float
-        Begin of the call, `time.monotonic`.
+        Start of the call, `time.monotonic`.
     thread : threading.Thread
         The thread of the call.
     """

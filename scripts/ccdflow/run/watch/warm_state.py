@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.run import job_records, worker
 from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
@@ -84,7 +84,7 @@ class WarmState:
 
     def _stamps_of_notes(self):
         """Return size and times of the notes, which another process would change."""
-        return [atomic_write.stamp_of(self.context.results / name) for name in _NOTES]
+        return [file_access.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
         """Return whether no other process has written notes since; call it under the lock."""
@@ -96,6 +96,7 @@ class WarmState:
         Parameters
         ----------
         load : callable
+            Called without an argument; returns inventory and ledger.
 
         Returns
         -------
@@ -110,6 +111,7 @@ class WarmState:
         Parameters
         ----------
         load : callable
+            Called without an argument; returns inventory and ledger.
 
         Returns
         -------

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write, freed_pages
-from ccdflow.run import failures, job_records, lock, session, worker
+from ccdflow.files import file_access
+from ccdflow.run import failures, freed_pages, job_records, lock, session, worker
 from ccdflow.run.ending import session_end
 from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.nights import note_lines
@@ -306,7 +306,7 @@ class Watch:
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles."""
         folder = cameras_folder(self.settings)
-        return sorted((path.name, atomic_write.stamp_of(path)) for path in folder.glob("*.y*ml"))
+        return sorted((path.name, file_access.stamp_of(path)) for path in folder.glob("*.y*ml"))
 
     def _wait_for(self, work):
         """Do a round; if it does not come back in time, name the problem and go on waiting."""

@@ -36,11 +36,17 @@ from ccdflow.verify.comparing.comparing import (
     difference_within,
     rounding_of_card,
 )
-from ccdflow.verify.comparing.extensions import check_extensions, check_names, check_packed
+from ccdflow.verify.comparing.extensions import (
+    check_extensions,
+    check_names,
+    check_packed,
+    extension_name,
+)
 from ccdflow.verify.comparing.source_cards import CALIBRATED_ORIGINS, check_cards
 from ccdflow.verify.reading.accounts import (
     CalibratedAccount,
     account_of_calibrated,
+    date_of_combined,
     product_of,
     raw_file,
     uncompressed_hdus,
@@ -233,14 +239,17 @@ def _verify_image(opened, hdu):
         is_in_electrons=is_in_electrons,
     )  # fmt: skip
     smooth_light = None if variance_terms is None else remade_calibration.smooth_light_of(image)
-    hdus_by_name, suffix, comparison = opened.hdus_by_name, str(hdu) if hdu else "", ""
-    mask = _pixels_of(hdus_by_name[f"MASK{suffix}"]) if f"MASK{suffix}" in hdus_by_name else None
+    hdus_by_name, comparison = opened.hdus_by_name, ""
+    mask_hdu = hdus_by_name.get(extension_name("MASK", hdu))
+    mask = None if mask_hdu is None else _pixels_of(mask_hdu)
     stored_planes = masking.StoredPlanes(
         pixels=stored_pixels, half_step=half_step_of(header), errors=None, error_half_step=0.0,
         variance_terms=variance_terms, is_in_electrons=is_in_electrons,
         image_number=opened.number_of_image(hdu),
     )  # fmt: skip
-    uncertainty = hdus_by_name.get(f"UNCERT{suffix}") if variance_terms is not None else None
+    uncertainty = None
+    if variance_terms is not None:
+        uncertainty = hdus_by_name.get(extension_name("UNCERT", hdu))
     if uncertainty is not None:
         stored_planes = replace(
             stored_planes,
@@ -516,12 +525,12 @@ def _check_flat_level(first_header, path):
 
 def _check_lag(first_header, keyword, name):
     """Compare a card with the nights between a frame and its master by their dates, to a day."""
-    night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
+    night = date_of_combined(name)
     day = re.match(r"\d{4}-\d\d-\d\d", str(first_header.get("DATE-OBS", "")))
     if night is None or day is None:
         return
     must_have(first_header, keyword)
-    lag = (date.fromisoformat(day[0]) - date.fromisoformat(night[1])).days
+    lag = (date.fromisoformat(day[0]) - night).days
     if abs(first_header[keyword] - lag) > 1:
         raise Differs(f"{keyword} is about {lag}, and its card has {first_header[keyword]}")
 
@@ -587,10 +596,10 @@ def _check_mask(mask, image, sources):
     bits_of_sources = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
         bits_of_sources |= plane.flags
-    reduced_hdus, suffix = opened.reduced_hdus, str(sources.hdu) if sources.hdu else ""
+    reduced_hdus, mask_name = opened.reduced_hdus, extension_name("MASK", sources.hdu)
     reduced_header = reduced_hdus[sources.hdu].header
-    if f"MASK{suffix}" in [each.name for each in reduced_hdus]:
-        bits_of_sources |= reduced_hdus[f"MASK{suffix}"].data.astype(np.int16)
+    if mask_name in [each.name for each in reduced_hdus]:
+        bits_of_sources |= reduced_hdus[mask_name].data.astype(np.int16)
     else:
         bits_of_sources[~np.isfinite(image.reduced)] |= NOT_FINITE
         is_saturated = remade_calibration.saturated_pixels(

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.detector.photon_light import SmoothLight, edges_of_tiles
 from ccdflow.verify.reading.restated_numbers import (
     LEAST_FLAT,
@@ -118,17 +119,18 @@ def _read_plane(path, hdu, kind, section, size, time):
     """
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as hdus:
-        names, suffix = [each.name for each in hdus], str(hdu or "")
+        names = [each.name for each in hdus]
+        mask_name, error_name = extension_name("MASK", hdu), extension_name("UNCERT", hdu)
         data = np.array(hdus[hdu].data, np.float32)
         mask = errors = None
-        if f"MASK{suffix}" in names:
-            mask = np.array(hdus[f"MASK{suffix}"].data, np.int16)
-        if f"UNCERT{suffix}" in names:
+        if mask_name in names:
+            mask = np.array(hdus[mask_name].data, np.int16)
+        if error_name in names:
             # The errors of a bias are not compared one by one: an empty array shows that there are
             # some (`standard_errors.variance_terms_of`).
             errors = np.empty(0, np.float32)
             if kind != "bias":
-                errors = np.array(hdus[f"UNCERT{suffix}"].data[part], np.float32)
+                errors = np.array(hdus[error_name].data[part], np.float32)
         first_header, header = hdus[0].header.copy(), hdus[hdu].header.copy()
     if not np.isfinite(data).any():
         reason = f"its {kind} {path.name} has no pixel with a value"

@@ -25,6 +25,7 @@ from ccdflow.verify.comparing.comparing import (
     check_figure,
     check_value,
 )
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_FRACTION, OpenBits, values_of_neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import (
@@ -219,7 +220,7 @@ def _check_master_noise(remade, bias, masters):
             *remade.shape, len(account.members), measuring.FIGURE_ROWS
         )
         cut = account.masters["dark"].cut
-        errors = rows_of(masters["dark"], f"UNCERT{remade.suffix}", rows, "dark", cut)
+        errors = rows_of(masters["dark"], extension_name("UNCERT", remade.hdu), rows, "dark", cut)
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= _MOST_ERROR_RATIO * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5
@@ -308,7 +309,7 @@ def _mean_light(remade, usual_gain):
     """
     total_light, n_pixels = 0.0, 0
     for hdu, models in remade.account.models.items():
-        pixels, mask = remade.hdus[hdu].data, remade.hdus[f"MASK{hdu or ''}"].data
+        pixels, mask = remade.hdus[hdu].data, remade.hdus[extension_name("MASK", hdu)].data
         for model in models:
             values = pixels[model.place]
             is_good = (mask[model.place] == 0) & np.isfinite(values)

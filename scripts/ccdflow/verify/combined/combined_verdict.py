@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +33,13 @@ from ccdflow.verify.comparing.comparing import (
     check_value,
     difference_within,
 )
-from ccdflow.verify.comparing.extensions import check_extensions, check_names
+from ccdflow.verify.comparing.extensions import check_extensions, check_names, extension_name
 from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED_ORIGINS, check_cards, check_shared_cards
 from ccdflow.verify.reading.accounts import (
     CombinedAccount,
     account_of_combined,
+    date_of_combined,
     gains_of,
     product_of,
 )
@@ -183,8 +183,6 @@ class RemadeImage:
         Header of the image with the recipe of the overscan, and header of the first HDU.
     has_all_rows : bool
         Whether all rows are made again.
-    suffix : str
-        Number at the end of the names of the image's extensions; '' for the first HDU.
     shape : (int, int)
         (ny, nx) of the image.
     n_pixels : int
@@ -206,7 +204,6 @@ class RemadeImage:
         self.header, self.first_header = header_with_recipe(headers[hdu], headers[0]), headers[0]
         self.gain_ratios = gain_ratios
         self.has_all_rows = compares_all_rows
-        self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
         self.n_pixels, self.largest_difference, self.makers = 0, 0.0, set()
         self.rejected_counts_of_limits = [0, 0]
@@ -220,7 +217,8 @@ class RemadeImage:
     def extension(self, name):
         """Return an extension of this image; None if it is missing."""
         names = [each.name for each in self.hdus]
-        return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
+        full_name = extension_name(name, self.hdu)
+        return self.hdus[full_name] if full_name in names else None
 
     def sample(self, count):
         """Return sampled rows (k,) and their values of all members (n, k, nx), NaN where masked."""
@@ -389,8 +387,8 @@ def _check_hdus(headers, account):
     )
     headers_by_name = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
-        if f"UNCERT{hdu or ''}" in headers_by_name:
-            check_text(headers_by_name[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
+        if (name := extension_name("UNCERT", hdu)) in headers_by_name:
+            check_text(headers_by_name[name], "BUNIT", headers[hdu].get("BUNIT"))
 
 
 # -- cards of the members --------------------------------------------------------------------------
@@ -499,15 +497,12 @@ def _time_of(header):
 def _check_master_nights(first_header, path, account):
     """Compare NCOMBINE with the members, BIASDT and DARKDT with the nights of the folders."""
     check_figure(first_header, "NCOMBINE", len(account.members))
-    night_of_frame = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
+    night = date_of_combined(path.as_posix())
     for kind, master in account.masters.items():
-        night_of_master = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
+        night_of_master = date_of_combined(master.name)
         keyword = f"{kind.upper()}DT"
-        if night_of_frame and night_of_master:
-            lag = (
-                date.fromisoformat(night_of_frame[1]) - date.fromisoformat(night_of_master[1])
-            ).days
-            check_figure(first_header, keyword, lag)
+        if night and night_of_master:
+            check_figure(first_header, keyword, (night - night_of_master).days)
 
 
 def _gain_ratios(headers, account):

@@ -16,6 +16,7 @@ from ccdflow.verify.comparing.amplifiers import (
     raw_top,
     tails_of,
 )
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import DEAD, NO_DATA, SATURATED
@@ -210,7 +211,7 @@ def _masks_of_members(paths, hdu, rows, values, account):
     if not account.masters and not account.levels:
         return bits
     for number, path in enumerate(paths):
-        name = f"MASK{hdu}" if hdu else "MASK"
+        name = extension_name("MASK", hdu)
         if name in open_product(path).images:
             bits[number] = rows_of(path, name, rows, "member")
         header = open_product(path).images[hdu].header

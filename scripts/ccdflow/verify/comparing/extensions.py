@@ -50,6 +50,23 @@ _PIXEL_CARDS = re.compile(
 )
 
 
+def extension_name(kind, hdu):
+    """Return the name of an extension of an image: 'MASK' of the first HDU, 'MASK2' of HDU 2.
+
+    Parameters
+    ----------
+    kind : str
+        'UNCERT', 'MASK' or 'COUNT'; of a map of the shutter 'EXCESS' or 'ERROR'.
+    hdu : int
+        Index of the image's HDU.
+
+    Returns
+    -------
+    str
+    """
+    return f"{kind}{hdu or ''}"
+
+
 def check_extensions(
     headers, image_indices, kinds, *, needed_kinds=(), pixel_types=(-32,), mask_type=16
 ):
@@ -76,7 +93,7 @@ def check_extensions(
         than its kind.
     """
     image_indices = sorted(image_indices)
-    owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in image_indices for kind in kinds}
+    owners = {extension_name(kind, hdu): (hdu, kind) for hdu in image_indices for kind in kinds}
     names_seen, last_rank_by_image = set(), {}
     bitpix_by_kind = {"UNCERT": -32, "COUNT": 16, "MASK": mask_type}
     for number, header in enumerate(headers):
@@ -102,8 +119,8 @@ def _check_needed_extensions(names_seen, image_indices, needed_kinds):
     """Raise unless each image has the extensions that it needs."""
     for hdu in image_indices:
         for kind in needed_kinds:
-            if f"{kind}{hdu or ''}" not in names_seen:
-                raise Differs(f"it has no {kind}{hdu or ''}")
+            if extension_name(kind, hdu) not in names_seen:
+                raise Differs(f"it has no {extension_name(kind, hdu)}")
 
 
 def _name_and_owner(number, header, owners):

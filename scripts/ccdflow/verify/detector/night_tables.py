@@ -15,6 +15,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_FRACTION, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
@@ -124,27 +125,25 @@ class NightMaster:
         header = self.header(hdu)
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
-    def read(self, hdu, suffix, rows):
+    def read(self, hdu, rows):
         """Return some rows of the members minus their bias, adu; NaN where masked.
 
         Parameters
         ----------
         hdu : int
-        suffix : str
-            Number at the end of the names of its extensions.
         rows : numpy.ndarray of shape (k,), int
 
         Returns
         -------
         numpy.ndarray of shape (n, k, nx), float64
         """
-        rows_of_members = []
+        rows_of_members, mask_name = [], extension_name("MASK", hdu)
         bias = self.master_paths.get("bias")
         level = 0.0 if bias is None else rows_of(bias, hdu, rows, "bias").astype(float)
         for path in self.members:
             values = rows_of(path, hdu, rows, "member").astype(float) - level
-            if f"MASK{suffix}" in open_product(path).images:
-                values[rows_of(path, f"MASK{suffix}", rows, "member") != 0] = np.nan
+            if mask_name in open_product(path).images:
+                values[rows_of(path, mask_name, rows, "member") != 0] = np.nan
             rows_of_members.append(values)
         return np.array(rows_of_members)
 
@@ -189,10 +188,9 @@ class NightImage:
         """(ny, nx) of the image."""
         return self.header["NAXIS2"], self.header["NAXIS1"]
 
-    @property
-    def suffix(self):
-        """Number at the end of the names of the image's extensions; '' for the first HDU."""
-        return str(self.hdu or "")
+    def extension_name(self, kind):
+        """Return the name of an extension of the image, see `extensions.extension_name`."""
+        return extension_name(kind, self.hdu)
 
 
 def masters_named(first_header, results):
@@ -533,7 +531,7 @@ def _pixels_and_errors(flats, image):
     for flat in flats:
         pixels, errors, mask = (
             rows_of(flat.path, hdu, _ALL, "flat")
-            for hdu in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
+            for hdu in (image.hdu, image.extension_name("UNCERT"), image.extension_name("MASK"))
         )
         pixels, errors = pixels.astype(float), errors.astype(float)
         is_good = (mask & _USELESS_BITS == 0) & (errors > 0) & np.isfinite(pixels)
@@ -565,14 +563,14 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
         dark = darks[0]
         rate, error = (
             rows_of(dark.path, hdu, y, "dark")[:, x] * (gain / seconds[0])
-            for hdu in (image.hdu, f"UNCERT{image.suffix}")
+            for hdu in (image.hdu, image.extension_name("UNCERT"))
         )
         dark_pixels.flag_by_one_dark(bits, place, rate, error, hot_rate)
         return
 
     def read_rows(rows):
         """Return rows of the amplifier in all darks, electrons."""
-        parts = [dark.read(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
+        parts = [dark.read(image.hdu, rows + y.start)[:, :, x] for dark in darks]
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
@@ -611,7 +609,7 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
 
     def read_rows(rows):
         """Return rows of the amplifier in the flats' members without their dark current, adu."""
-        values = flat.read(image.hdu, image.suffix, rows + y.start)[:, :, x]
+        values = flat.read(image.hdu, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
     frames = read_rows(dark_pixels.rows_of_usual_pixel(ny))

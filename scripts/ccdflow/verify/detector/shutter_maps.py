@@ -16,6 +16,7 @@ from ccdflow.verify.comparing.comparing import (
     check_figure,
     check_value,
 )
+from ccdflow.verify.comparing.extensions import extension_name
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.restated_numbers import LEAST_CELL_SIDE, MOST_CELLS
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
@@ -66,14 +67,12 @@ class ShutterFlat:
     dark: Path | None
     factor: float
 
-    def read(self, hdu, suffix, rows):
+    def read(self, hdu, rows):
         """Return some rows minus bias and dark, adu; NaN where masked.
 
         Parameters
         ----------
         hdu : int
-        suffix : str
-            Number at the end of the names of its extensions.
         rows : slice
 
         Returns
@@ -81,8 +80,9 @@ class ShutterFlat:
         numpy.ndarray of shape (k, nx), float64
         """
         values = rows_of(self.path, hdu, rows, "flat").astype(float)
-        if f"MASK{suffix}" in open_product(self.path).images:
-            values[rows_of(self.path, f"MASK{suffix}", rows, "flat") != 0] = np.nan
+        mask_name = extension_name("MASK", hdu)
+        if mask_name in open_product(self.path).images:
+            values[rows_of(self.path, mask_name, rows, "flat") != 0] = np.nan
         for path, factor, kind in ((self.bias, 1.0, "bias"), (self.dark, self.factor, "dark")):
             if path is not None:
                 values -= factor * rows_of(path, hdu, rows, kind)
@@ -207,7 +207,7 @@ def verify_shutter(first_header, hdus, results):
 
 def _check_names_of_images(hdus, hdu_indices):
     """Raise unless a map has the excess and its error for each image of the flats, in order."""
-    names = [f"{name}{hdu or ''}" for hdu in hdu_indices for name in ("EXCESS", "ERROR")]
+    names = [extension_name(name, hdu) for hdu in hdu_indices for name in ("EXCESS", "ERROR")]
     stored_names = [hdu.name for hdu in hdus[1:]]
     if stored_names != names:
         raise Differs(
@@ -347,7 +347,7 @@ def _series_of_cells(flats, hdu_indices, images, gains_and_noises):
         sums, count = np.zeros((len(flats), size)), np.zeros(size)
         for low in range(0, ny, _ROWS_AT_ONCE):
             rows = slice(low, min(low + _ROWS_AT_ONCE, ny))
-            values = np.array([flat.read(hdu, str(hdu or ""), rows) for flat in flats])
+            values = np.array([flat.read(hdu, rows) for flat in flats])
             is_finite = np.isfinite(values).all(axis=0)
             cells = (cell_of_row[rows, None] * cells_in_a_row + cell_of_column)[is_finite]
             sums += [np.bincount(cells, image[is_finite], size) for image in values]

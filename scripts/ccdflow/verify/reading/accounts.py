@@ -9,6 +9,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass, field, replace
+from datetime import date
 from urllib.parse import unquote
 
 from astropy.io import fits
@@ -24,6 +25,8 @@ PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
 # Adu. A level of 16-bit pixels of at least this is saturated, if no AMPSAT has another value.
 _SATURATED_LEVEL = 65535.0
+# Matches the folder of a combined frame with a date.
+_NIGHT_OF_COMBINED = re.compile(r"combined/(\d{4}-\d\d-\d\d)/")
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,22 @@ def product_of(file):
             file = file[: -len(packing)]
             break
     return f"reduced/{file}"
+
+
+def date_of_combined(path):
+    """Return the date of the night of a combined frame by its folder; None for an undated one.
+
+    Parameters
+    ----------
+    path : str
+        With or without the results folder.
+
+    Returns
+    -------
+    datetime.date or None
+    """
+    night = _NIGHT_OF_COMBINED.search(path)
+    return None if night is None else date.fromisoformat(night[1])
 
 
 def is_of_first_version(header):

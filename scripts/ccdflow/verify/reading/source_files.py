@@ -8,7 +8,7 @@ import re
 import stat
 from urllib.parse import unquote
 
-from ccdflow.files import atomic_write
+from ccdflow.files import file_access
 from ccdflow.verify.reading.accounts import product_of, raw_file
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import CannotRemake
@@ -74,7 +74,7 @@ def read_product(path):
     OSError
         If the file is missing, cannot be read, or is a pipe or a device.
     """
-    with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
+    with open(path, "rb", buffering=0, opener=file_access.open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "a pipe or a device is in its place", str(path))
         return file.read()

@@ -28,7 +28,7 @@ from ccdflow.verify.comparing.comparing import (
     count_other_bits,
     words_on_differing,
 )
-from ccdflow.verify.comparing.extensions import check_extensions
+from ccdflow.verify.comparing.extensions import check_extensions, extension_name
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, check_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
@@ -193,7 +193,8 @@ def _check_mask(hdus, hdu, account, raw_images):
     raw_images : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
     """
-    if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
+    mask_name = extension_name("MASK", hdu)
+    if mask_name not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
     expected_mask = np.full(image.shape, NO_DATA, np.uint8)
@@ -215,7 +216,7 @@ def _check_mask(hdus, hdu, account, raw_images):
             comparable_bits[place] |= SATURATED
         for place_without_level in places_without_level(header, tail):
             expected_mask[place_without_level] |= NO_DATA
-    stored_mask = hdus[f"MASK{hdu or ''}"].data
+    stored_mask = hdus[mask_name].data
     was_left_whole = len(amplifiers) == 1 and amplifiers[0].kept_section is None
     if was_left_whole and "DATSEC" not in header:
         # Older results: no card of a frame that was not trimmed has the amplifier's place.

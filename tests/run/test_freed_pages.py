@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ccdflow.files import freed_pages
+from ccdflow.run import freed_pages
 from ccdflow.settings import ROOT
 
 # Smaller than the huge pages that numpy asks for.
@@ -53,7 +53,7 @@ def test_a_process_frees_no_kept_object_at_its_end(is_kept):
     script = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
-from ccdflow.files import freed_pages
+from ccdflow.run import freed_pages
 
 class Loud:
     def __init__(self, other):

@@ -12,7 +12,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 # prints whether a large block lies outside of them.
 _HEAPS_PROGRAM = """
 import ctypes, sys, threading
-from ccdflow.files import freed_pages
+from ccdflow.run import freed_pages
 if sys.argv[1] == "few":
     freed_pages.share_few_heaps()
 class Figures(ctypes.Structure):
