@@ -926,3 +926,27 @@ def test_no_constant_of_tests_is_named_by_a_bare_word():
     assert len(names) > 700
     bare = [each for each in names if each[1].strip("_") in BARE_CONSTANTS or is_bare(each[1])]
     assert bare == []
+
+
+def misnamed_warnings(tree):
+    """Return the functions of a module whose docstring begins with "Warn", under another verb."""
+    return [
+        node.name
+        for node in nodes(tree)
+        if isinstance(node, ast.FunctionDef)
+        and (ast.get_docstring(node) or "").startswith("Warn")
+        and not node.name.strip("_").startswith("warn")
+    ]
+
+
+def test_a_function_that_warns_is_called_so():
+    """``warn_of_unlike_dates``, not ``look_at_dates``: a look has no effect."""
+    trees = [(path, tree) for path, _, tree in modules() if LIBRARY in path.parents]
+    assert (
+        sum(
+            each.strip("_").startswith("warn_of") for _, tree in trees for each in names_given(tree)
+        )
+        > 8
+    )
+    assert [(path.name, name) for path, tree in trees for name in misnamed_warnings(tree)] == []
+    assert misnamed_warnings(ast.parse('def look():\n    """Warn of dates."""')) == ["look"]

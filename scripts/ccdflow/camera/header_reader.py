@@ -350,7 +350,7 @@ class HeaderReader:
         reading = self.read(
             "gain", lambda c: figure_of_content(c, GAIN_FIGURE), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
         )
-        self._look_at_other_gains()
+        self._warn_of_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
             if reading.value == 0:
                 self.warn(
@@ -364,7 +364,7 @@ class HeaderReader:
         )
         return None
 
-    def _look_at_other_gains(self):
+    def _warn_of_other_gains(self):
         """Warn of gains of further amplifiers that cannot be read: each has its own image."""
         for hdu in self.images[1:]:
             for spec in specs_in_headers(self.headers, self.cards["gain"]):

@@ -175,7 +175,7 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
         _refuse_numbered_strips(reader)
         _check_size(reader, kept_region)
         _note_no_overscan(reader, kept_region, is_trimmed=section is not None)
-        _note_unread_cards(reader)
+        _warn_of_unread_cards(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
@@ -318,7 +318,7 @@ _OVERSCAN_CARDS = re.compile(
 _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
-def _note_unread_cards(reader):
+def _warn_of_unread_cards(reader):
     """Warn of cards on an overscan that are not understood, where none is subtracted."""
     header = reader.headers[reader.index]
     unread_cards = []

@@ -76,7 +76,7 @@ class _Claim:
         return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 
 
-def look_at_dates(reader, moment, exptime):
+def warn_of_unlike_dates(reader, moment, exptime):
     """Warn of cards whose time contradicts the start of the exposure.
 
     Cards of the start, the middle and the end of an exposure agree, and so do cards whose times

@@ -66,7 +66,7 @@ def moment_in_ut(reader, moment, exptime, longitude):
     It does if no card in UT agrees with it, if all differ from it by one time zone, and if the
     site's longitude, where it is known, has this zone. Of a date card that is in UT by its comment
     the sidereal time decides. The warning names both cards. Any other moment stays as it is:
-    `ccdflow.camera.times.agreement.look_at_dates` warns of the contradiction.
+    `ccdflow.camera.times.agreement.warn_of_unlike_dates` warns of the contradiction.
 
     Parameters
     ----------

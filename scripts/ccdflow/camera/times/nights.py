@@ -388,7 +388,7 @@ _LONGEST_BY_DAYLIGHT = 60.0
 _DAYLIGHT_HOURS = 3.0
 
 
-def look_at_daylight(reader, moment, longitude, exptime):
+def warn_of_daylight(reader, moment, longitude, exptime):
     """Warn of a science frame that was taken at noon if the sign of its longitude is right.
 
     A longitude may be counted to the east or to the west, and its card may not show which. A wrong

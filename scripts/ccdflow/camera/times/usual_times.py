@@ -61,7 +61,7 @@ def usual_moment(reader, exptime):
     """Return the start of an exposure; None where cards have unusual forms or do not agree.
 
     Where the result is not None, `nights.moment_of` has the same result, and
-    `agreement.look_at_dates` gives no warning.
+    `agreement.warn_of_unlike_dates` gives no warning.
 
     Parameters
     ----------

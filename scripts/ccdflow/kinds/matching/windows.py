@@ -94,8 +94,12 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    has_no_level = is_level_subtracted(recipe, image.amplifiers)
-    return WindowPlace(sections, image.shape, image.amplifiers, has_no_level)
+    return WindowPlace(
+        sections,
+        image.shape,
+        image.amplifiers,
+        is_level_subtracted(recipe, image.amplifiers),
+    )
 
 
 def _sections_by_cards(row, cards, image, shape):
