@@ -950,3 +950,25 @@ def test_a_function_that_warns_is_called_so():
     )
     assert [(path.name, name) for path, tree in trees for name in misnamed_warnings(tree)] == []
     assert misnamed_warnings(ast.parse('def look():\n    """Warn of dates."""')) == ["look"]
+
+
+# Fields that are read behind their object: ``reduced.without_level`` has the parts of a frame without
+# an overscan level, ``row_noise.with_level_per_row`` the noise that a level for each row leaves.
+NOUNLESS_NAMES = {"without_level", "with_level_per_row"}
+
+
+def test_no_name_begins_with_with_or_without():
+    """``names_without_gain``, not ``without_gain``: the noun says what the value is.
+
+    Public methods that return a changed copy are read behind their object: ``row.with_verdict``.
+    """
+    names = []
+    for path, _, tree in modules():
+        if LIBRARY.parent in path.parents:
+            classes = [node for node in nodes(tree) if isinstance(node, ast.ClassDef)]
+            methods = {each.name for node in classes for each in node.body if hasattr(each, "name")}
+            names += [(path, name) for name in names_given(tree) if name not in methods]
+            names += [(path, name) for name in methods if name.startswith("_")]
+    assert len(names) > 16_000
+    bare = {(path.name, name) for path, name in names if re.match("_*with(?:out)?_", name)}
+    assert {name for _, name in bare} == NOUNLESS_NAMES, bare

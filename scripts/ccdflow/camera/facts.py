@@ -481,9 +481,9 @@ def part_of(headers, images):
     for hdu in dict.fromkeys((0, *images)):
         cards = ((name, card_value(headers[hdu], name)) for name in PART_CARDS)
         entries += [
-            f"{name} {_without_line_breaks(value)}"
+            f"{name} {_text_on_one_line(value)}"
             for name, value in cards
-            if _without_line_breaks(value)
+            if _text_on_one_line(value)
         ]
     text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
     return (
@@ -493,7 +493,7 @@ def part_of(headers, images):
     )
 
 
-def _without_line_breaks(value):
+def _text_on_one_line(value):
     """Return a value as text, with one blank between its words; '' for None."""
     return "" if value is None else " ".join(str(value).split())
 

@@ -180,7 +180,7 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
     if suffix:
-        detector = _with_part_of_detector(reader, data, detector)
+        detector = _sections_with_part_of_detector(reader, data, detector)
     draft = Draft(
         name=name,
         hdu=reader.index,
@@ -372,7 +372,7 @@ def _detector_sections(reader, suffix):
     return tuple(sections)
 
 
-def _with_part_of_detector(reader, data, detector):
+def _sections_with_part_of_detector(reader, data, detector):
     """Return the detector sections of an amplifier of a family, with its part of the HDU's DETSEC.
 
     Parameters

@@ -375,4 +375,4 @@ def _has_sidereal_time(reader, east, time):
     if not sidereal.value or east is None:
         return False
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, time)
-    return longitudes.with_sign_of(east, implied)[1]
+    return longitudes.longitude_with_sign_of(east, implied)[1]

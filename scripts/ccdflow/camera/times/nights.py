@@ -209,7 +209,7 @@ def _day_of_sidereal_time(reader, stamp, longitude):
     for day in (stamp.day, stamp.exchanged):
         time = replace(stamp, day=day).moment_at(clock)
         implied = longitudes.longitude_of_sidereal_time(sidereal, time)
-        if longitudes.with_sign_of(east, implied)[1]:
+        if longitudes.longitude_with_sign_of(east, implied)[1]:
             agreeing_days.append(day)
     return agreeing_days[0] if len(agreeing_days) == 1 else None
 
@@ -556,7 +556,7 @@ def site_longitude(reader, start):
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, start)
     if claimed is None:
         return implied
-    longitude, agrees = longitudes.with_sign_of(claimed, implied)
+    longitude, agrees = longitudes.longitude_with_sign_of(claimed, implied)
     if not agrees:
         difference = min(
             abs(longitudes.wrapped_degrees(longitude_of_sign - implied))

@@ -94,12 +94,8 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    return WindowPlace(
-        sections,
-        image.shape,
-        image.amplifiers,
-        is_level_subtracted(recipe, image.amplifiers),
-    )
+    is_subtracted = is_level_subtracted(recipe, image.amplifiers)
+    return WindowPlace(sections, image.shape, image.amplifiers, is_subtracted)
 
 
 def _sections_by_cards(row, cards, image, shape):
