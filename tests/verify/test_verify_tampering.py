@@ -247,10 +247,10 @@ def test_a_page_has_no_verdict_on_products_made_again_since(copy):
     time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
-    def shown_verdicts(stamp):
+    def shown_verdicts(content_hash):
         context = SimpleNamespace(
             results=results, jobs=jobs, rows_of=lambda night: [row], lookup=lambda _, read: read(),
-            outcome=lambda name: replace(records[name], stamp=stamp),
+            outcome=lambda name: replace(records[name], content_hash=content_hash),
         )  # fmt: skip
         return [line[:2] for line in verification.verdicts_of(context, "2024-03-01")]
 
@@ -455,7 +455,10 @@ def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
     path = copy[1] / table.TABLE_FILE
     path.write_bytes(spoil(path.read_bytes()))
     lines, status = report_of(copy, product_names=products)
-    assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
+    assert (
+        status,
+        f"2 of 2 products verified with ccdproc {table.CCDPROC_VERSION}" in lines[-1],
+    ) == (
         0,
         True,
     )

@@ -275,8 +275,8 @@ class HeaderReader:
         """Return the exposure as `seconds` does, with warnings on cards that are not numbers."""
         reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
-            written = f"the comma of {reading.content.value!r}"
-            self.warn(f"{reading.keyword}: {written} is read as a decimal one")
+            comma_in_words = f"the comma of {reading.content.value!r}"
+            self.warn(f"{reading.keyword}: {comma_in_words} is read as a decimal one")
         return reading.value
 
     def warn_of_no_exposure(self, words):

@@ -22,6 +22,7 @@ from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
 from ccdflow.pages.text_formatting import (
+    EMPTY_CELL,
     capitalised_text,
     figure_text,
     night_title,
@@ -32,18 +33,18 @@ from ccdflow.pages.text_formatting import (
 )
 from ccdflow.wording import count
 
-_EMPTY_CELLS = ("", "-", "–")
+_EMPTY_CELLS = ("", "-", EMPTY_CELL)
 
 
 def _format_fixed(values, decimals):
     """Return the figures of all amplifiers as text, with this number of decimals."""
-    figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
-    return " / ".join(figures).replace("-", "−") if figures else "–"
+    figures = [f"{value:.{decimals}f}" if math.isfinite(value) else EMPTY_CELL for value in values]
+    return " / ".join(figures).replace("-", "−") if figures else EMPTY_CELL
 
 
 def _exposure_text(value):
     """Return an exposure time in seconds as text: to the millisecond, without zeros at the end."""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else EMPTY_CELL
 
 
 # Matches a cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
@@ -249,7 +250,7 @@ def breakable(text):
 
     A `NamedFile` gets the path of its file on hovering, and a link to the file.
     """
-    cell = "–" if text in _EMPTY_CELLS else signs(escape_unprintable(text))
+    cell = EMPTY_CELL if text in _EMPTY_CELLS else signs(escape_unprintable(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", cell)
     words = Markup("<wbr>").join(_markup_with_whole_dates(part) for part in parts if part)
     if not isinstance(text, NamedFile):

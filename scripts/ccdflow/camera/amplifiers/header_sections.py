@@ -80,14 +80,16 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
 def _notes_on_other_hdus(headers, images):
     """Return a `Note` on masks in HDUs of their own, and a `Note` on overscans in such HDUs."""
     notes = []
-    masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
+    masks = [header for hdu, header in enumerate(headers) if hdu not in images and is_mask(header)]
     if masks:
         names_in_words = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
         notes.append(Note(f"{names_in_words}: a mask of bad pixels, which is not reduced"))
-    strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
+    strips = [
+        hdu for hdu, header in enumerate(headers) if hdu not in images and is_overscan(header)
+    ]
     if strips:
         names_in_words = ", ".join(
-            str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips
+            str(card_value(headers[hdu], "EXTNAME") or f"HDU {hdu}") for hdu in strips
         )
         text = (
             f"{names_in_words}: overscan in an image of its own, which is not used: the bias level"

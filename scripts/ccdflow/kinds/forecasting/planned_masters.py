@@ -379,9 +379,9 @@ def name_and_night(product):
 def _masters_that_failed(context, masters):
     """Yield the better masters that could not be made, and why, as words."""
     products_named = set()
-    for each in masters:
-        uses = each.answer.step.uses
-        for use in uses[: uses.index(each.use)] if each.use is not None else ():
+    for planned_master in masters:
+        uses = planned_master.answer.step.uses
+        for use in uses[: uses.index(planned_master.use)] if planned_master.use is not None else ():
             record = context.outcome(use.product)
             if use.product not in products_named and record is not None and record.reason:
                 products_named.add(use.product)

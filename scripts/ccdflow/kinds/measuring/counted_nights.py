@@ -152,9 +152,9 @@ def _write_counts(path, sources, counts):
         Counts of each image.
     """
     arrays = {}
-    for number, each in enumerate(counts):
-        arrays[f"{number} index"] = each.index
-        for source, entries in each.entries.items():
+    for number, image_counts in enumerate(counts):
+        arrays[f"{number} index"] = image_counts.index
+        for source, entries in image_counts.entries.items():
             arrays |= {
                 f"{number} {source} {name_in_note}": entries[name]
                 for name, name_in_note in _NAMES_IN_NOTE.items()
