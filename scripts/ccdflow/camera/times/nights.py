@@ -186,8 +186,8 @@ def _day_and_month(reader, card_time, longitude):
     reader.warn(
         f"{card_time.keyword}: day and month cannot be told apart: {card_time.day.isoformat()} is"
         f" meant, or {card_time.exchanged.isoformat()}; the first is taken, unless the frame's"
-        " folder is named after its date, such as 2016-01-15, or the camera's profile names a card that"
-        " tells: keywords: {date: CARD}"
+        " folder is named after its date, such as 2016-01-15, or the camera's profile names a card"
+        " that tells: keywords: {date: CARD}"
     )
     return card_time
 
