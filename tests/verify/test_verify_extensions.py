@@ -148,12 +148,12 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
         product = "calibrated/frame.fits"
         return table.hash_and_key(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
 
-    first_stamp = content_hash()
-    assert content_hash() == first_stamp
+    first_hash = content_hash()
+    assert content_hash() == first_hash
     source.write_bytes(b"other")
-    stamp_of_replaced = content_hash()
+    hash_of_replaced = content_hash()
     source.unlink()
-    assert len({first_stamp, stamp_of_replaced, content_hash()}) == 3
+    assert len({first_hash, hash_of_replaced, content_hash()}) == 3
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,10 @@ def test_a_page_has_no_verdict_on_products_made_again_since(copy):
     time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
-    def shown_verdicts(content_hash):
+    def shown_verdicts(stamp):
         context = SimpleNamespace(
             results=results, jobs=jobs, rows_of=lambda night: [row], lookup=lambda _, read: read(),
-            outcome=lambda name: replace(records[name], content_hash=content_hash),
+            outcome=lambda name: replace(records[name], stamp=stamp),
         )  # fmt: skip
         return [line[:2] for line in verification.verdicts_of(context, "2024-03-01")]
 
