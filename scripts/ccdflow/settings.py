@@ -99,7 +99,7 @@ def load_settings(config, *, folders=()):
         for key in FOLDER_SETTINGS
         if key in user_settings
     }
-    user_settings = _with_new_names(user_settings)
+    user_settings = _settings_with_new_names(user_settings)
     schemas.check_values(user_settings, CONFIG_SCHEMA, file=paths.CONFIG_FILE)
     settings = _merged_settings(_schema_defaults(), user_settings)
     schemas.check_values(settings, CONFIG_SCHEMA, file=paths.CONFIG_FILE)
@@ -161,7 +161,7 @@ def lines_on_former_names(config):
     ]
 
 
-def _with_new_names(user_settings):
+def _settings_with_new_names(user_settings):
     """Return settings with former names replaced.
 
     A value under a former name replaces the value under the new name. The configuration file has

@@ -490,7 +490,7 @@ def test_a_flat_is_ccdprocs_step_by_step(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip=None),
-        subtract=[SubtractedTerm(bias), SubtractedTerm(dark.pixels, 0.1, is_charge=True)],
+        subtracted_terms=[SubtractedTerm(bias), SubtractedTerm(dark.pixels, 0.1, is_charge=True)],
         scale=levels,
     )
     reduced = [
@@ -520,7 +520,7 @@ def test_a_flat_is_that_of_the_guides_very_call(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip_by="std"),
-        subtract=[SubtractedTerm(bias)],
+        subtracted_terms=[SubtractedTerm(bias)],
         scale=scale,
     )
     guide = {key: value for key, value in GUIDE.items() if key != "sigma_clip_dev_func"}
@@ -547,7 +547,10 @@ def test_a_clipped_flat_is_ccdprocs_with_the_guides_arguments(tmp_path, n):
     ours = combine(
         write(tmp_path, frames),
         CombineRecipe(clip_by="mad"),
-        subtract=[SubtractedTerm(bias), SubtractedTerm(dark.pixels, float(factor), is_charge=True)],
+        subtracted_terms=[
+            SubtractedTerm(bias),
+            SubtractedTerm(dark.pixels, float(factor), is_charge=True),
+        ],
         scale=levels,
     )
     reduced = [
@@ -742,7 +745,7 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     members = [written[k % 5] for k in range(n)]
     ceiling = 9_000_000
     options = {
-        "subtract": [SubtractedTerm(t.bias.astype(np.float32))],
+        "subtracted_terms": [SubtractedTerm(t.bias.astype(np.float32))],
         "scale": [20_000.0] * n,
         "noise": combine_biases(members[:5], amplifiers=amplifiers()).noise,
         "n_sample_rows": 4,

@@ -242,7 +242,7 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     stack[1, 3, 4:9] = np.nan
     masks = [(rng.random(SHAPE) < 0.02).astype(np.uint8) for _ in stack]
     options = {
-        "subtract": [SubtractedTerm(np.full(SHAPE, 7.5, np.float32)), dark(2.0)],
+        "subtracted_terms": [SubtractedTerm(np.full(SHAPE, 7.5, np.float32)), dark(2.0)],
         "scale": np.linspace(300, 500, 6),
         "masks": MemberMasks(masks),
         "noise": noise,
@@ -376,12 +376,12 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
         ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames .found 2.; allowed: 3; give one"),
         ({"scale": [1.0, 0.0, 1.0]}, "scale: frame 2 cannot be divided by its level"),
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
-        ({"subtract": [SubtractedTerm(np.zeros((3, 4)))]}, "master has another shape"),
+        ({"subtracted_terms": [SubtractedTerm(np.zeros((3, 4)))]}, "master has another shape"),
         (
-            {"subtract": [SubtractedTerm(np.zeros(SHAPE), (1.0, 2.0))]},
+            {"subtracted_terms": [SubtractedTerm(np.zeros(SHAPE), (1.0, 2.0))]},
             "factors: 2 values for 3 frames",
         ),
-        ({"subtract": [dark(1), dark(2)]}, "more than one dark to subtract"),
+        ({"subtracted_terms": [dark(1), dark(2)]}, "more than one dark to subtract"),
         ({"masks": MemberMasks([None, None])}, "mask: 2 values for 3 frames"),
         (
             {"masks": MemberMasks([None, None, np.zeros((3, 4), np.int16)])},

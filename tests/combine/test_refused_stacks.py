@@ -92,11 +92,13 @@ def test_an_unknown_source_of_the_clipping_limit_is_refused():
 
 def test_factors_of_masters_are_a_finite_number_for_each_frame(members):
     pixels = np.ones(SHAPE, np.float32)
-    assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, 2.0])]) == (
+    assert refusal_of(combine, members, subtracted_terms=[SubtractedTerm(pixels, [1.0, 2.0])]) == (
         UserError,
         "factors: 2 values for 3 frames (found 2); allowed: 3; give one for each frame",
     )
-    assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, np.nan, 1.0])]) == (
+    assert refusal_of(
+        combine, members, subtracted_terms=[SubtractedTerm(pixels, [1.0, np.nan, 1.0])]
+    ) == (
         UserError,
         "factors: the factor of a master is not a number (found [1.0, nan, 1.0]); allowed: "
         "finite numbers; give a number for each frame: its exposure over that of the master",

@@ -296,7 +296,7 @@ def flat_stats(folder, t, frames):
     members = write(folder, frames)
     bias = SubtractedTerm(t.bias.astype(np.float32))
     _, sample = sample_members(
-        members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
+        members, subtracted_terms=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )
     return [
         member_flat_figures(

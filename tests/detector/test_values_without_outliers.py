@@ -5,7 +5,7 @@ import pytest
 
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import scatter_about_row_means, without_outliers
+from ccdflow.detector.frame_figures import clean_image_of, scatter_about_row_means
 from ccdflow.frame.line_noise import noise_of_neighbours
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -47,7 +47,7 @@ def test_moments_are_those_of_the_values_within_five_sigma(image):
 
 @every_image
 def test_an_image_without_outliers_has_the_same_numbers(image):
-    clean = without_outliers(image)
+    clean = clean_image_of(image)
     assert clean.is_good.sum() == clipped_moments(image).count
     assert clean.level == float(np.mean(image[clean.is_good], dtype=np.float64))
     expected = np.where(clean.is_good, image - np.asarray(clean.level, image.dtype), 0)
@@ -73,7 +73,7 @@ def test_an_image_without_a_value_has_no_figures(shape):
     image = np.full(shape, np.nan, np.float32)
     part = scatter_about_row_means(image)
     assert (np.isnan(part.mean), np.isnan(part.sigma), part.count) == (True, True, 0)
-    clean = without_outliers(image)
+    clean = clean_image_of(image)
     assert np.isnan(clean.level)
     assert not clean.is_good.any()
     for axis in (0, 1):

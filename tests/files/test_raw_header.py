@@ -75,7 +75,7 @@ def test_a_header_answers_as_astropys(cards_drawn):
         warnings.simplefilter("ignore")
         own = parse_header("".join([*texts, f"{'END':80}"]).encode())
         again = pickle.loads(pickle.dumps(own))
-        mended = "".join(map(raw_headers.with_indicator, texts))
+        mended = "".join(map(raw_headers.card_with_indicator, texts))
         theirs = fits.Header.fromstring(mended.replace("\x7f", "?") + f"{'END':80}")
         assert answers_of(own) == answers_of(again) == answers_of(theirs)
 

@@ -125,7 +125,7 @@ def test_names_in_the_recipes_are_those_of_the_code():
     names_of_cards = set(schema["properties"]["keywords"]["properties"])
     assert len(names_of_cards & set(facts.KEYWORDS)) == len(names_of_cards) > 10
     assert "below `keywords` in `config/schemas/camera.schema.json`" in TEXT
-    assert callable(facts._look_at_placement)
+    assert callable(facts._warn_of_unreadable_placement)
     assert callable(header_reader.HeaderReader.warn)
     assert callable(MasterMaker.warnings_of)
     assert {field.name for field in fields(reduction.Reduced)} >= {"warnings"}

@@ -950,3 +950,99 @@ def test_no_constant_of_tests_is_named_by_a_bare_word():
     assert len(names) > 700
     bare = [each for each in names if each[1].strip("_") in BARE_CONSTANTS or is_bare(each[1])]
     assert bare == []
+
+
+def misnamed_warnings(tree):
+    """Return the functions of a module whose docstring begins with "Warn", under another verb."""
+    return [
+        node.name
+        for node in nodes(tree)
+        if isinstance(node, ast.FunctionDef)
+        and (ast.get_docstring(node) or "").startswith("Warn")
+        and not node.name.strip("_").startswith("warn")
+    ]
+
+
+def test_a_function_that_warns_is_called_so():
+    """``warn_of_unlike_dates``, not ``look_at_dates``: a look has no effect."""
+    trees = [(path, tree) for path, _, tree in modules() if LIBRARY in path.parents]
+    assert (
+        sum(
+            each.strip("_").startswith("warn_of") for _, tree in trees for each in names_given(tree)
+        )
+        > 8
+    )
+    assert [(path.name, name) for path, tree in trees for name in misnamed_warnings(tree)] == []
+    assert misnamed_warnings(ast.parse('def look():\n    """Warn of dates."""')) == ["look"]
+
+
+# Fields that are read behind their object: ``reduced.without_level`` has the parts of a
+# frame without an overscan level, ``row_noise.with_level_per_row`` the noise that a level for
+# each row leaves.
+NOUNLESS_NAMES = {"without_level", "with_level_per_row"}
+
+
+def test_no_name_begins_with_with_or_without():
+    """``names_without_gain``, not ``without_gain``: the noun says what the value is.
+
+    Public methods that return a changed copy are read behind their object: ``row.with_verdict``.
+    """
+    names = []
+    for path, _, tree in modules():
+        if LIBRARY.parent in path.parents:
+            classes = [node for node in nodes(tree) if isinstance(node, ast.ClassDef)]
+            methods = {each.name for node in classes for each in node.body if hasattr(each, "name")}
+            names += [(path, name) for name in names_given(tree) if name not in methods]
+            names += [(path, name) for name in methods if name.startswith("_")]
+    assert len(names) > 16_000
+    bare = {(path.name, name) for path, name in names if re.match("_*with(?:out)?_", name)}
+    assert {name for _, name in bare} == NOUNLESS_NAMES, bare
+
+
+# Lines of the body of a loop whose item may be called ``each``: such a loop is read at a glance.
+MOST_LINES_OF_EACH = 5
+
+
+def long_loops_over_each(tree):
+    """Return the lines of the loops of a module in which ``each`` is read far from its sequence."""
+    return [
+        node.lineno
+        for node in nodes(tree)
+        if isinstance(node, ast.For)
+        and "each" in {getattr(target, "id", "") for target in ast.walk(node.target)}
+        and node.end_lineno - node.lineno > MOST_LINES_OF_EACH
+    ]
+
+
+def test_the_item_of_a_long_loop_has_a_name():
+    """``for subfolder in folders``: five lines further down ``each`` says nothing."""
+    trees = [(path, tree) for path, _, tree in modules() if LIBRARY.parent in path.parents]
+    assert len(trees) > 250
+    assert [(path.name, line) for path, tree in trees for line in long_loops_over_each(tree)] == []
+    body = "\n    f(each)" * (MOST_LINES_OF_EACH + 1)
+    assert long_loops_over_each(ast.parse(f"for i, each in a:{body}")) == [1]
+    assert long_loops_over_each(ast.parse("for each in a:\n    f(each)")) == []
+
+
+def test_a_stamp_is_that_of_a_file():
+    """The size and times of a file: no time of a card, no hash (docs/architecture.md, "Words")."""
+    names = {
+        (path.name, name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and {LIBRARY / "camera", LIBRARY / "verify"} & {*path.parents}
+        for name in names_given(tree)
+    }
+    assert len(names) > 2000
+    assert {each for each in names if "stamp" in each[1].lower()} == set()
+
+
+def test_the_dash_of_an_empty_cell_is_one_constant():
+    """Templates have it in their markup; the library in ``EMPTY_CELL`` alone."""
+    dashes = [
+        (path.name, node.lineno)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in nodes(tree)
+        if isinstance(node, ast.Constant) and node.value == "\N{EN DASH}"
+    ]
+    assert [name for name, _ in dashes] == ["text_formatting.py"]

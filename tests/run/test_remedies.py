@@ -58,9 +58,11 @@ def test_a_watch_has_its_own_words_after_a_remedy_that_needs_a_run(error, remedy
     assert str(failure) == f"{failures.error_words(error)}; {remedy}{', and run again' * needs_run}"
     record = job_records.Record("a.fits", "frame", "1", "failed", str(failure), data=failure.data)
     stored = job_records.Record.from_dict(json.loads(json.dumps(record.as_dict())))
-    assert failures.with_words_after_remedy(stored, ", and run again").reason == record.reason
+    assert (
+        failures.record_with_words_after_remedy(stored, ", and run again").reason == record.reason
+    )
     other_end = "; it goes on" * needs_run
-    assert failures.with_words_after_remedy(stored, "; it goes on").reason == (
+    assert failures.record_with_words_after_remedy(stored, "; it goes on").reason == (
         f"{failures.error_words(error)}; {remedy}{other_end}"
     )
 

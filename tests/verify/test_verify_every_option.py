@@ -10,7 +10,7 @@ from small_frames import run_jobs
 
 from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command
-from ccdflow.verify.table import CCDPROC
+from ccdflow.verify.table import CCDPROC_VERSION
 
 SCHEMA = Path(__file__).parents[2] / "config" / "schemas" / "config.schema.json"
 MADE_KINDS = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
@@ -116,4 +116,6 @@ def report_of_choices(raw, results, chosen):
 )  # fmt: skip
 def test_products_of_every_option_are_verified(raw, tmp_path, chosen):
     lines, count = report_of_choices(raw, tmp_path / "results", chosen)
-    assert lines == [f"ccdflow: {count} of {count} products verified with ccdproc {CCDPROC}"]
+    assert lines == [
+        f"ccdflow: {count} of {count} products verified with ccdproc {CCDPROC_VERSION}"
+    ]

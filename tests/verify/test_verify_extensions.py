@@ -146,16 +146,16 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
     frame.writeto(tmp_path / "frame.fits")
     content = (tmp_path / "frame.fits").read_bytes()
 
-    def stamp():
+    def content_hash():
         product = "calibrated/frame.fits"
-        return table.stamp_and_key(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
+        return table.hash_and_key(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
 
-    first_stamp = stamp()
-    assert stamp() == first_stamp
+    first_hash = content_hash()
+    assert content_hash() == first_hash
     source.write_bytes(b"other")
-    stamp_of_replaced = stamp()
+    hash_of_replaced = content_hash()
     source.unlink()
-    assert len({first_stamp, stamp_of_replaced, stamp()}) == 3
+    assert len({first_hash, hash_of_replaced, content_hash()}) == 3
 
 
 @pytest.mark.parametrize(

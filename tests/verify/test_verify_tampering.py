@@ -455,7 +455,10 @@ def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
     path = copy[1] / table.TABLE_FILE
     path.write_bytes(spoil(path.read_bytes()))
     lines, status = report_of(copy, product_names=products)
-    assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
+    assert (
+        status,
+        f"2 of 2 products verified with ccdproc {table.CCDPROC_VERSION}" in lines[-1],
+    ) == (
         0,
         True,
     )

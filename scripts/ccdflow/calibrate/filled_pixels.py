@@ -86,8 +86,10 @@ def _values_beside(image, indices, smooth_rows):
         total[is_good] += values[is_good]
         count += is_good
     means = np.divide(total, np.maximum(count, 1), out=total)
-    without_neighbour = np.flatnonzero(count == 0)
-    if without_neighbour.size:
-        rows_needed, place = np.unique(rows[without_neighbour], return_inverse=True)
-        means[without_neighbour] = smooth_rows(rows_needed)[place, columns[without_neighbour]]
+    indices_without_neighbour = np.flatnonzero(count == 0)
+    if indices_without_neighbour.size:
+        rows_needed, place = np.unique(rows[indices_without_neighbour], return_inverse=True)
+        means[indices_without_neighbour] = smooth_rows(rows_needed)[
+            place, columns[indices_without_neighbour]
+        ]
     return means

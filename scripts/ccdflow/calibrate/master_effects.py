@@ -174,7 +174,7 @@ def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
     flat = masters["flat"][0] if "flat" in masters else None
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
-        with_all = _EffectSample(light if flat is None else light / flat)
+        sample_with_all = _EffectSample(light if flat is None else light / flat)
         samples_without = {}
         for kind in masters:
             net_factor = net_factors.get(kind, 1.0)
@@ -184,7 +184,9 @@ def effects_on_rows(frame, masters, factors=1.0, net_factors=None):
                 light_without = light + net_factor * offsets[kind]
                 light_without = light_without if flat is None else light_without / flat
                 samples_without[kind] = _EffectSample(light_without)
-        return {kind: _effect_of_master(with_all, each) for kind, each in samples_without.items()}
+        return {
+            kind: _effect_of_master(sample_with_all, each) for kind, each in samples_without.items()
+        }
 
 
 class _EffectSample:
@@ -214,19 +216,19 @@ class _EffectSample:
         self.box_pixels = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
-def _effect_of_master(with_master, without_master):
+def _effect_of_master(sample_with_master, sample_without_master):
     """Return the `Effect` of a master, from an `_EffectSample` with it and one without it."""
     # A pair counts in the noise if it is no outlier with the master and none without it: a hot
     # pixel that the master subtracts does not count. A box counts in the structure if it is no
     # outlier in one of the two: a glow that the master subtracts counts.
     noise, noise_without, noise_error = _mean_squares(
-        with_master.pair_variances, without_master.pair_variances, np.logical_and
+        sample_with_master.pair_variances, sample_without_master.pair_variances, np.logical_and
     )
     structure, structure_without, structure_error = _mean_squares(
-        with_master.box_squares, without_master.box_squares, np.logical_or
+        sample_with_master.box_squares, sample_without_master.box_squares, np.logical_or
     )
     # The variance of the median of n values is pi / (2 n) times that of one value.
-    box_factor = MEDIAN_VARIANCE / with_master.box_pixels
+    box_factor = MEDIAN_VARIANCE / sample_with_master.box_pixels
     return Effect(
         noise_variance=noise,
         noise_variance_without=noise_without,
@@ -237,29 +239,36 @@ def _effect_of_master(with_master, without_master):
     )
 
 
-def _mean_squares(with_master, without_master, combine):
+def _mean_squares(squares_with_master, squares_without_master, combine):
     """Return the means of squares with a master and without it, and the error of their difference.
 
     The three are NaN if no square counts.
 
     Parameters
     ----------
-    with_master, without_master : numpy.ndarray of shape (n,), float32 or float64
+    squares_with_master, squares_without_master : numpy.ndarray of shape (n,), float32 or float64
         Squares of the same pixels or boxes.
     combine : callable
         Combines the masks of the values that are no outliers with the master and without it.
     """
-    is_finite = np.isfinite(with_master) & np.isfinite(without_master)
-    with_master, without_master = with_master[is_finite], without_master[is_finite]
+    is_finite = np.isfinite(squares_with_master) & np.isfinite(squares_without_master)
+    squares_with_master, squares_without_master = (
+        squares_with_master[is_finite],
+        squares_without_master[is_finite],
+    )
     is_kept = combine(
-        with_master <= _noise_limit(with_master), without_master <= _noise_limit(without_master)
+        squares_with_master <= _noise_limit(squares_with_master),
+        squares_without_master <= _noise_limit(squares_without_master),
     )
     if not is_kept.any():
         return (float("nan"),) * 3
-    with_master, without_master = with_master[is_kept], without_master[is_kept]
-    change = with_master - without_master
+    squares_with_master, squares_without_master = (
+        squares_with_master[is_kept],
+        squares_without_master[is_kept],
+    )
+    change = squares_with_master - squares_without_master
     error = float(change.std() / len(change) ** 0.5)
-    return float(with_master.mean()), float(without_master.mean()), error
+    return float(squares_with_master.mean()), float(squares_without_master.mean()), error
 
 
 def _pair_variances(values):

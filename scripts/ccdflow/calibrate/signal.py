@@ -188,22 +188,22 @@ def _interpolation_indices(middles, length):
 
 def _tile_medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
-    count = sample.shape[1] // width
+    n_tiles = sample.shape[1] // width
     step = _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
     median = _row_medians
     if not (np.isfinite(sample.min()) and np.isfinite(sample.max())):
         # Infinite values are left out: each would make its tile and the tiles beside it infinite.
         sample, median = np.where(np.isfinite(sample), sample, np.float32(np.nan)), np.nanmedian
-    medians = np.empty((len(tiles.rows), count))
+    medians = np.empty((len(tiles.rows), n_tiles))
     first = 0
     with warnings.catch_warnings():
         # numpy warns of a tile without any value.
         warnings.simplefilter("ignore", RuntimeWarning)
         for number, rows in enumerate(tiles.rows):
-            strip = sample[first : first + len(rows), : count * width]
+            strip = sample[first : first + len(rows), : n_tiles * width]
             first += len(rows)
-            boxes = strip.reshape(len(rows), count, width)[:, :, ::step]
-            medians[number] = median(boxes.swapaxes(0, 1).reshape(count, -1), axis=1)
+            boxes = strip.reshape(len(rows), n_tiles, width)[:, :, ::step]
+            medians[number] = median(boxes.swapaxes(0, 1).reshape(n_tiles, -1), axis=1)
     return medians
 
 

@@ -199,15 +199,18 @@ class PixelVariance:
         rows, light, out, scratch
             See `write_for_signal`; ``light`` is raised to the limit where it is lower.
         """
-        flat, without_light = self._image.master_image("flat"), self.variance_without_light[rows]
+        flat, variance_without_light = (
+            self._image.master_image("flat"),
+            self.variance_without_light[rows],
+        )
         if flat is None:
             out[...] = self._photon_variance_of_rows(rows)
         else:
             self._write_photon_variance_over_flat(rows, flat.data[rows], out)
         with np.errstate(divide="ignore", invalid="ignore"):
             # Outside all amplifiers both variances are 0.
-            np.divide(without_light, out, out=out)
-        np.sqrt(without_light, out=scratch)
+            np.divide(variance_without_light, out, out=out)
+        np.sqrt(variance_without_light, out=scratch)
         np.fmin(scratch, out, out=scratch)
         scratch *= np.float32(-signal.MOST_BELOW_ZERO)
         np.maximum(light, scratch, out=light)

@@ -11,10 +11,10 @@ from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import disperser_of, filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.image_types import frame_type, is_named_by_object, look_at_file_name
-from ccdflow.camera.times.agreement import look_at_dates
+from ccdflow.camera.image_types import frame_type, is_named_by_object, warn_of_unlike_file_name
+from ccdflow.camera.times.agreement import warn_of_unlike_dates
 from ccdflow.camera.times.local_dates import moment_in_ut
-from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
+from ccdflow.camera.times.nights import moment_of, night_of, warn_of_daylight
 from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.remembered_results import compute_at_once
@@ -231,7 +231,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     )
     reader.warn_all(type_warnings)
     if not any(rule.files for rule in rules):
-        look_at_file_name(reader, image_type)
+        warn_of_unlike_file_name(reader, image_type)
     moment = _begin_of_exposure(reader, exptime, profile_facts.longitude)
     if image_type == "science" and exptime == 0:
         # A dark that is scaled to 0 s subtracts nothing, and no card of the product would show it.
@@ -249,7 +249,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     reader.warn_all(alike.pixel_warnings)
     night = night_of(moment, reader, profile_facts.longitude, file)
     if image_type == "science":
-        look_at_daylight(reader, moment, profile_facts.longitude, exptime)
+        warn_of_daylight(reader, moment, profile_facts.longitude, exptime)
     reader.warn_all(alike.readout_warnings)
     # Many programs write text into these cards, and a frame can be reduced without a temperature:
     # a value that is not a number is ignored.
@@ -287,7 +287,7 @@ def _begin_of_exposure(reader, exptime, longitude):
     moment = usual_moment(reader, exptime)
     if moment is None:
         moment = moment_in_ut(reader, moment_of(reader, longitude), exptime, longitude)
-        look_at_dates(reader, moment, exptime)
+        warn_of_unlike_dates(reader, moment, exptime)
     return moment
 
 
@@ -370,7 +370,7 @@ def _alike_facts(headers, cards, file, profile_facts):
     }
     n_before_placement = len(reader.warnings)
     reader.saturation(used_gain)
-    _look_at_placement(reader)
+    _warn_of_unreadable_placement(reader)
     texts = reader.warnings
     facts |= {
         name: _shorten_text(text)
@@ -404,7 +404,7 @@ def _section_as_written(reader, name):
     return " ".join(cards[0][0].split()) if cards else ""
 
 
-def _look_at_placement(reader):
+def _warn_of_unreadable_placement(reader):
     """Warn of coordinates that cannot be read: those of the product are made without them."""
     for keyword in _PLACEMENT_CARDS:
         reader.read(
@@ -481,9 +481,9 @@ def part_of(headers, images):
     for hdu in dict.fromkeys((0, *images)):
         cards = ((name, card_value(headers[hdu], name)) for name in PART_CARDS)
         entries += [
-            f"{name} {_without_line_breaks(value)}"
+            f"{name} {_text_on_one_line(value)}"
             for name, value in cards
-            if _without_line_breaks(value)
+            if _text_on_one_line(value)
         ]
     text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
     return (
@@ -493,7 +493,7 @@ def part_of(headers, images):
     )
 
 
-def _without_line_breaks(value):
+def _text_on_one_line(value):
     """Return a value as text, with one blank between its words; '' for None."""
     return "" if value is None else " ".join(str(value).split())
 

@@ -58,7 +58,7 @@ def filter_of(reader):
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
     real_filters = [(text, keyword) for text, keyword in names if not is_open(text)]
     if real_filters:
-        return _name_of_wheels(_without_places(real_filters))
+        return _name_of_wheels(_filters_with_name(real_filters))
     return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
         names[0][0] if names else ""
     )
@@ -89,7 +89,7 @@ def _name_of_wheels(real_filters):
     return "+".join(dict.fromkeys([name, *other_wheels]))
 
 
-def _without_places(filters):
+def _filters_with_name(filters):
     """Return the filters of families with a name, without those that only have a place's number.
 
     Parameters
@@ -122,7 +122,7 @@ def _joined_names(reader, text, content):
         words = [word for word in _BETWEEN_BANDS.split(text) if word]
         parts = words if all(map(_BAND.fullmatch, words)) else parts
     if len(parts) < 2:
-        return _without_open_places(text)
+        return _name_without_open_places(text)
     name = "+".join(part for part in dict.fromkeys(parts) if not is_open(part)) or text
     reader.warn(
         f"{content.keyword}: several filters in one card (found {text!r}); all of them count as in"
@@ -131,7 +131,7 @@ def _joined_names(reader, text, content):
     return name
 
 
-def _without_open_places(text):
+def _name_without_open_places(text):
     """Return the name of the filters of several wheels in one card: g+Clear is g."""
     wheels = [part.strip() for part in text.split("+")]
     filters = [part for part in wheels if part and not is_open(part)]
@@ -156,7 +156,9 @@ def _filter_by_keyword(reader, open_wheels):
         if content.keyword.rpartition(" ")[0] not in open_stems
     )
     texts = [
-        _without_open_places(" ".join(text.split())) for text in values if isinstance(text, str)
+        _name_without_open_places(" ".join(text.split()))
+        for text in values
+        if isinstance(text, str)
     ]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(texts))

@@ -275,8 +275,8 @@ class HeaderReader:
         """Return the exposure as `seconds` does, with warnings on cards that are not numbers."""
         reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
-            written = f"the comma of {reading.content.value!r}"
-            self.warn(f"{reading.keyword}: {written} is read as a decimal one")
+            comma_in_words = f"the comma of {reading.content.value!r}"
+            self.warn(f"{reading.keyword}: {comma_in_words} is read as a decimal one")
         return reading.value
 
     def warn_of_no_exposure(self, words):
@@ -350,7 +350,7 @@ class HeaderReader:
         reading = self.read(
             "gain", lambda c: figure_of_content(c, GAIN_FIGURE), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
         )
-        self._look_at_other_gains()
+        self._warn_of_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
             if reading.value == 0:
                 self.warn(
@@ -364,7 +364,7 @@ class HeaderReader:
         )
         return None
 
-    def _look_at_other_gains(self):
+    def _warn_of_other_gains(self):
         """Warn of gains of further amplifiers that cannot be read: each has its own image."""
         for hdu in self.images[1:]:
             for spec in specs_in_headers(self.headers, self.cards["gain"]):

@@ -178,7 +178,7 @@ def frame_type(reader, rules):
             return first_text, rule.type, ""
     for text, image_type in types_written:
         if image_type:
-            _look_at_other_types(reader, text, image_type, types_written)
+            _warn_of_other_types(reader, text, image_type, types_written)
             return text, _type_by_other_cards(reader, text, image_type), ""
     keyword, name = _target_of(reader)
     target_type = type_of_target(name)
@@ -205,7 +205,7 @@ _CONTRADICTIONS = {
 }
 
 
-def _look_at_other_types(reader, text, image_type, types_written):
+def _warn_of_other_types(reader, text, image_type, types_written):
     """Warn of a frame whose type another card contradicts.
 
     Contradictions are science that is called a bias, a dark or a flat elsewhere, and frames with
@@ -268,7 +268,7 @@ def type_by_file_name(file):
     return "", ""
 
 
-def look_at_file_name(reader, image_type):
+def warn_of_unlike_file_name(reader, image_type):
     """Warn of a frame whose file is named after another type: 'dark_001.fits' of type flat.
 
     Names of folders do not count: a folder of darks may have biases in it.

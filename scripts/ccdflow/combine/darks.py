@@ -49,12 +49,12 @@ def combine_darks(
         See `ccdflow.combine.stack.combine`.
     """
     bias = checked_bias(bias, "darks")
-    subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
+    subtracted_terms = () if bias is None else (SubtractedTerm(bias.pixels),)
     combined = combine_measured(
         members,
         amplifiers,
         recipe,
-        subtract=subtract,
+        subtracted_terms=subtracted_terms,
         options=options,
         has_light=True,
         masks=masks,

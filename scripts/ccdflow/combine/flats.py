@@ -88,9 +88,9 @@ class FlatSubtraction:
             exposures than flats, or cannot be scaled to them (`dark_factors`).
         """
         bias = checked_bias(self.bias, "flats")
-        subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
+        subtracted_terms = () if bias is None else (SubtractedTerm(bias.pixels),)
         if self.dark is None:
-            return subtract
+            return subtracted_terms
         if bias is None:
             raise UserError(
                 "a dark without its bias cannot be subtracted from flats with theirs",
@@ -108,7 +108,7 @@ class FlatSubtraction:
                 allowed=f"{n_flats}",
                 remedy="give one for each flat",
             )
-        return (*subtract, SubtractedTerm(self.dark.master.pixels, factors, is_charge=True))
+        return (*subtracted_terms, SubtractedTerm(self.dark.master.pixels, factors, is_charge=True))
 
     def noise_of_masters(self, levels, rows):
         """Return the rms contributions of bias and dark to the mean of the flats.
@@ -233,8 +233,10 @@ def combine_image_of_flats(
             allowed=f"{len(members)}",
             remedy="give one for each flat",
         )
-    subtract = subtraction.terms(len(members))
-    sample = sample_members(members, subtract=subtract, masks=masks, threads=options.threads)
+    subtracted_terms = subtraction.terms(len(members))
+    sample = sample_members(
+        members, subtracted_terms=subtracted_terms, masks=masks, threads=options.threads
+    )
     levels = (
         levels_of_members(sample.values) if scale is None else np.array(scale, dtype=np.float64)
     )
@@ -247,7 +249,7 @@ def combine_image_of_flats(
     combined = combine(
         members,
         recipe or CombineRecipe(grow=1),
-        subtract=subtract,
+        subtracted_terms=subtracted_terms,
         scale=levels,
         masks=masks,
         noise=noise,
@@ -280,8 +282,10 @@ def flat_levels(members, subtraction, *, masks=None):
     """
     members = list(members)
     check_members(members)
-    subtract = subtraction.terms(len(members))
-    return levels_of_members(sample_members(members, subtract=subtract, masks=masks).values)
+    subtracted_terms = subtraction.terms(len(members))
+    return levels_of_members(
+        sample_members(members, subtracted_terms=subtracted_terms, masks=masks).values
+    )
 
 
 def _check_levels(levels, members):

@@ -11,7 +11,7 @@ from ccdflow.combine.subtracted_masters import mask_of_combined
 
 
 def combine_measured(
-    members, amplifiers, recipe=None, *, subtract=(), masks=None, options=None, has_light
+    members, amplifiers, recipe=None, *, subtracted_terms=(), masks=None, options=None, has_light
 ):
     """Combine members with a noise model that is measured on some of their rows.
 
@@ -20,7 +20,7 @@ def combine_measured(
     members : sequence of ccdflow.combine.member_reader.Member
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
+    subtracted_terms : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
         Masters to subtract from every member.
     masks : ccdflow.combine.preparation.MemberMasks, optional
     options : ccdflow.combine.stack.CombineOptions, optional
@@ -34,7 +34,9 @@ def combine_measured(
     members, options = list(members), options or CombineOptions()
     check_members(members)
     threads, shape = options.threads, members[0].shape
-    sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
+    sample = sample_members(
+        members, subtracted_terms=subtracted_terms, masks=masks, threads=threads
+    )
     noise = measure_noise_model(amplifiers, shape, sample, has_light=has_light, threads=threads)
     if has_light and len(sample.rows):
         noise = replace(noise, expected_light=expected_light(noise, sample))
@@ -42,7 +44,7 @@ def combine_measured(
     combined = combine(
         members,
         recipe or CombineRecipe(),
-        subtract=subtract,
+        subtracted_terms=subtracted_terms,
         masks=masks,
         noise=noise,
         allows_empty=True,

@@ -61,7 +61,7 @@ class MemberSample(NamedTuple):
 def sample_members(
     members,
     *,
-    subtract=(),
+    subtracted_terms=(),
     scale=None,
     masks=None,
     threads=1,
@@ -71,7 +71,7 @@ def sample_members(
     Parameters
     ----------
     members : sequence of ccdflow.combine.member_reader.Member
-    subtract, scale, masks
+    subtracted_terms, scale, masks
         See `ccdflow.combine.stack.combine`.
     threads : int, optional
         Number of threads; the result does not depend on it.
@@ -87,7 +87,7 @@ def sample_members(
         n,
         (ny, nx),
         source.newbyteorder("="),
-        subtract=subtract,
+        subtracted_terms=subtracted_terms,
         scale=scale,
         masks=masks,
     )

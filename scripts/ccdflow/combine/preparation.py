@@ -180,7 +180,7 @@ class Preparation:
         return None
 
 
-def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
+def prepare_members(n, shape, dtype, *, subtracted_terms=(), scale=None, masks=None):
     """Return the preparation of `n` members.
 
     Parameters
@@ -190,7 +190,7 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
         ``(ny, nx)`` of the members.
     dtype : numpy.dtype
         Native type of the members.
-    subtract : sequence of SubtractedTerm, optional
+    subtracted_terms : sequence of SubtractedTerm, optional
     scale : sequence of float, optional
         Level of each member, by which it is divided.
     masks : MemberMasks, optional
@@ -210,7 +210,7 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     return Preparation(
         n=n,
         dtype=np.dtype(dtype),
-        terms=tuple(_checked_term(term, n, shape) for term in _checked_terms(subtract)),
+        terms=tuple(_checked_term(term, n, shape) for term in _checked_terms(subtracted_terms)),
         scales=None if scale is None else _checked_levels(scale, n),
         read_mask=None if planes is None else _mask_reader(planes, n, shape),
         bits=masks.bits,
@@ -219,19 +219,19 @@ def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     )
 
 
-def _checked_terms(subtract):
+def _checked_terms(subtracted_terms):
     """Return the terms as a tuple; raise if more than one is a dark."""
-    subtract = tuple(subtract)
-    if sum(term.is_charge for term in subtract) > 1:
-        count = sum(term.is_charge for term in subtract)
+    subtracted_terms = tuple(subtracted_terms)
+    n_darks = sum(term.is_charge for term in subtracted_terms)
+    if n_darks > 1:
         raise UserError(
             "there is more than one dark to subtract",
-            keyword="subtract",
-            value=count,
+            keyword="subtracted_terms",
+            value=n_darks,
             allowed="one dark",
             remedy="give the dark that fits the exposure best",
         )
-    return subtract
+    return subtracted_terms
 
 
 def _one_for_each(values, n, keyword):

@@ -131,7 +131,7 @@ def combine(
     members,
     recipe=None,
     *,
-    subtract=(),
+    subtracted_terms=(),
     scale=None,
     masks=None,
     noise=None,
@@ -151,7 +151,7 @@ def combine(
         Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
         Default: that of the class.
-    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
+    subtracted_terms : sequence of ccdflow.combine.preparation.SubtractedTerm, optional
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
         Level of each member, by which it is divided after the subtraction.
@@ -223,7 +223,7 @@ def combine(
                 n,
                 first.shape,
                 source.newbyteorder("="),
-                subtract=subtract,
+                subtracted_terms=subtracted_terms,
                 scale=scale,
                 masks=masks,
             ),

@@ -18,8 +18,8 @@ from ccdflow.detector.frame_figures import (
     UNKNOWN_FIGURE,
     CleanImage,
     Estimate,
+    clean_image_of,
     scatter_about_row_means,
-    without_outliers,
 )
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
@@ -123,7 +123,7 @@ def measure_structure(image, noise):
     >>> print(f"{structure.columns.value:.2f}, {structure.rows.value:.2f}")
     2.01, 0.01
     """
-    clean = without_outliers(image)
+    clean = clean_image_of(image)
     return Structure(
         rows=clean.excess_scatter(noise, axis=1), columns=clean.excess_scatter(noise, axis=0)
     )

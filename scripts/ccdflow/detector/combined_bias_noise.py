@@ -22,7 +22,7 @@ _FEWEST_TRIALS = 4000
 _TRIAL_SEED = 20160116
 
 
-def _without_noise_clipping(recipe):
+def _recipe_without_noise_clipping(recipe):
     """Return a recipe without clipping by the noise model, which rejects none of normal values."""
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
@@ -49,7 +49,7 @@ def variance_ratio(n, recipe):
     """
     if n < 3 or (recipe.method == "average" and recipe.clip is None):
         return 1.0
-    recipe = _without_noise_clipping(recipe)
+    recipe = _recipe_without_noise_clipping(recipe)
     rng = np.random.default_rng(_TRIAL_SEED)
     trials = max(min(_TRIALS, _TRIAL_VALUES // n), _FEWEST_TRIALS)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
@@ -119,7 +119,7 @@ def measure_combined_noise(frames, recipe=None):
     >>> print(f"{noise.value:.2f}")
     1.01
     """
-    recipe = _without_noise_clipping(recipe or CombineRecipe())
+    recipe = _recipe_without_noise_clipping(recipe or CombineRecipe())
     n = len(frames)
     if n < 2:
         return UNKNOWN_FIGURE

@@ -310,14 +310,14 @@ def measure_gain_of_flats(flat, amplifier):
     )
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
-    inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
+    inverse_gain = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
     largest_ratio = _largest_variance_ratio(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
-        expected_squares = inverse * photons + fixed_variances
+        expected_squares = inverse_gain * photons + fixed_variances
         is_inlier = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
         is_inlier &= (squares / expected_squares).mean(axis=1, keepdims=True) <= largest_ratio
-        inverse = float(np.mean(((squares - fixed_variances) / photons)[is_inlier]))
-        if not inverse * HIGHEST_GAIN > 1:
+        inverse_gain = float(np.mean(((squares - fixed_variances) / photons)[is_inlier]))
+        if not inverse_gain * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
     relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_inlier), 1))
     if relative_error > _MOST_GAIN_ERROR:
@@ -328,7 +328,7 @@ def measure_gain_of_flats(flat, amplifier):
         relative_error = math.hypot(
             relative_error, _GAIN_ERROR_BY_STAR_BLOCKS * star_block_fraction
         )
-    return Estimate(1 / inverse, relative_error / inverse)
+    return Estimate(1 / inverse_gain, relative_error / inverse_gain)
 
 
 def _largest_variance_ratio(n_pixels):
@@ -400,8 +400,8 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     # as well.
     pulls = np.abs(difference[is_lit]) / np.sqrt(photons[is_lit])
     limits = _GAIN_CLIP_SIGMA * np.median(pulls, axis=1)
-    lines = pulls.reshape(-1, *_GAIN_BLOCK)
-    pulls_with_neighbour = np.minimum(lines[:, :, 1:], lines[:, :, :-1]).max(axis=(1, 2))
+    blocks = pulls.reshape(-1, *_GAIN_BLOCK)
+    pulls_with_neighbour = np.minimum(blocks[:, :, 1:], blocks[:, :, :-1]).max(axis=(1, 2))
     n_star_blocks = np.count_nonzero(
         (pulls.max(axis=1) > 2 * limits) & (pulls_with_neighbour > limits)
     )

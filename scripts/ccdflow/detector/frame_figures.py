@@ -156,7 +156,7 @@ def frame_statistics(image, overscan=()):
         # Two infinite neighbours differ by NaN.
         steps = np.diff(rows, axis=1)
     noise = clipped_moments(steps).sigma / 2**0.5
-    clean = without_outliers(rows)
+    clean = clean_image_of(rows)
     with np.errstate(invalid="ignore"):
         n_bright = np.count_nonzero(rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE))
     overscan = np.ravel(overscan)
@@ -254,7 +254,7 @@ def _sum_of_rows(image):
     return first + np.add.reduce(image[1:], axis=0, dtype=np.float64) if len(image) > 1 else first
 
 
-def without_outliers(image):
+def clean_image_of(image):
     """Return the `CleanImage` of an image: good pixels are near the median of their column."""
     if np.isfinite(image).all():
         profile = column_medians(image)

@@ -38,8 +38,8 @@ class Part:
 
     Attributes
     ----------
-    name : pathlib.Path
-        The temporary name.
+    temporary_path : pathlib.Path
+        Where the file is until it is whole.
     file : file object
         Open for reading and writing.
     """
@@ -48,7 +48,7 @@ class Part:
         self._path = Path(path)
         self._buffering = -1 if is_buffered else 0
         self._is_kept = False
-        self.name = paths.temporary_name(path)
+        self.temporary_path = paths.temporary_name(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
@@ -60,7 +60,7 @@ class Part:
         """Return the file; make its folder again where another run has just removed it as empty."""
         for trials_left in reversed(range(_MOST_TRIALS + 1)):
             try:
-                return self.name.open("w+b", buffering=self._buffering)
+                return self.temporary_path.open("w+b", buffering=self._buffering)
             except FileNotFoundError:
                 if not trials_left:
                     raise
@@ -87,7 +87,7 @@ class Part:
         """Give the file its name."""
         with _name_file_in_errors(self._path):
             self.file.close()
-            self.name.replace(self._path)
+            self.temporary_path.replace(self._path)
         self._is_kept = True
 
     def __exit__(self, *error):
@@ -97,7 +97,7 @@ class Part:
         with suppress(OSError):
             self.file.close()
         with suppress(OSError):
-            self.name.unlink()
+            self.temporary_path.unlink()
 
 
 @contextmanager

@@ -222,7 +222,7 @@ def card_text(keyword, value, comment=""):
         value_width = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
     room = CARD_BYTES - max(_FIXED_FORMAT_END, value_width) - len(" / ")
     shown_comment = next(
-        (text for text in (comment, _without_unit(comment)) if len(text) <= room), ""
+        (text for text in (comment, _comment_without_unit(comment)) if len(text) <= room), ""
     )
     if plain_value and _PLAIN_TEXT.fullmatch(shown_comment):
         end = f" / {shown_comment}" if shown_comment else ""
@@ -242,7 +242,7 @@ def _plain_value(keyword, value):
     return f"{text:>{_WIDEST_NUMBER}}" if is_plain and 0 < len(text) <= _WIDEST_NUMBER else ""
 
 
-def _without_unit(comment):
+def _comment_without_unit(comment):
     """Return a comment without the unit in brackets that it begins with."""
     return comment.partition("] ")[2] if comment.startswith("[") else comment
 

@@ -188,7 +188,7 @@ class RawHeader(fits.Header):
 def parse_raw_header(text):
     """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
 
-    Cards without a blank after the sign of equality get one, see `with_indicator`.
+    Cards without a blank after the sign of equality get one, see `card_with_indicator`.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def _parse_text(card):
     head = _usual_heads.get(card[:10])
     if head is not None and len(card) == CARD_BYTES:
         return head, card
-    text = with_indicator(card)
+    text = card_with_indicator(card)
     if text.startswith(_CONTINUE):
         return _CONTINUATION
     head_and_text = _head_of(text)
@@ -425,7 +425,7 @@ def _join_cards(text, heads_and_texts):
     groups = []
     starts = range(0, len(text), CARD_BYTES)
     for start, head_and_text in zip(starts, heads_and_texts, strict=False):
-        card = with_indicator(text[start : start + CARD_BYTES])
+        card = card_with_indicator(text[start : start + CARD_BYTES])
         if head_and_text is _CONTINUATION and groups:
             groups[-1].append(card)
         else:
@@ -447,7 +447,7 @@ def _parse_by_astropy(texts):
         return RawHeader._fromcards(map(Card.fromstring, texts))
 
 
-def with_indicator(card):
+def card_with_indicator(card):
     """Return a card with a blank after its sign of equality, if it lacks one.
 
     ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the

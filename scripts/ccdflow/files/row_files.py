@@ -61,15 +61,15 @@ class RowStream:
         )
         total = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
-            count = min(rows, ny - first)
-            view = buffer[: count * nx * self.dtype.itemsize]
+            n_rows = min(rows, ny - first)
+            view = buffer[: n_rows * nx * self.dtype.itemsize]
             n_read = self._fill(view)
             total += n_read
             if n_read < len(view):
                 file_errors.check_length(
                     total, has_more=False, layout=self._layout, name=self._name
                 )
-            yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
+            yield first, np.frombuffer(view, dtype=self.dtype).reshape(n_rows, nx)
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         total += self._skip(end - total, buffer)

@@ -43,14 +43,14 @@ def flag_neighbours(mask, pixels):
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     is_saturated = (mask[first:stop] & SATURATED) != 0
-    is_near = _with_neighbours(is_saturated) & ~is_saturated
+    is_near = _saturated_and_neighbours(is_saturated) & ~is_saturated
     mask[first:stop][is_near] |= BLEED
     for column, low, high in _saturated_runs(is_saturated, first):
         _flag_bleeding(mask, pixels, column, low, -1)
         _flag_bleeding(mask, pixels, column, high - 1, 1)
 
 
-def _with_neighbours(is_saturated):
+def _saturated_and_neighbours(is_saturated):
     """Return the mask of the saturated pixels and their eight neighbours."""
     is_beside_in_row = is_saturated.copy()
     is_beside_in_row[:, 1:] |= is_saturated[:, :-1]

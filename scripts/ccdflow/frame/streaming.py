@@ -101,14 +101,16 @@ def predicted_frame(geometry, recipe, top=None):
     """
     no_levels = np.zeros(0)
     overscans = {
-        a.name: Overscan(no_levels, 0.0, 0.0, no_levels) if _has_level(a, recipe) else None
+        a.name: Overscan(no_levels, 0.0, 0.0, no_levels)
+        if _is_level_subtracted(a, recipe)
+        else None
         for a in geometry.amplifiers
     }
     ends = {} if top is None else {a.name: ConverterEnd(top) for a in geometry.amplifiers}
     return Reduced((_image_without_pixels(geometry, recipe, 0),), overscans, {}, converters=ends)
 
 
-def _has_level(amplifier, recipe):
+def _is_level_subtracted(amplifier, recipe):
     """Return whether a level is subtracted from each row of an amplifier."""
     return bool(recipe.subtract and amplifier.overscan and amplifier.along == "rows")
 
@@ -241,7 +243,7 @@ class _FrameReduction:
         data, place, name = amplifier.data, amplifier.place, amplifier.name
         rows, columns, *flag_slices = self._sampling_slices[name]
         level = None
-        if _has_level(amplifier, self._recipe):
+        if _is_level_subtracted(amplifier, self._recipe):
             strips = [
                 pixels.native_values(stored[:, strip.x0 : strip.x1], self._offset)
                 for strip in amplifier.overscan

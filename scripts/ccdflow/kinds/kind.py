@@ -439,6 +439,6 @@ class Chain(tuple):
             return kept_products.waiting_record(job, missing_source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)
-        return kept_products.with_missing_source(
+        return kept_products.record_with_missing_source(
             kind.make(context, job, threads=threads), missing_source
         )

@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
-from ccdflow.pages.text_formatting import capitalised_text, figure_text, span_text, value_with_error
+from ccdflow.pages.text_formatting import (
+    EMPTY_CELL,
+    capitalised_text,
+    figure_text,
+    span_text,
+    value_with_error,
+)
 from ccdflow.wording import count
-
-EMPTY_CELL = "–"
-"""A cell of a table without a value."""
 
 _LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
 _STRUCTURE_LEFT, _COMBINED_NOISE = "Structure left (adu)", "Combined noise (adu)"

@@ -15,6 +15,7 @@ from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import FRAMES_ORDER, Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.text_formatting import (
+    EMPTY_CELL,
     UNDATED,
     capitalised_text,
     number_in_words,
@@ -104,7 +105,8 @@ class NightLine:
     def combined_words(self):
         """The number of combined groups of each type in words; a dash for none."""
         return (
-            ", ".join(number_in_words(image_type, n) for image_type, n, _ in self.combined) or "–"
+            ", ".join(number_in_words(image_type, n) for image_type, n, _ in self.combined)
+            or EMPTY_CELL
         )
 
     @property
@@ -139,7 +141,9 @@ class NightLine:
     @property
     def grades_words(self):
         """The number of calibrated frames of each grade in words; a dash for none."""
-        return ", ".join(f"{number} of grade {grade}" for grade, number in self.grades) or "–"
+        return (
+            ", ".join(f"{number} of grade {grade}" for grade, number in self.grades) or EMPTY_CELL
+        )
 
 
 @dataclass(frozen=True)

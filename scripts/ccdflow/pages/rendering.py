@@ -22,6 +22,7 @@ from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
 from ccdflow.pages.text_formatting import (
+    EMPTY_CELL,
     capitalised_text,
     figure_text,
     night_title,
@@ -32,18 +33,18 @@ from ccdflow.pages.text_formatting import (
 )
 from ccdflow.wording import count
 
-_EMPTY_CELLS = ("", "-", "–")
+_EMPTY_CELLS = ("", "-", EMPTY_CELL)
 
 
 def _format_fixed(values, decimals):
     """Return the figures of all amplifiers as text, with this number of decimals."""
-    figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
-    return " / ".join(figures).replace("-", "−") if figures else "–"
+    figures = [f"{value:.{decimals}f}" if math.isfinite(value) else EMPTY_CELL for value in values]
+    return " / ".join(figures).replace("-", "−") if figures else EMPTY_CELL
 
 
 def _exposure_text(value):
     """Return an exposure time in seconds as text: to the millisecond, without zeros at the end."""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else EMPTY_CELL
 
 
 # Matches a cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
@@ -146,27 +147,27 @@ def signs(text):
     return text
 
 
-def with_signs(value):
+def markup_of_value(value):
     """Return a value as markup with the signs of print.
 
     Examples
     --------
-    >>> with_signs("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
+    >>> markup_of_value("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
     Markup('12_e⁻ &lt;b&gt;')
     """
-    return _with_whole_dates(signs(escape_unprintable(value)))
+    return _markup_with_whole_dates(signs(escape_unprintable(value)))
 
 
 # Matches a date: year, month and day, or month and day alone.
 _DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 
 
-def _with_whole_dates(text):
+def _markup_with_whole_dates(text):
     """Return a text as markup in which no line ends within a date.
 
     Examples
     --------
-    >>> _with_whole_dates("bias of 2022-01-26 <b>")
+    >>> _markup_with_whole_dates("bias of 2022-01-26 <b>")
     Markup('bias of <span class="whole">2022-01-26</span> &lt;b&gt;')
     """
     return Markup(_DATE.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
@@ -212,7 +213,9 @@ def columns(section):
             continue
         is_number = bool(cells) and all(map(is_figure, cells))
         hint = hint_of(heading, section)
-        columns_with_values.append(Column(index, with_signs(heading or REMARKS), hint, is_number))
+        columns_with_values.append(
+            Column(index, markup_of_value(heading or REMARKS), hint, is_number)
+        )
     return columns_with_values
 
 
@@ -248,9 +251,9 @@ def breakable(text):
 
     A `NamedFile` gets the path of its file on hovering, and a link to the file.
     """
-    cell = "–" if text in _EMPTY_CELLS else signs(escape_unprintable(text))
+    cell = EMPTY_CELL if text in _EMPTY_CELLS else signs(escape_unprintable(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", cell)
-    words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
+    words = Markup("<wbr>").join(_markup_with_whole_dates(part) for part in parts if part)
     if not isinstance(text, NamedFile):
         return words
     hint = escape_unprintable(text.hint)
@@ -261,13 +264,15 @@ def breakable(text):
     return Markup('<span title="{}">{}</span>').format(hint, words)
 
 
-def with_code(text):
+def markup_of_sentence(text):
     """Return a sentence as markup, with the words between backquotes in the letters of code."""
     parts = escape_unprintable(text).split("`")
     if len(parts) % 2 == 0:
-        return with_signs(text)
+        return markup_of_value(text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else _with_whole_dates(signs(part))
+        Markup("<code>{}</code>").format(part)
+        if number % 2
+        else _markup_with_whole_dates(signs(part))
         for number, part in enumerate(parts)
     )
 
@@ -340,12 +345,12 @@ def template_environment():
         "count": count,
         "is_figure": is_figure,
         "breakable": breakable,
-        "with_code": with_code,
+        "markup_of_sentence": markup_of_sentence,
         "columns": columns,
         "explanation": explanation,
         "panels_height": panels_height,
         "share": share,
-        "signs": with_signs,
+        "signs": markup_of_value,
     }
     return environment
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ccdflow.pages.text_formatting import light_words, type_rank
+from ccdflow.pages.text_formatting import EMPTY_CELL, light_words, type_rank
 from ccdflow.wording import SET_ASIDE, count, more_line
 
 # A list names at most this many reasons, frames or nights; the others are counted.
@@ -21,7 +21,6 @@ _LABEL_WIDTH = 12
 _LEAST_WIDTH = 20
 # Indent of the second and further lines of a line in a plan, columns.
 _INDENT_LETTERS = 8
-_UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,7 @@ def _rounded_exposure(text):
     ('300', '70', '0', '1800', '–')
     """
     if not text:
-        return _UNKNOWN
+        return EMPTY_CELL
     value = float(text)
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -241,7 +240,7 @@ class _FrameSort(NamedTuple):
         Frames of unknown exposure are last.
         """
         type_of_frames = type_rank(self.image_type), self.image_type
-        exposure = math.inf if self.seconds == _UNKNOWN else float(self.seconds)
+        exposure = math.inf if self.seconds == EMPTY_CELL else float(self.seconds)
         return type_of_frames, self.light, (exposure, self.camera)
 
 
@@ -261,11 +260,11 @@ def _frame_table(frames):
     heading = f"{'camera':{camera_width}}" if camera_width else ""
     lines = [f"{'type':{_LABEL_WIDTH}}{heading}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
     for sort in sorted(rows_by_sort, key=lambda sort: sort.rank):
-        camera = f"{sort.camera or _UNKNOWN:{camera_width}}" if camera_width else ""
+        camera = f"{sort.camera or EMPTY_CELL:{camera_width}}" if camera_width else ""
         rows = rows_by_sort[sort]
         lines.append(
-            f"{sort.image_type:{_LABEL_WIDTH}}{camera}{sort.light or _UNKNOWN:10}{sort.seconds:>10}"
-            f"{len(rows):>8}  {_names_of_objects(sort.image_type, rows)}".rstrip()
+            f"{sort.image_type:{_LABEL_WIDTH}}{camera}{sort.light or EMPTY_CELL:10}"
+            f"{sort.seconds:>10}{len(rows):>8}  {_names_of_objects(sort.image_type, rows)}".rstrip()
         )
     return lines
 
@@ -373,8 +372,10 @@ def _figures_in_words(rows, *forms):
     """
     words = []
     for column, text, form in forms:
-        values = [format(float(row[column]), form) if row.get(column) else _UNKNOWN for row in rows]
-        if set(values) != {_UNKNOWN}:
+        values = [
+            format(float(row[column]), form) if row.get(column) else EMPTY_CELL for row in rows
+        ]
+        if set(values) != {EMPTY_CELL}:
             words.append(text.format(" / ".join(values)))
     names_in_words = " / ".join(row.get("amplifier", "") for row in rows)
     return ", ".join(words) + (f" ({names_in_words})" if words and len(rows) > 1 else "")

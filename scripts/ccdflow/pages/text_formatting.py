@@ -9,6 +9,9 @@ from ccdflow.wording import count
 TYPE_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 """The types of frames in the order in which pages list them."""
 
+EMPTY_CELL = "–"
+"""A cell of a table without a value: pages and the terminal have no empty cells."""
+
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
@@ -28,7 +31,7 @@ def figure_text(value, digits=4):
         Values below 0.0001 have an exponent.
     """
     if not math.isfinite(value):
-        return "–"
+        return EMPTY_CELL
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))

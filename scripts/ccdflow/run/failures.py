@@ -254,7 +254,7 @@ def data_of_error(error):
     return JobFailure(error.reason_without_remedy, error.remedy, error.needs_run).data
 
 
-def with_words_after_remedy(record, after_remedy):
+def record_with_words_after_remedy(record, after_remedy):
     """Return a record whose reason has other words after a remedy that needs another run.
 
     Parameters

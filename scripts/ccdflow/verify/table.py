@@ -27,7 +27,7 @@ from ccdflow.verify.reading.verdict import (
 TABLE_FILE = paths.VERIFICATION
 """The table of verdicts."""
 
-CCDPROC = version("ccdproc")
+CCDPROC_VERSION = version("ccdproc")
 """The version of ccdproc that makes the products again."""
 
 
@@ -67,7 +67,7 @@ _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
 
-def stamp_and_key(product, content, raw, results, product_notes):
+def hash_and_key(product, content, raw, results, product_notes):
     """Return the hash of a product and its sources, and its CCDFKEY.
 
     A verdict holds while the hash does not change.
@@ -92,8 +92,8 @@ def stamp_and_key(product, content, raw, results, product_notes):
     notes = product_notes.kind, product_notes.key, product_notes.content
     paths_named = named_files(product, first_header, raw, results)
     sources = repr([*notes, *((path.name, *size_and_times(path)) for path in paths_named)])
-    stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
-    return stamp, product_notes.key or str(first_header.get("CCDFKEY", ""))
+    content_hash = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
+    return content_hash, product_notes.key or str(first_header.get("CCDFKEY", ""))
 
 
 def read_verdicts(results):
@@ -217,11 +217,11 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, comp
             cause=MISSING,
             reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
         )
-        return Entry(verdict, "", "", 0, CCDPROC)
-    stamp, key = stamp_and_key(product, content, raw, results, product_notes)
-    if known_entry is not None and _still_holds(known_entry, stamp, compares_all_rows):
+        return Entry(verdict, "", "", 0, CCDPROC_VERSION)
+    content_hash, key = hash_and_key(product, content, raw, results, product_notes)
+    if known_entry is not None and _still_holds(known_entry, content_hash, compares_all_rows):
         return known_entry
-    modified = size_and_times(results / product)[1:2] or (0,)
+    (modified,) = size_and_times(results / product)[1:2] or (0,)
     # Imported here because ccdproc takes 0.25 s of CPU to import.
     from ccdflow.verify.verdicts import verify
 
@@ -233,15 +233,15 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, comp
         product_notes=product_notes,
         content=content,
     )
-    return Entry(verdict, stamp, key, *modified, CCDPROC)
+    return Entry(verdict, content_hash, key, modified, CCDPROC_VERSION)
 
 
-def _still_holds(entry, stamp, compares_all_rows):
+def _still_holds(entry, content_hash, compares_all_rows):
     """Return whether a verdict still holds: product, sources, ccdproc and extent are the same."""
     return (
-        entry.content == stamp
+        entry.content == content_hash
         and entry.verdict.verdict == VERIFIED
-        and entry.ccdproc == CCDPROC
+        and entry.ccdproc == CCDPROC_VERSION
         and not (compares_all_rows and "bands" in entry.verdict.compared)
     )
 
@@ -273,7 +273,7 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
         lines.append(f"{label}: {verdict.product}: {verdict.reason}")
     n_verified = len(verdicts) - counts.total()
     words = [
-        f"{n_verified} of {len(verdicts)} products verified with ccdproc {CCDPROC}",
+        f"{n_verified} of {len(verdicts)} products verified with ccdproc {CCDPROC_VERSION}",
         f" ({n_fresh} now, the others before)" if n_fresh < n_verified else "",
         *(_count_words(counts[word], word) for word in _COUNTED_VERDICTS if counts[word]),
     ]

@@ -615,8 +615,8 @@ def test_a_row_of_an_earlier_version_has_the_same_findings(findings):
     """Such a row has the words alone: no header is read again for what they say."""
     for row in findings.values():
         texts = list(rows.own_texts_of(row))
-        assert older_rows.with_later_fields(texts[:-2]) == texts
-        assert older_rows.with_later_fields(texts) is texts
+        assert older_rows.texts_with_later_fields(texts[:-2]) == texts
+        assert older_rows.texts_with_later_fields(texts) is texts
     row, aside = findings["whole"], "set aside"
     words = {
         rows.RowMark.LIT_STRIP_BY_CARD: {
@@ -632,7 +632,7 @@ def test_a_row_of_an_earlier_version_has_the_same_findings(findings):
     }  # fmt: skip
     for mark, values in words.items():
         texts = list(rows.own_texts_of(dataclasses.replace(row, **values)))
-        assert older_rows.with_later_fields(texts[:-2])[-1] == mark
+        assert older_rows.texts_with_later_fields(texts[:-2])[-1] == mark
 
 
 def test_a_store_of_an_earlier_version_is_read(sandbox, findings):

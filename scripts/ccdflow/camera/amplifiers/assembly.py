@@ -48,7 +48,7 @@ def geometry_of_drafts(
         If regions leave the frame, overlap, or contradict each other.
     """
     notes = [*dict.fromkeys(notes), *_notes_on_missing_gains(drafts)]
-    drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
+    drafts = [_draft_with_strips(draft, notes, file=file) for draft in drafts]
     _check_overlaps(drafts, file=file)
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
     raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
@@ -111,12 +111,12 @@ def _drafts_in_extensions(drafts, hdus):
 
 def _notes_on_missing_gains(drafts):
     """Return [the warning] on amplifiers without a gain, if other amplifiers have one; else []."""
-    without_gain = [draft.name for draft in drafts if not draft.gain]
-    if not without_gain or len(without_gain) == len(drafts):
+    names_without_gain = [draft.name for draft in drafts if not draft.gain]
+    if not names_without_gain or len(names_without_gain) == len(drafts):
         return []
     gains_in_words = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
     text = (
-        f"gain: none is known of amplifier {', '.join(without_gain)} (found {gains_in_words}"
+        f"gain: none is known of amplifier {', '.join(names_without_gain)} (found {gains_in_words}"
         " e-/adu, allowed: a gain of each amplifier or of none): calibrated frames stay in adu"
         " until the camera's profile has a `gain:` for each of its `amplifiers:`, or `gain:"
         " measured`"
@@ -131,7 +131,7 @@ def _strip_axis(data, strip):
     return "rows" if strip.shares_rows(data) else "columns"
 
 
-def _with_strips(draft, notes, *, file):
+def _draft_with_strips(draft, notes, *, file):
     """Return the draft with `along` known and its strips exactly as long as the data."""
     if not draft.overscan:
         return replace(draft, along="none")
@@ -257,13 +257,13 @@ def _drafts_with_places(drafts, headers, factors, *, file):
 
 def _check_given_places(drafts, *, file):
     """Raise `FrameError` unless the profile gives each amplifier a place as large as its data."""
-    without_place = [draft.name for draft in drafts if draft.place is None]
-    if without_place:
+    names_without_place = [draft.name for draft in drafts if draft.place is None]
+    if names_without_place:
         raise FrameError(
             "some amplifiers have a place and some have none",
             file=file,
             keyword="place",
-            value=", ".join(without_place),
+            value=", ".join(names_without_place),
             remedy="give `place` for each amplifier in the camera's profile, or for none",
         )
     for draft in drafts:

@@ -80,14 +80,16 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
 def _notes_on_other_hdus(headers, images):
     """Return a `Note` on masks in HDUs of their own, and a `Note` on overscans in such HDUs."""
     notes = []
-    masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
+    masks = [header for hdu, header in enumerate(headers) if hdu not in images and is_mask(header)]
     if masks:
         names_in_words = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
         notes.append(Note(f"{names_in_words}: a mask of bad pixels, which is not reduced"))
-    strips = [i for i, h in enumerate(headers) if i not in images and is_overscan(h)]
+    strips = [
+        hdu for hdu, header in enumerate(headers) if hdu not in images and is_overscan(header)
+    ]
     if strips:
         names_in_words = ", ".join(
-            str(card_value(headers[i], "EXTNAME") or f"HDU {i}") for i in strips
+            str(card_value(headers[hdu], "EXTNAME") or f"HDU {hdu}") for hdu in strips
         )
         text = (
             f"{names_in_words}: overscan in an image of its own, which is not used: the bias level"
@@ -175,12 +177,12 @@ def _draft_of_sections(reader, suffix, *, takes_overscan, takes_trim_section=Tru
         _refuse_numbered_strips(reader)
         _check_size(reader, kept_region)
         _note_no_overscan(reader, kept_region, is_trimmed=section is not None)
-        _note_unread_cards(reader)
+        _warn_of_unread_cards(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
     detector = () if suffix and reader.is_alone else _detector_sections(reader, suffix)
     if suffix:
-        detector = _with_part_of_detector(reader, data, detector)
+        detector = _sections_with_part_of_detector(reader, data, detector)
     draft = Draft(
         name=name,
         hdu=reader.index,
@@ -318,7 +320,7 @@ _OVERSCAN_CARDS = re.compile(
 _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
-def _note_unread_cards(reader):
+def _warn_of_unread_cards(reader):
     """Warn of cards on an overscan that are not understood, where none is subtracted."""
     header = reader.headers[reader.index]
     unread_cards = []
@@ -372,7 +374,7 @@ def _detector_sections(reader, suffix):
     return tuple(sections)
 
 
-def _with_part_of_detector(reader, data, detector):
+def _sections_with_part_of_detector(reader, data, detector):
     """Return the detector sections of an amplifier of a family, with its part of the HDU's DETSEC.
 
     Parameters

@@ -400,20 +400,20 @@ def _readout_sides(reader, outputs):
 
 def _blocks_of_outputs(reader, outputs, sides):
     """Return the part of the frame that each output fills: prescan, data and overscan."""
-    (ny, nx), count = reader.shape, len(outputs)
-    if count == 1:
+    (ny, nx), n_outputs = reader.shape, len(outputs)
+    if n_outputs == 1:
         return [reader.frame]
-    n_columns, n_rows = len({right for right, _ in sides}), len({top for _, top in sides})
-    is_grid = n_columns * n_rows == count == len(set(sides))
+    n_columns, n_rows = len({x for x, _ in sides}), len({y for _, y in sides})
+    is_grid = n_columns * n_rows == n_outputs == len(set(sides))
     if not is_grid or nx % n_columns or ny % n_rows:
         raise reader.contradiction(
-            "the outputs do not divide the frame evenly", "ESO DET OUTPUTS", count
+            "the outputs do not divide the frame evenly", "ESO DET OUTPUTS", n_outputs
         )
     width, height = nx // n_columns, ny // n_rows
     blocks = []
-    for right, top in sides:
-        y_start = height if top and n_rows == 2 else 0
-        x_start = width if right and n_columns == 2 else 0
+    for is_right, is_top in sides:
+        y_start = height if is_top and n_rows == 2 else 0
+        x_start = width if is_right and n_columns == 2 else 0
         blocks.append(Region(y_start, y_start + height, x_start, x_start + width))
     return blocks
 

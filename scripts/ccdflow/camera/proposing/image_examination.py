@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.camera.proposing.findings import sentences_on_image
-from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_section
+from ccdflow.camera.proposing.lit_blocks import amplifiers_with_header_section, find_amplifiers
 from ccdflow.camera.proposing.lit_columns import (
     LEAST_ERROR,
     LEAST_NOISE,
@@ -20,11 +20,11 @@ from ccdflow.camera.proposing.lit_columns import (
     quietest_noise,
     remaining_ranges,
     strip_of,
+    subtract_drift,
     tolerance_of_means,
     widest_of,
-    without_drift,
 )
-from ccdflow.camera.proposing.unlit_ranges import without_unlit
+from ccdflow.camera.proposing.unlit_ranges import drop_unlit_ranges
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 
@@ -118,7 +118,9 @@ def examine_image(headers, index, flat, *, bias=None, frame_type="", header_ampl
     findings = []
     has_light = _has_light(columns, rows, frame_type)
     if has_light:
-        columns, rows = without_unlit((columns, rows), headers, index, claimed_sections, findings)
+        columns, rows = drop_unlit_ranges(
+            (columns, rows), headers, index, claimed_sections, findings
+        )
     strip = _header_strip(header_amplifiers, claimed_sections)
     has_light = has_light and not _is_missed(strip, columns, rows, flat.shape)
     if has_light:
@@ -167,7 +169,7 @@ def _amplifiers_by_light(flat, axes, bias, header_amplifiers, claimed_sections, 
     tuple of (str, Region, tuple of Region)
     """
     columns, rows = axes
-    amplifiers = with_header_section(
+    amplifiers = amplifiers_with_header_section(
         find_amplifiers(columns, rows, bias, findings), claimed_sections
     )
     if len(header_amplifiers) <= len(amplifiers):
@@ -197,7 +199,7 @@ def _measure_both_axes(flat, columns, read_noise):
     drift_free, error = flat, 0.0
     if columns.strips:
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
-        drift_free, error = without_drift(flat, strip, columns.read_noise)
+        drift_free, error = subtract_drift(flat, strip, columns.read_noise)
     transposed = drift_free[:, lit_range[0] : lit_range[1]].T
     least_noise = min(columns.read_noise, quietest_noise(column_noises(transposed)))
     rows = measure_axis(transposed, "rows", read_noise=read_noise or least_noise, level_error=error)
@@ -317,8 +319,8 @@ def _axes_with_header_strip(flat, columns, rows, strip):
     if strip is None:
         return columns, rows
     if _is_upright(strip, flat.shape):
-        return _with_claim(columns, strip.x0, strip.x1, flat.shape[0]), rows
-    return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
+        return _axis_within_claim(columns, strip.x0, strip.x1, flat.shape[0]), rows
+    return columns, _axis_within_claim(rows, strip.y0, strip.y1, flat.shape[1])
 
 
 def _amplifiers_of_header(header_amplifiers, amplifiers):
@@ -336,7 +338,7 @@ def _is_upright(region, shape):
     return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
 
 
-def _with_claim(axis, start, stop, count):
+def _axis_within_claim(axis, start, stop, count):
     """Return an axis with the strips that agree within the range that the header claims.
 
     Parameters

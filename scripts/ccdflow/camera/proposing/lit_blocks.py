@@ -84,7 +84,7 @@ def fewest_block_columns(axis):
     return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_FRACTION))
 
 
-def with_header_section(amplifiers, claimed_sections):
+def amplifiers_with_header_section(amplifiers, claimed_sections):
     """Return the amplifiers with the header's science section, where it is just inside the light.
 
     The observatory may know of a bad row at the edge. A section that cuts off more, or that leaves

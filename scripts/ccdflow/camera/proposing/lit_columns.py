@@ -191,7 +191,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     )
 
 
-def without_drift(image, strip, read_noise):
+def subtract_drift(image, strip, read_noise):
     """Return the image minus the drift of rows that a strip shows, and the error of the result.
 
     Parameters

@@ -19,7 +19,7 @@ _CHIP_LENGTH_CARDS = {
 }
 
 
-def without_unlit(axes, headers, index, claimed_sections, findings):
+def drop_unlit_ranges(axes, headers, index, claimed_sections, findings):
     """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit detector if they are wider than an overscan can be, or if the frame

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from ccdflow.camera.times.date_cards import (
     DAY,
     MJD_START,
+    card_time_reader,
     jd,
     mjd,
-    stamp_reader,
     time_system,
     times_of_day,
 )
@@ -76,7 +76,7 @@ class _Claim:
         return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 
 
-def look_at_dates(reader, moment, exptime):
+def warn_of_unlike_dates(reader, moment, exptime):
     """Warn of cards whose time contradicts the start of the exposure.
 
     Cards of the start, the middle and the end of an exposure agree, and so do cards whose times
@@ -153,33 +153,33 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
         Times that differ by no more agree.
     """
     system = time_system(reader)
-    read_stamp = stamp_reader(system)
+    read_card_time = card_time_reader(system)
     for content in reader.contents_of("date"):
-        stamp = None if content.keyword in keywords else read_stamp(content)
-        if stamp is not None and not stamp.is_local and stamp.exchanged is None:
-            yield _claim_of_date(stamp)
-    for stamp in times_of_day(reader, system, reads_other_names=False):
-        is_local = stamp.is_local or not UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
-        if not is_local and stamp.keyword not in keywords:
-            yield _claim_of_clock(stamp, taken_time)
+        card_time = None if content.keyword in keywords else read_card_time(content)
+        if card_time is not None and not card_time.is_local and card_time.exchanged is None:
+            yield _claim_of_date(card_time)
+    for card_time in times_of_day(reader, system, reads_other_names=False):
+        is_local = card_time.is_local or not UNIVERSAL_TIME_CARD.fullmatch(card_time.keyword)
+        if not is_local and card_time.keyword not in keywords:
+            yield _claim_of_clock(card_time, taken_time)
     yield from _julian_times(reader, taken_time, keywords, tolerance)
 
 
-def _claim_of_date(stamp):
+def _claim_of_date(card_time):
     """Return the `_Claim` of a date, with or without a time of day."""
-    if stamp.clock:
-        return _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
-    noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
-    return _Claim(stamp.keyword, noon, stamp.day.isoformat(), DAY_TOLERANCE)
+    if card_time.clock:
+        return _Claim(card_time.keyword, card_time.moment_at(card_time.clock))
+    noon = datetime(card_time.day.year, card_time.day.month, card_time.day.day, 12)
+    return _Claim(card_time.keyword, noon, card_time.day.isoformat(), DAY_TOLERANCE)
 
 
-def _claim_of_clock(stamp, taken_time):
+def _claim_of_clock(card_time, taken_time):
     """Return the `_Claim` of a time of day, on the card's own date or on that of the time taken."""
-    if stamp.day is not None:
-        return _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
+    if card_time.day is not None:
+        return _Claim(card_time.keyword, card_time.moment_at(card_time.clock))
     midnight = datetime(taken_time.year, taken_time.month, taken_time.day)
-    clock_time = midnight + stamp.clock - (stamp.zone or timedelta())
-    return _Claim(stamp.keyword, clock_time, form="%H:%M:%S", is_clock=True)
+    clock_time = midnight + card_time.clock - (card_time.zone or timedelta())
+    return _Claim(card_time.keyword, clock_time, form="%H:%M:%S", is_clock=True)
 
 
 def _julian_times(reader, taken_time, keywords, tolerance):

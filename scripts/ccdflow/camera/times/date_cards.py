@@ -75,7 +75,7 @@ class CardTime:
         return start + clock - (self.zone or timedelta())
 
 
-def stamps_by_name(reader, system):
+def card_times_by_name(reader, system):
     """Return the days with a time of all cards with a keyword of the start, sorted by time.
 
     Parameters
@@ -88,10 +88,16 @@ def stamps_by_name(reader, system):
     -------
     list of CardTime
     """
-    stamps = map(stamp_reader(system), reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME))
+    card_times = map(
+        card_time_reader(system), reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME)
+    )
     return sorted(
-        (stamp for stamp in stamps if stamp is not None and stamp.clock is not None),
-        key=lambda stamp: stamp.moment_at(stamp.clock),
+        (
+            card_time
+            for card_time in card_times
+            if card_time is not None and card_time.clock is not None
+        ),
+        key=lambda card_time: card_time.moment_at(card_time.clock),
     )
 
 
@@ -115,21 +121,21 @@ def _time_system(reader):
     return zone or None
 
 
-def stamp_reader(system):
+def card_time_reader(system):
     """Return a function that reads a card with a day, and perhaps a time of day."""
 
     def reader(content):
         """Return the `CardTime` of a card; None for a card without a day."""
         if type(content.value) is str:
-            return _stamp_of_text(content.keyword, content.value, content.comment, system)
+            return _card_time_of_text(content.keyword, content.value, content.comment, system)
         if isinstance(content.value, float):
-            return _stamp_of_days(content)
-        return None if isinstance(content.value, bool) else _stamp_of_card(content, system)
+            return _card_time_of_days(content)
+        return None if isinstance(content.value, bool) else _card_time_of_card(content, system)
 
     return reader
 
 
-def _stamp_of_days(content):
+def _card_time_of_days(content):
     """Return the `CardTime` of a Julian Date that a profile names as the date; else None."""
     days = mjd(content) if _MJD_NAME.fullmatch(content.keyword) else None
     if days is None and "JD" in content.keyword:
@@ -144,7 +150,7 @@ def _stamp_of_days(content):
 # A night has one or two dates. Texts with a time of day differ from frame to frame: 256 entries are
 # a limit to the memory.
 @lru_cache(maxsize=256)
-def _stamp_of_text(keyword, text, comment, system):
+def _card_time_of_text(keyword, text, comment, system):
     """Return the `CardTime` of a card of text, None without a day in it.
 
     Parameters
@@ -154,34 +160,34 @@ def _stamp_of_text(keyword, text, comment, system):
     system : timedelta, str or None
         As `time_system` returns it.
     """
-    return _stamp_of_card(Content(keyword, text, comment), system)
+    return _card_time_of_card(Content(keyword, text, comment), system)
 
 
-def _stamp_of_card(content, system):
+def _card_time_of_card(content, system):
     """Return the `CardTime` of a card, None without a day in it."""
     day = read_day(content.value, order=order_of(content.comment))
     if day is None:
         return None
     clock = read_clock(day.remainder, follows_date=True) if day.remainder.strip() else None
     if clock is None:
-        stamp = CardTime(content.keyword, day.day, day.exchanged)
+        card_time = CardTime(content.keyword, day.day, day.exchanged)
     else:
-        stamp = CardTime(
+        card_time = CardTime(
             content.keyword, day.day, day.exchanged, clock.time, clock.zone, remark=clock.remark
         )
-    return _stamp_with_zone(stamp, content, system)
+    return _card_time_with_zone(card_time, content, system)
 
 
-def _stamp_with_zone(stamp, content, system):
-    """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
-    if stamp.zone is not None:
-        return stamp
+def _card_time_with_zone(card_time, content, system):
+    """Return a card's time with the zone that its name, its comment and TIMESYS give."""
+    if card_time.zone is not None:
+        return card_time
     meaning = meaning_of(content.keyword, content.comment)
     if meaning == "universal":
-        return stamp
+        return card_time
     if system == "local" or meaning == "local":
-        return replace(stamp, is_local=True)
-    return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
+        return replace(card_time, is_local=True)
+    return replace(card_time, zone=system) if isinstance(system, timedelta) else card_time
 
 
 # A camera has up to ten cards of dates and times, each with one comment: 256 entries hold the
@@ -226,7 +232,7 @@ def keywords_in_ut(reader, name):
 
 
 def times_of_day(reader, system, *, reads_other_names=True):
-    """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
+    """Return the times of the cards with a time of day: text, numbers, or a date with it.
 
     Parameters
     ----------
@@ -247,7 +253,9 @@ def times_of_day(reader, system, *, reads_other_names=True):
 
     def listed_clocks(reader):
         """Return the `CardTime` of each card of the list that can be read."""
-        return [stamp for stamp, _ in reader.all_values("time", clock_of, "not a time of day")]
+        return [
+            card_time for card_time, _ in reader.all_values("time", clock_of, "not a time of day")
+        ]
 
     # All cards of a frame are read with one time system, so the result is kept.
     listed = reader.result_of("clocks", listed_clocks)
@@ -256,8 +264,8 @@ def times_of_day(reader, system, *, reads_other_names=True):
     texts = (
         c for c in reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str)
     )
-    stamps = (clock_of(content) for content in texts if ":" in content.value)
-    return [stamp for stamp in stamps if stamp is not None]
+    card_times = (clock_of(content) for content in texts if ":" in content.value)
+    return [card_time for card_time in card_times if card_time is not None]
 
 
 def _clock_of_card(content, system):
@@ -276,10 +284,10 @@ def _clock_of_card(content, system):
     if clock is None:
         return None
     day_of_card = day.day if day else None
-    stamp = CardTime(
+    card_time = CardTime(
         content.keyword, day_of_card, None, clock.time, clock.zone, remark=clock.remark
     )
-    return _stamp_with_zone(stamp, content, system)
+    return _card_time_with_zone(card_time, content, system)
 
 
 def days_of(reader):

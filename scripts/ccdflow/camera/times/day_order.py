@@ -17,7 +17,7 @@ _NO_CARD = re.compile(r"(?!)")
 _DIGITS = re.compile(r"(?<!\d)(\d{6}|\d{8})(?!\d)")
 
 
-def stated_day(reader, stamp):
+def stated_day(reader, card_time):
     """Return the one of the two days of a date that another card, or a name, agrees with.
 
     A card agrees within a day, because it may have the local date. The cards that are tried are
@@ -26,7 +26,7 @@ def stated_day(reader, stamp):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
         Day and month may be exchanged in it.
 
     Returns
@@ -34,21 +34,21 @@ def stated_day(reader, stamp):
     datetime.date or None
         None where nothing agrees with exactly one of the two days.
     """
-    possible_days = (stamp.day, stamp.exchanged)
-    for other_day in _other_days(reader, stamp, possible_days):
+    possible_days = (card_time.day, card_time.exchanged)
+    for other_day in _other_days(reader, card_time, possible_days):
         near_days = [day for day in possible_days if abs(day - other_day) <= timedelta(days=1)]
         if len(near_days) == 1:
             return near_days[0]
     return None
 
 
-def _other_days(reader, stamp, possible_days):
+def _other_days(reader, card_time, possible_days):
     """Yield the days of all other cards, and of the path of the file.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
         Its card is left out.
     possible_days : sequence of datetime.date
         Days that are looked for in digits without separators.
@@ -63,7 +63,7 @@ def _other_days(reader, stamp, possible_days):
             *(reader.contents_of(name) for name in ("date", "time", "local_time")),
             reader.cards_with_name(_DATED_CARD, _NO_CARD),
         )
-        if isinstance(content.value, str) and content.keyword != stamp.keyword
+        if isinstance(content.value, str) and content.keyword != card_time.keyword
     )
     for content in dated_contents:
         day = read_day(content.value, order=order_of(content.comment or ""))

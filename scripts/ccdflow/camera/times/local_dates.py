@@ -11,10 +11,10 @@ from ccdflow.camera.times.date_cards import (
     DAY,
     HALF_DAY,
     MJD_START,
+    card_time_reader,
     jd,
     keywords_in_ut,
     mjd,
-    stamp_reader,
     time_system,
     times_of_day,
 )
@@ -66,7 +66,7 @@ def moment_in_ut(reader, moment, exptime, longitude):
     It does if no card in UT agrees with it, if all differ from it by one time zone, and if the
     site's longitude, where it is known, has this zone. Of a date card that is in UT by its comment
     the sidereal time decides. The warning names both cards. Any other moment stays as it is:
-    `ccdflow.camera.times.agreement.look_at_dates` warns of the contradiction.
+    `ccdflow.camera.times.agreement.warn_of_unlike_dates` warns of the contradiction.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def _moment_of_local_pair(reader, moment, east, tolerance):
     if partner in keywords_in_ut(reader, "time") or date_card in keywords_in_ut(reader, "date"):
         return moment
     midnight = datetime(moment.time.year, moment.time.month, moment.time.day)
-    for stamp in times_of_day(reader, time_system(reader), reads_other_names=False):
-        if stamp.keyword != partner or stamp.day is not None or stamp.zone is not None:
+    for card_time in times_of_day(reader, time_system(reader), reads_other_names=False):
+        if card_time.keyword != partner or card_time.day is not None or card_time.zone is not None:
             continue
-        local_time = midnight + stamp.clock
+        local_time = midnight + card_time.clock
         time = universal_time_of(local_time, moment.time - midnight)
         if not _is_zone(local_time - time, east, tolerance) or (
             time != moment.time and _has_sidereal_time(reader, east, moment.time)
@@ -226,27 +226,27 @@ def _universal_times(reader, moment):
 
 def _dates_in_ut(reader, moment):
     """Yield the `_UniversalTime` of each date, as `_universal_times` does."""
-    read_stamp = stamp_reader(time_system(reader))
+    read_card_time = card_time_reader(time_system(reader))
     keywords = keywords_in_ut(reader, "date").difference(moment.cards)
     for content in reader.contents_of("date"):
-        stamp = read_stamp(content) if content.keyword in keywords else None
-        if stamp is not None and stamp.exchanged is None:
-            time = stamp.moment_at(stamp.clock or timedelta())
-            text = time.isoformat() if stamp.clock else stamp.day.isoformat()
-            yield _UniversalTime(content.keyword, text, time, has_clock=bool(stamp.clock))
+        card_time = read_card_time(content) if content.keyword in keywords else None
+        if card_time is not None and card_time.exchanged is None:
+            time = card_time.moment_at(card_time.clock or timedelta())
+            text = time.isoformat() if card_time.clock else card_time.day.isoformat()
+            yield _UniversalTime(content.keyword, text, time, has_clock=bool(card_time.clock))
 
 
 def _clocks_in_ut(reader, moment):
     """Yield the `_UniversalTime` of each time of day, as `_universal_times` does."""
     keywords = keywords_in_ut(reader, "time").difference(moment.cards)
-    for stamp in times_of_day(reader, time_system(reader), reads_other_names=False):
+    for card_time in times_of_day(reader, time_system(reader), reads_other_names=False):
         # 00:00:00 counts as a time of day that was not set.
-        if stamp.keyword in keywords and stamp.clock:
-            day = moment.time.date() if stamp.day is None else stamp.day
-            clock = stamp.clock - (stamp.zone or timedelta())
+        if card_time.keyword in keywords and card_time.clock:
+            day = moment.time.date() if card_time.day is None else card_time.day
+            clock = card_time.clock - (card_time.zone or timedelta())
             time = datetime(day.year, day.month, day.day) + clock
-            text = time.isoformat() if stamp.day else f"{time:%H:%M:%S}"
-            yield _UniversalTime(stamp.keyword, text, time, has_date=stamp.day is not None)
+            text = time.isoformat() if card_time.day else f"{time:%H:%M:%S}"
+            yield _UniversalTime(card_time.keyword, text, time, has_date=card_time.day is not None)
 
 
 def _julian_dates(reader, moment):
@@ -375,4 +375,4 @@ def _has_sidereal_time(reader, east, time):
     if not sidereal.value or east is None:
         return False
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, time)
-    return longitudes.with_sign_of(east, implied)[1]
+    return longitudes.longitude_with_sign_of(east, implied)[1]

@@ -156,7 +156,7 @@ def longitude_of_sidereal_time(sidereal, start):
     return wrapped_degrees(degrees - 280.46061837 - 360.98564736629 * days)
 
 
-def with_sign_of(claimed, implied):
+def longitude_with_sign_of(claimed, implied):
     """Return a longitude with the sign that agrees with a sidereal time, and whether one agrees.
 
     Parameters

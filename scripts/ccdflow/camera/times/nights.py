@@ -15,10 +15,10 @@ from ccdflow.camera.times.date_cards import (
     HALF_DAY,
     MJD_START,
     CardTime,
+    card_time_reader,
+    card_times_by_name,
     days_of,
     keywords_in_ut,
-    stamp_reader,
-    stamps_by_name,
     time_system,
     times_of_day,
 )
@@ -94,57 +94,60 @@ def moment_of(reader, longitude=None):
     Moment
     """
     system = time_system(reader)
-    stamps = [stamp for stamp, _ in reader.all_values("date", stamp_reader(system), "not a date")]
-    stamps = stamps or stamps_by_name(reader, system)
-    universal = [stamp for stamp in stamps if not stamp.is_local]
-    if not universal or _is_local_time_known_alone(reader, universal, stamps, system):
-        local_stamps = [stamp for stamp in stamps if stamp.is_local]
-        return _moment_without_ut(reader, local_stamps, system, longitude)
-    stamp = _day_and_month(reader, universal[0], longitude)
-    reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
-    clock = stamp.clock
+    card_times = [
+        card_time
+        for card_time, _ in reader.all_values("date", card_time_reader(system), "not a date")
+    ]
+    card_times = card_times or card_times_by_name(reader, system)
+    universal = [card_time for card_time in card_times if not card_time.is_local]
+    if not universal or _is_local_time_known_alone(reader, universal, card_times, system):
+        local_times = [card_time for card_time in card_times if card_time.is_local]
+        return _moment_without_ut(reader, local_times, system, longitude)
+    card_time = _day_and_month(reader, universal[0], longitude)
+    reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
+    clock = card_time.clock
     if not clock:
         # A date at midnight to the second counts as one without a time of day, if another card has
         # a time of day.
-        moment_of_clock = _moment_with_clock(reader, stamp, universal[1:], system)
+        moment_of_clock = _moment_with_clock(reader, card_time, universal[1:], system)
         if moment_of_clock is not None:
             return moment_of_clock
     if clock is None:
         clocks = times_of_day(reader, system)
-        if clocks and stamp.keyword not in keywords_in_ut(reader, "date"):
+        if clocks and card_time.keyword not in keywords_in_ut(reader, "date"):
             # All times of day are local, and so is the date.
-            return _local_moment(reader, stamp, system, longitude)
-        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
-        return Moment(day, cards=(stamp.keyword,))
-    return Moment(stamp.moment_at(clock), is_exact=True, cards=(stamp.keyword,))
+            return _local_moment(reader, card_time, system, longitude)
+        day = datetime(card_time.day.year, card_time.day.month, card_time.day.day)
+        return Moment(day, cards=(card_time.keyword,))
+    return Moment(card_time.moment_at(clock), is_exact=True, cards=(card_time.keyword,))
 
 
-def _is_local_time_known_alone(reader, universal_stamps, stamps, system):
+def _is_local_time_known_alone(reader, universal_times, card_times, system):
     """Return whether a date has a time of day in local time, and no card has one in UT.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    universal_stamps, stamps : list of ccdflow.camera.times.date_cards.CardTime
+    universal_times, card_times : list of ccdflow.camera.times.date_cards.CardTime
         The dates in UT, and all dates.
     system : timedelta, str or None
         As `ccdflow.camera.times.date_cards.time_system` returns it.
     """
     keywords = keywords_in_ut(reader, "time")
     return (
-        any(stamp.is_local and stamp.clock for stamp in stamps)
-        and not any(stamp.clock for stamp in universal_stamps)
+        any(card_time.is_local and card_time.clock for card_time in card_times)
+        and not any(card_time.clock for card_time in universal_times)
         and not any(clock.keyword in keywords for clock in times_of_day(reader, system))
     )
 
 
-def _moment_without_ut(reader, local_stamps, system, longitude):
+def _moment_without_ut(reader, local_times, system, longitude):
     """Return the moment by a Julian Date, or by dates in local time, if no date is in UT.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    local_stamps : list of ccdflow.camera.times.date_cards.CardTime
+    local_times : list of ccdflow.camera.times.date_cards.CardTime
     system : timedelta, str or None
         As `ccdflow.camera.times.date_cards.time_system` returns it.
     longitude : float or None
@@ -152,12 +155,12 @@ def _moment_without_ut(reader, local_stamps, system, longitude):
     """
     days, keyword = days_of(reader)
     # A whole number of days has no time of day, which a local date may have.
-    if days is not None and (days % 1 or not local_stamps):
+    if days is not None and (days % 1 or not local_times):
         return _moment_of_days(days, keyword)
-    if not local_stamps:
+    if not local_times:
         return Moment()
-    stamp = _day_and_month(reader, local_stamps[0], longitude)
-    return _local_moment(reader, stamp, system, longitude)
+    card_time = _day_and_month(reader, local_times[0], longitude)
+    return _local_moment(reader, card_time, system, longitude)
 
 
 def _moment_of_days(days, keyword):
@@ -165,99 +168,99 @@ def _moment_of_days(days, keyword):
     return Moment(MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,))
 
 
-def _day_and_month(reader, stamp, longitude):
-    """Return the stamp with day and month in the order of other cards; warn without such a card.
+def _day_and_month(reader, card_time, longitude):
+    """Return a date with day and month in the order of other cards; warn without such a card.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
     longitude : float or None
         Degrees east, by the camera's profile.
     """
-    if stamp.exchanged is None:
-        return stamp
-    day = stated_day(reader, stamp) or _day_of_sidereal_time(reader, stamp, longitude)
+    if card_time.exchanged is None:
+        return card_time
+    day = stated_day(reader, card_time) or _day_of_sidereal_time(reader, card_time, longitude)
     if day is not None:
-        return replace(stamp, day=day, exchanged=None)
+        return replace(card_time, day=day, exchanged=None)
     reader.warn(
-        f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
-        f"or {stamp.exchanged.isoformat()}; the first is taken, unless the frame's folder is named"
-        " after its date, such as 2016-01-15, or the camera's profile names a card that tells:"
-        " keywords: {date: CARD}"
+        f"{card_time.keyword}: day and month cannot be told apart: {card_time.day.isoformat()} is"
+        f" meant, or {card_time.exchanged.isoformat()}; the first is taken, unless the frame's"
+        " folder is named after its date, such as 2016-01-15, or the camera's profile names a card"
+        " that tells: keywords: {date: CARD}"
     )
-    return stamp
+    return card_time
 
 
-def _day_of_sidereal_time(reader, stamp, longitude):
+def _day_of_sidereal_time(reader, card_time, longitude):
     """Return the one of the two days of a date that the sidereal time agrees with, or None.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
     longitude : float or None
         Degrees east, by the camera's profile.
     """
     east = stated_longitude(reader) if longitude is None else longitude
     sidereal = reader.read("sidereal", read_sidereal_time, "not a sidereal time").value
-    card_times = () if stamp.is_local else times_of_day(reader, time_system(reader))
-    clock = stamp.clock or next((each.clock for each in card_times if not each.is_local), None)
+    card_times = () if card_time.is_local else times_of_day(reader, time_system(reader))
+    clock = card_time.clock or next((each.clock for each in card_times if not each.is_local), None)
     if east is None or not sidereal or clock is None:
         return None
     agreeing_days = []
-    for day in (stamp.day, stamp.exchanged):
-        time = replace(stamp, day=day).moment_at(clock)
+    for day in (card_time.day, card_time.exchanged):
+        time = replace(card_time, day=day).moment_at(clock)
         implied = longitudes.longitude_of_sidereal_time(sidereal, time)
-        if longitudes.with_sign_of(east, implied)[1]:
+        if longitudes.longitude_with_sign_of(east, implied)[1]:
             agreeing_days.append(day)
     return agreeing_days[0] if len(agreeing_days) == 1 else None
 
 
-def _moment_with_clock(reader, stamp, other_stamps, system):
+def _moment_with_clock(reader, card_time, other_card_times, system):
     """Return the moment with the time of day of another card, or None where none has it.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
         The day whose time of day is wanted.
-    other_stamps : list of ccdflow.camera.times.date_cards.CardTime
+    other_card_times : list of ccdflow.camera.times.date_cards.CardTime
         The further dates in UT.
     system : timedelta, str or None
         As `ccdflow.camera.times.date_cards.time_system` returns it.
     """
-    for card_time in times_of_day(reader, system):
-        if not card_time.is_local and (card_time.clock or stamp.clock is None):
-            return _moment_of_day_and_clock(reader, stamp, card_time)
-    for other_stamp in other_stamps:
-        if other_stamp.clock and abs((other_stamp.day - stamp.day).days) <= 1:
+    for clock_card in times_of_day(reader, system):
+        if not clock_card.is_local and (clock_card.clock or card_time.clock is None):
+            return _moment_of_day_and_clock(reader, card_time, clock_card)
+    for other_card_time in other_card_times:
+        if other_card_time.clock and abs((other_card_time.day - card_time.day).days) <= 1:
             return Moment(
-                other_stamp.moment_at(other_stamp.clock),
+                other_card_time.moment_at(other_card_time.clock),
                 is_exact=True,
-                cards=(other_stamp.keyword,),
+                cards=(other_card_time.keyword,),
             )
     days, keyword = days_of(reader)
     return None if days is None or not days % 1 else _moment_of_days(days, keyword)
 
 
-def _moment_of_day_and_clock(reader, stamp, card_time):
+def _moment_of_day_and_clock(reader, card_time, clock_card):
     """Return the moment of a card's day at the time of day of another card, a `CardTime`."""
-    reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
-    zone = card_time.zone if card_time.zone is not None else stamp.zone
-    is_near = card_time.day is not None and abs((card_time.day - stamp.day).days) <= 1
-    day = card_time.day if is_near else stamp.day
-    start = datetime(day.year, day.month, day.day) + card_time.clock - (zone or timedelta())
-    return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
+    reader.warn(clock_card.remark and f"{clock_card.keyword}: {clock_card.remark}: taken for UT")
+    zone = clock_card.zone if clock_card.zone is not None else card_time.zone
+    is_near = clock_card.day is not None and abs((clock_card.day - card_time.day).days) <= 1
+    day = clock_card.day if is_near else card_time.day
+    start = datetime(day.year, day.month, day.day) + clock_card.clock - (zone or timedelta())
+    return Moment(start, is_exact=True, cards=(card_time.keyword, clock_card.keyword))
 
 
-def _local_moment(reader, stamp, system, longitude):
+def _local_moment(reader, card_time, system, longitude):
     """Return the moment of a date in local time, in UT if cards have the zone or a time in UT.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.times.date_cards.CardTime
+    card_time : ccdflow.camera.times.date_cards.CardTime
         The date in local time, with or without a time of day.
     system : timedelta, str or None
         As `ccdflow.camera.times.date_cards.time_system` returns it.
@@ -268,31 +271,33 @@ def _local_moment(reader, stamp, system, longitude):
     keywords = keywords_in_ut(reader, "time")
     universal = next((clock for clock in clocks if clock.keyword in keywords), None)
     local_clocks = (clock.clock for clock in clocks if clock.keyword not in keywords)
-    local_clock = stamp.clock or next(local_clocks, None)
+    local_clock = card_time.clock or next(local_clocks, None)
     zone = _time_zone(reader)
     if local_clock is None:
         if universal is not None:
-            return _moment_of_local_day(reader, stamp, universal, longitude, zone)
-        day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
-        return Moment(day, is_exact=stamp.clock is not None, is_local=True, cards=(stamp.keyword,))
-    local_time = replace(stamp, zone=None).moment_at(local_clock)
+            return _moment_of_local_day(reader, card_time, universal, longitude, zone)
+        day = datetime(card_time.day.year, card_time.day.month, card_time.day.day)
+        return Moment(
+            day, is_exact=card_time.clock is not None, is_local=True, cards=(card_time.keyword,)
+        )
+    local_time = replace(card_time, zone=None).moment_at(local_clock)
     if zone is not None:
-        return Moment(local_time - zone, is_exact=True, cards=(stamp.keyword,))
+        return Moment(local_time - zone, is_exact=True, cards=(card_time.keyword,))
     if universal is not None:
         time = universal_time_of(local_time, universal.clock - (universal.zone or timedelta()))
-        cards = (stamp.keyword, universal.keyword)
+        cards = (card_time.keyword, universal.keyword)
         return Moment(time, is_exact=True, cards=cards, local_time=local_time)
-    reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
-    return Moment(local_time, is_exact=True, is_local=True, cards=(stamp.keyword,))
+    reader.warn(f"{card_time.keyword} is the local time, and no card has the time zone")
+    return Moment(local_time, is_exact=True, is_local=True, cards=(card_time.keyword,))
 
 
-def _moment_of_local_day(reader, stamp, universal, longitude, zone):
+def _moment_of_local_day(reader, card_time, universal, longitude, zone):
     """Return the moment of a local day and a time of day in UT.
 
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp, universal : ccdflow.camera.times.date_cards.CardTime
+    card_time, universal : ccdflow.camera.times.date_cards.CardTime
         The day, and the time of day.
     longitude : float or None
         Degrees east, by the camera's profile.
@@ -303,12 +308,12 @@ def _moment_of_local_day(reader, stamp, universal, longitude, zone):
         east = stated_longitude(reader) if longitude is None else longitude
         zone = None if east is None else timedelta(hours=east / 15)
     clock = universal.clock - (universal.zone or timedelta())
-    midnight = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
-    cards = (stamp.keyword, universal.keyword)
+    midnight = datetime(card_time.day.year, card_time.day.month, card_time.day.day)
+    cards = (card_time.keyword, universal.keyword)
     if zone is None:
         reader.warn(
-            f"{stamp.keyword} is the local date, and no card has the longitude: taken for UT; write"
-            " into the camera's profile: site: {longitude: DEGREES EAST}"
+            f"{card_time.keyword} is the local date, and no card has the longitude: taken for UT;"
+            " write into the camera's profile: site: {longitude: DEGREES EAST}"
         )
         return Moment(midnight + clock, is_exact=True, cards=cards)
     # The local time of the moment is on the local day.
@@ -388,7 +393,7 @@ _LONGEST_BY_DAYLIGHT = 60.0
 _DAYLIGHT_HOURS = 3.0
 
 
-def look_at_daylight(reader, moment, longitude, exptime):
+def warn_of_daylight(reader, moment, longitude, exptime):
     """Warn of a science frame that was taken at noon if the sign of its longitude is right.
 
     A longitude may be counted to the east or to the west, and its card may not show which. A wrong
@@ -556,7 +561,7 @@ def site_longitude(reader, start):
     implied = longitudes.longitude_of_sidereal_time(sidereal.value, start)
     if claimed is None:
         return implied
-    longitude, agrees = longitudes.with_sign_of(claimed, implied)
+    longitude, agrees = longitudes.longitude_with_sign_of(claimed, implied)
     if not agrees:
         difference = min(
             abs(longitudes.wrapped_degrees(longitude_of_sign - implied))

@@ -34,7 +34,7 @@ _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
 _COMMENT = r" *(?:/ *([ -~]*))?"
 _CLOCK_PATTERN = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
 # Matches a card with a date, or with a date and a time: '2016-01-28T07:42:26.5'.
-_STAMP_CARD = re.compile(
+_DATED_CARD = re.compile(
     rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK_PATTERN})? *'{_COMMENT}", re.ASCII
 ).fullmatch
 # Matches a card with a time of day: '07:42:26.5'.
@@ -61,7 +61,7 @@ def usual_moment(reader, exptime):
     """Return the start of an exposure; None where cards have unusual forms or do not agree.
 
     Where the result is not None, `nights.moment_of` has the same result, and
-    `agreement.look_at_dates` gives no warning.
+    `agreement.warn_of_unlike_dates` gives no warning.
 
     Parameters
     ----------
@@ -79,10 +79,10 @@ def usual_moment(reader, exptime):
     ):
         return None
     try:
-        stamps, clocks = _dated_cards(reader), _cards_of_clocks(reader)
-        if not stamps:
+        dates, clocks = _dated_cards(reader), _cards_of_clocks(reader)
+        if not dates:
             return None
-        keyword, day, clock = stamps[0]
+        keyword, day, clock = dates[0]
         if clock:
             moment = Moment(day + clock, is_exact=True, cards=(keyword,))
         elif clock is None and clocks:
@@ -91,7 +91,7 @@ def usual_moment(reader, exptime):
         else:
             return None
         tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, _LONGEST_EXPOSURE))
-        _check_stamps(stamps, clocks, moment, tolerance)
+        _check_dates_and_clocks(dates, clocks, moment, tolerance)
         _check_numbers(reader, moment.time, tolerance)
     except _Unusual:
         return None
@@ -124,16 +124,16 @@ def _time_of(hours, minutes, seconds):
 
 def _dated_cards(reader):
     """Return (keyword, midnight, time of day or None) of each card with a day."""
-    stamps = []
-    for keyword, match in _matched_cards(reader, "date", _STAMP_CARD):
+    dates = []
+    for keyword, match in _matched_cards(reader, "date", _DATED_CARD):
         if match is None:
             continue
         year, month, day, hours, minutes, seconds, comment = match.groups()
         if meaning_of(keyword, comment or "") == "local":
             raise _Unusual
         midnight = _begin_of_day(year, month, day)
-        stamps.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
-    return stamps
+        dates.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
+    return dates
 
 
 # Cards of a night have two days: 64 entries hold the days of a month.
@@ -160,12 +160,12 @@ def _cards_of_clocks(reader):
     return clocks
 
 
-def _check_stamps(stamps, clocks, moment, tolerance):
+def _check_dates_and_clocks(dates, clocks, moment, tolerance):
     """Raise `_Unusual` unless all other cards have the time of a moment, within a tolerance.
 
     Parameters
     ----------
-    stamps : list of (str, datetime.datetime, datetime.timedelta or None)
+    dates : list of (str, datetime.datetime, datetime.timedelta or None)
         As `_dated_cards` returns them; the first is that of the moment.
     clocks : list of (str, datetime.timedelta)
         As `_cards_of_clocks` returns them.
@@ -173,7 +173,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     tolerance : datetime.timedelta
     """
     moment_time = moment.time
-    for keyword, day, clock in stamps[1:]:
+    for keyword, day, clock in dates[1:]:
         if clock is None and day.date() != moment_time.date():
             # The two days may be those of local time and of UT.
             raise _Unusual

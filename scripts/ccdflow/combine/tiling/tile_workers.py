@@ -110,11 +110,11 @@ def run_tiles(job, threads, memory):
     Totals
     """
     width = job.tile_width(threads, memory)
-    count = job.n_tiles_of_a_read(width, threads, memory)
+    n_tiles = job.n_tiles_of_a_read(width, threads, memory)
     totals = Totals(job)
-    reads = deque(range(0, job.size, width * count))
+    reads = deque(range(0, job.size, width * n_tiles))
     worker_class = _GrowingWorker if job.halo else _Worker
-    workers = [worker_class(job, width, count, totals, reads) for _ in range(threads)]
+    workers = [worker_class(job, width, n_tiles, totals, reads) for _ in range(threads)]
     if threads == 1:
         workers[0].run()
     else:
@@ -137,7 +137,7 @@ class _Worker:
     job : ccdflow.combine.tiling.combine_job.CombineJob
     width : int
         Pixels of a tile.
-    count : int
+    n_tiles : int
         Tiles that are read at once.
     totals : Totals
         Shared by all workers.
@@ -166,14 +166,14 @@ class _Worker:
         As in `Totals`, of this worker's pixels.
     """
 
-    def __init__(self, job, width, count, totals, reads):
+    def __init__(self, job, width, n_tiles, totals, reads):
         self.job = job
         self.width = width
         self.totals = totals
         self.reads = reads
         n, pixels_loaded = job.n, width + 2 * job.halo * job.shape[1]
         has_masks = job.preparation.has_masks
-        self.stored = np.zeros((n, pixels_loaded * count), job.source)
+        self.stored = np.zeros((n, pixels_loaded * n_tiles), job.source)
         self.raw = self.stored[:, :pixels_loaded]
         self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
         self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if has_masks else None
@@ -348,7 +348,7 @@ class _GrowingWorker(_Worker):
 
     Parameters
     ----------
-    job, width, count, totals, reads
+    job, width, n_tiles, totals, reads
         See `_Worker`.
 
     Attributes
@@ -357,8 +357,8 @@ class _GrowingWorker(_Worker):
         The rejected values of a tile, and the values within reach of a rejected one.
     """
 
-    def __init__(self, job, width, count, totals, reads):
-        super().__init__(job, width, count, totals, reads)
+    def __init__(self, job, width, n_tiles, totals, reads):
+        super().__init__(job, width, n_tiles, totals, reads)
         # Few values are rejected: their flags are set for a tile, and cleared after it.
         self.is_rejected = np.zeros(self.values.shape, bool)
         self.is_grown = np.zeros(self.values.shape, bool)

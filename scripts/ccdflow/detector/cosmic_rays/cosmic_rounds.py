@@ -26,13 +26,13 @@ _PIXELS_AROUND = 2
 _MARGIN_PIXELS = 6
 
 IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2
-"""The slices of the image in the arrays that `with_margin` returns."""
+"""The slices of the image in the arrays that `image_with_margin` returns."""
 
 NEIGHBOUR_BOX = np.ones((3, 3), bool)
 """Pixels that touch at a corner are connected."""
 
 
-def with_margin(values, dtype=np.float32):
+def image_with_margin(values, dtype=np.float32):
     """Return an image with mirrored pixels around it: its own pixels are at `IMAGE_IN_MARGIN`.
 
     Parameters

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, hits_of_rounds, with_margin
+from ccdflow.detector.cosmic_rays.cosmic_rounds import (
+    IMAGE_IN_MARGIN,
+    hits_of_rounds,
+    image_with_margin,
+)
 from ccdflow.detector.cosmic_rays.star_guard import Stars
 from ccdflow.robust import FWHM_OVER_SIGMA
 
@@ -111,9 +115,9 @@ def search_cosmics(
     is_bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level = float(np.median(image[~is_bad])) if not is_bad.all() else 0.0
     usual_error = float(np.median(errors[~is_bad])) if not is_bad.all() else 1.0
-    data = with_margin(np.where(np.isfinite(image), image, level))
-    errors = with_margin(np.where(np.isfinite(errors), errors, usual_error))
-    is_bad = with_margin(is_bad, bool)
+    data = image_with_margin(np.where(np.isfinite(image), image, level))
+    errors = image_with_margin(np.where(np.isfinite(errors), errors, usual_error))
+    is_bad = image_with_margin(is_bad, bool)
     stars = Stars(data, errors, is_bad)
     variance = np.square(errors)
     fwhm = 0.0 if np.isnan(stars.sigma) else stars.sigma * FWHM_OVER_SIGMA

@@ -81,9 +81,9 @@ class NightCounts:
     index : numpy.ndarray of shape (n,), int64
         Indices in the flattened image of all pixels that were bad by a source, sorted.
     entries : dict of str to dict of str to numpy.ndarray of shape (n,)
-        By source and name: ``bits`` of the last night; ``first`` and ``last`` night; ``seen``, the
-        number of nights in which the pixel was bad; ``looked``, the number of nights from its first
-        one on that could show it.
+        By source and name: ``bits`` of the last night; ``first`` and ``last`` night;
+        ``n_bad_nights``, in which the pixel was bad; ``n_judged_nights``, those from its first one
+        on that could show it.
     nights : tuple of str
     """
 
@@ -144,7 +144,7 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     bits = np.zeros(index.size, np.int16)
     first = np.full(index.size, n_nights)
     last = np.full(index.size, -1)
-    largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
+    largest = {name: np.zeros(index.size, np.int32) for name in ("n_bad_nights", "n_judged_nights")}
     history_by_source = []
     for entries in counts.entries.values():
         counted = {"index": counts.index, **_drop_rare_bits(entries, share)}
@@ -152,7 +152,7 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     for entries in (*history_by_source, _entries_among_all(joint, index, n_nights)):
         bits |= entries["bits"]
         first, last = np.minimum(first, entries["first"]), np.maximum(last, entries["last"])
-        is_larger = entries["seen"] > largest["seen"]
+        is_larger = entries["n_bad_nights"] > largest["n_bad_nights"]
         for name, values in largest.items():
             values[is_larger] = entries[name][is_larger]
     return History(
@@ -160,8 +160,8 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
         bits=bits,
         first=first,
         last=last,
-        n_bad_nights=largest["seen"],
-        n_judged_nights=largest["looked"],
+        n_bad_nights=largest["n_bad_nights"],
+        n_judged_nights=largest["n_judged_nights"],
         nights=counts.nights,
     )
 
@@ -172,8 +172,8 @@ def _never_bad(size, n_nights):
         "first": np.full(size, n_nights),
         "last": np.full(size, -1),
         "bits": np.zeros(size, np.int16),
-        "seen": np.zeros(size, np.int32),
-        "looked": np.zeros(size, np.int32),
+        "n_bad_nights": np.zeros(size, np.int32),
+        "n_judged_nights": np.zeros(size, np.int32),
     }
 
 
@@ -193,7 +193,7 @@ def _count_source(nights, index, source, earlier):
     n_nights = n_earlier + len(nights)
     counted = {"index": earlier.index, **earlier.entries[source]}
     entries = _entries_among_all(counted, index, n_nights)
-    entries["first"][entries["seen"] == 0] = n_nights
+    entries["first"][entries["n_bad_nights"] == 0] = n_nights
     for number, night in enumerate(nights, start=n_earlier):
         if source not in night.sources_used:
             continue
@@ -202,14 +202,14 @@ def _count_source(nights, index, source, earlier):
         entries["first"][positions] = np.minimum(entries["first"][positions], number)
         entries["last"][positions] = number
         entries["bits"][positions] = bits[bits != 0]
-        entries["seen"][positions] += 1
-        entries["looked"] += entries["first"] <= number
+        entries["n_bad_nights"][positions] += 1
+        entries["n_judged_nights"] += entries["first"] <= number
     return entries
 
 
 def _drop_rare_bits(entries, share):
     """Return the entries of a source without the bits of pixels that were bad in too few nights."""
-    is_seldom = entries["seen"] < share * entries["looked"] - _NIGHTS_BY_ROUNDING
+    is_seldom = entries["n_bad_nights"] < share * entries["n_judged_nights"] - _NIGHTS_BY_ROUNDING
     return {**entries, "bits": np.where(is_seldom, np.int16(0), entries["bits"])}
 
 
@@ -243,18 +243,18 @@ def _jointly_low(nights, share, n_nights):
         positions = np.searchsorted(index, weak.index)
         entries["first"][positions] = np.minimum(entries["first"][positions], number)
         entries["last"][positions] = number
-        entries["seen"][positions] += 1
+        entries["n_bad_nights"][positions] += 1
         total[positions] += weak.sigma
-        entries["looked"] += entries["first"] <= number
+        entries["n_judged_nights"] += entries["first"] <= number
     # The limit is always `LOW_SIGMA`, also where users chose another limit for one night: pixels
     # that no night shows are bad only where the nights together leave no doubt.
     noise_fraction = (
         float(np.mean([weak.noise_fraction for _, weak in weak_by_night])) if weak_by_night else 1.0
     )
-    n = entries["looked"]
+    n = entries["n_judged_nights"]
     is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_fraction))
     # A single night is judged by `Response`.
-    is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _NIGHTS_BY_ROUNDING), 2)
+    is_low &= entries["n_bad_nights"] >= np.maximum(np.floor(share * n + _NIGHTS_BY_ROUNDING), 2)
     entries["bits"][is_low] = DEAD
     return {name: values[is_low] for name, values in entries.items()}
 

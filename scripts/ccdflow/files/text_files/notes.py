@@ -197,7 +197,7 @@ def write_with(path, write):
     with atomic_write.Part(path, is_buffered=True) as part:
         write(part.file)
         part.file.flush()
-        if _is_same(part.name, path):
+        if _is_same(part.temporary_path, path):
             return False
         os.fsync(part.file.fileno())
         part.keep()

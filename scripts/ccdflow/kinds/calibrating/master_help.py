@@ -18,7 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure_text, short_unit
+from ccdflow.pages.text_formatting import EMPTY_CELL, figure_text, short_unit
 from ccdflow.run import job_records
 from ccdflow.wording import count, first_lines
 
@@ -395,7 +395,7 @@ def _effect_cells(master, name):
         ),
         *(
             # `measure_effects` sets the structure of spectra to 0.
-            figure_text(value**0.5, 3) if effect.structure_variance_error or value else "–"
+            figure_text(value**0.5, 3) if effect.structure_variance_error or value else EMPTY_CELL
             for value in (effect.structure_variance, effect.structure_variance_without)
         ),
         str(master.n_frames),

@@ -142,7 +142,9 @@ class Science(CardsOfFrames, GroupedKind):
         """Return the rows, and the groups of the frame, its masters and its measurements."""
         group = context.group(job.product)
         measurement_groups = [
-            each for p in group.measurements if (each := context.find_group(p)) is not None
+            measurement
+            for product in group.measurements
+            if (measurement := context.find_group(product)) is not None
         ]
         masters = candidate_masters(context, group)
         rows = [context.row(group.files[0])]

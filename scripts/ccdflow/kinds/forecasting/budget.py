@@ -341,7 +341,7 @@ def _wishes_for_master(frame, kind):
         )
 
     if small_group is not None:
-        budget_then = budget_of(_with_new_master(frame, kind, small_group.minimum))
+        budget_then = budget_of(_frame_with_new_master(frame, kind, small_group.minimum))
         yield wish(small_group.n_lacking, budget_then, small_group=small_group)
     if master.takes_further_frames:
         n_further = min((_FRAMES_FACTOR - 1) * master.n_frames, _MOST_FURTHER_FRAMES)
@@ -353,11 +353,11 @@ def _wishes_for_master(frame, kind):
     # The existing frames of the night become members of a new master as well.
     n_existing = 0 if small_group is None else small_group.n_frames
     if small_group is None or n_members > small_group.minimum:
-        budget_then = budget_of(_with_new_master(frame, kind, n_members))
+        budget_then = budget_of(_frame_with_new_master(frame, kind, n_members))
         yield wish(n_members - n_existing, budget_then, joins_frames=n_existing > 0)
 
 
-def _with_new_master(frame, kind, n_frames):
+def _frame_with_new_master(frame, kind, n_frames):
     """Return a frame with a master of its own night in the place of the one that it has."""
     new_master = replace(frame.masters[kind], n_frames=n_frames, ageing_variance=0.0)
     if kind != DARK:

@@ -148,14 +148,16 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     # A measured read noise contains the rounding of pixels.
     rounding_variance = 0.0 if read_noise else ROUNDING_VARIANCE
     read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding_variance
-    has_level = recipe.subtract and bool(amplifier.overscan)
+    is_level_subtracted = recipe.subtract and bool(amplifier.overscan)
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
         dark_rate=_mean_dark_rate(context, row, dark, records.get(DARK), noise),
         rounding_variance=gain**2 * rounding_variance,
         level_share=(
-            level_variance(amplifier, recipe, read_variance) / read_variance if has_level else 0.0
+            level_variance(amplifier, recipe, read_variance) / read_variance
+            if is_level_subtracted
+            else 0.0
         ),
         sky=sky,
         response=_response_of_flat(context, group, uses.get(FLAT)),

@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.measured_flats import (
     competing_flats,
     is_made,
     mean_figure,
-    with_measured_variance,
+    use_with_measured_variance,
 )
 from ccdflow.pages.text_formatting import short_unit
 from ccdflow.run.job import Group
@@ -346,7 +346,7 @@ def _rival_of(context, answer):
             if use.is_measured:
                 # The plan ranked the flats by predicted variances. The flat taken has its measured
                 # one, so this candidate gets its own: two measured ones are compared.
-                candidate = with_measured_variance(context, candidate)
+                candidate = use_with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
 
@@ -379,9 +379,9 @@ def name_and_night(product):
 def _masters_that_failed(context, masters):
     """Yield the better masters that could not be made, and why, as words."""
     products_named = set()
-    for each in masters:
-        uses = each.answer.step.uses
-        for use in uses[: uses.index(each.use)] if each.use is not None else ():
+    for planned_master in masters:
+        uses = planned_master.answer.step.uses
+        for use in uses[: uses.index(planned_master.use)] if planned_master.use is not None else ():
             record = context.outcome(use.product)
             if use.product not in products_named and record is not None and record.reason:
                 products_named.add(use.product)

@@ -197,12 +197,16 @@ def _split_by_temperature(rows, tolerance):
     row_groups = list(
         _runs_of_close_values(rows_with_set_point, "set_temperature", lambda _: tolerance)
     )
-    without_set_point = [row for row in rows if not _has_number(row, "set_temperature")]
+    rows_without_set_point = [row for row in rows if not _has_number(row, "set_temperature")]
     # A sensor drifts in small steps, so only a gap separates two settings.
-    row_groups += _runs_without_gap(_sorted_by_number(without_set_point, "temperature"), tolerance)
-    without_temperature = [row for row in without_set_point if not _has_number(row, "temperature")]
-    if without_temperature and len(row_groups) == 1:
-        row_groups[0] += without_temperature
-    elif without_temperature:
-        row_groups.append(without_temperature)
+    row_groups += _runs_without_gap(
+        _sorted_by_number(rows_without_set_point, "temperature"), tolerance
+    )
+    rows_without_temperature = [
+        row for row in rows_without_set_point if not _has_number(row, "temperature")
+    ]
+    if rows_without_temperature and len(row_groups) == 1:
+        row_groups[0] += rows_without_temperature
+    elif rows_without_temperature:
+        row_groups.append(rows_without_temperature)
     return row_groups

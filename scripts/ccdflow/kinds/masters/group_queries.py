@@ -35,6 +35,11 @@ def reduced_members(context, group):
     return members
 
 
+def texts_on_left_out(data):
+    """Return a text on each member that the data of a master's record name as left out."""
+    return [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]
+
+
 def trend_groups(kind, context, night):
     """Return the groups of the last `TREND_NIGHTS` nights with groups, up to a night, oldest first.
 

@@ -117,7 +117,7 @@ class Members:
                 for file, _ in self.records_of_files
             ]
         else:
-            planes = self._with_full_pixels(image, planes)
+            planes = self._planes_with_full_pixels(image, planes)
         ceilings = [saturation_ceiling(image, record) for _, record in self.records_of_files]
         return MemberMasks(
             planes=planes,
@@ -144,7 +144,7 @@ class Members:
                 planes[-1][region.slices] = NO_DATA
         return None if all(plane is None for plane in planes) else planes
 
-    def _with_full_pixels(self, image, planes):
+    def _planes_with_full_pixels(self, image, planes):
         """Return masks to which the full pixels in lines of an unusual overscan level are added.
 
         Parameters

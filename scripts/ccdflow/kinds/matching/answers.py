@@ -229,7 +229,7 @@ def _applicable_answers(context, row, steps):
     answers = {step.kind: _answer_of_step(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
-    if flat is not None and uses.get(BIAS) is None and not _has_no_level(context, row):
+    if flat is not None and uses.get(BIAS) is None and not _is_level_subtracted(context, row):
         missing_master = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
         answers[FLAT] = Answer(answers[FLAT].step, missing_master=missing_master)
     skips_harmful = context.chain.by_name("science").configuration(context)["skip_harmful"]
@@ -255,7 +255,7 @@ def _answer_of_step(context, step):
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), answer_of_step)
 
 
-def _has_no_level(context, row):
+def _is_level_subtracted(context, row):
     """Return whether the overscan level of every amplifier of a frame was subtracted."""
     amplifiers = context.store.geometry(row.geometry).amplifiers
     return setups.is_level_subtracted(context.store.recipe(row.recipe), amplifiers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.matching.rule_values import WARMING_WITH_LEVEL, DetectorNoise
-from ccdflow.kinds.matching.setups import profile_of
+from ccdflow.kinds.matching.setups import is_level_subtracted, profile_of
 
 
 def detector_noise_of(context, row):
@@ -27,13 +27,14 @@ def detector_noise_of(context, row):
     noise_by_header = row.facts["rdnoise"]
     if not isinstance(noise_by_header, int | float) or noise_by_header <= 0:
         noise_by_header = default_noise.read_noise
-    has_overscans = all(amplifier["overscan"] for amplifier in amplifiers)
-    is_level_subtracted = context.store.recipe(row.recipe).subtract and has_overscans
+    is_subtracted = is_level_subtracted(
+        context.store.recipe(row.recipe), context.store.geometry(row.geometry).amplifiers
+    )
     return DetectorNoise(
         read_noise=max(read_noises, default=noise_by_header),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=default_noise.flat_level * (min(gains) if gains else 1.0),
-        **({} if is_level_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
+        **({} if is_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
         | _ageing_in_profile(camera),
     )
 

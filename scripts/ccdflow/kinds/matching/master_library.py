@@ -429,13 +429,13 @@ class MasterLibrary:
             )
         key = (id(step), missing_master, *[(id(larger), region) for larger, region in cuts])
         if key not in self._steps_with_cuts:
-            uses = self._with_cuts(step.uses, cuts)
-            with_cuts = Step(step.kind, uses, step.is_needed, missing_master)
+            uses = self._uses_with_cuts(step.uses, cuts)
+            step_with_cuts = Step(step.kind, uses, step.is_needed, missing_master)
             # The steps of the key are kept: while they exist, no other object has their ids.
-            self._steps_with_cuts[key] = with_cuts, step, cuts
+            self._steps_with_cuts[key] = step_with_cuts, step, cuts
         return self._steps_with_cuts[key][0]
 
-    def _with_cuts(self, uses, cuts):
+    def _uses_with_cuts(self, uses, cuts):
         """Return the masters of a window, followed by those that are cut from larger ones.
 
         Parameters
@@ -467,7 +467,7 @@ class MasterLibrary:
         if step.is_needed:
             step_below_minimum = self._choice_below_minimum.choose(self.kind.name, frame)
         if not step_below_minimum.uses:
-            return step.missing_master and _with_values_of(step.missing_master, frame)
+            return step.missing_master and _missing_with_values_of(step.missing_master, frame)
         products_of_night = (use.product for use in step_below_minimum.uses if use.lag == 0)
         product = next(products_of_night, step_below_minimum.uses[0].product)
         group = self.groups[product]
@@ -513,7 +513,7 @@ class MasterLibrary:
         return refusals + [(master, reason) for master in too_small_masters]
 
 
-def _with_values_of(missing_master, frame):
+def _missing_with_values_of(missing_master, frame):
     """Return why a frame has no master, with its own exposure and temperature.
 
     Frames of about the same exposure share a `Missing`. The temperature is named only where a dark

@@ -293,10 +293,10 @@ def _why_lost_by_variance(winner, rival):
     rival_variance = rival.variance + rival.bias_variance_left
     if rival_variance > winner_variance:
         words_on_degrees = f"{warmer_words(rival.degrees_warmer)}, " if rival.degrees_warmer else ""
-        with_bias = (
+        words_on_bias = (
             "with its bias " if winner.bias_variance_left or rival.bias_variance_left else ""
         )
-        return f"{words_on_degrees}{with_bias}{_more_words(rival_variance / winner_variance)}"
+        return f"{words_on_degrees}{words_on_bias}{_more_words(rival_variance / winner_variance)}"
     if rival_variance < winner_variance:
         return _why_lost_with_less_variance(winner, rival, rival_variance / winner_variance)
     if abs(rival.lag or 0) > abs(winner.lag or 0):

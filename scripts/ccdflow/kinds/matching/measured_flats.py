@@ -153,14 +153,14 @@ def _measured_flat_first(context, step):
     first_product = preferred_flat(products, _expected_variances(context, rivals))
     if first_product is None or (first_product == products[0] and not is_any_measured):
         return step
-    uses = [with_measured_variance(context, use) for use in rivals]
+    uses = [use_with_measured_variance(context, use) for use in rivals]
     uses.sort(key=lambda use: (use.product != first_product, use.variance))
     index = step.uses.index(rivals[0])
     other_uses = [use for use in step.uses[index:] if use.product not in products]
     return replace(step, uses=(*step.uses[:index], *uses, *other_uses))
 
 
-def with_measured_variance(context, use):
+def use_with_measured_variance(context, use):
     """Return the `Use` of a flat with its measured variance, where that is known.
 
     Parameters

@@ -107,7 +107,7 @@ class BiasesOfDarks:
         bias_step = self._bias_steps.get(products)
         if bias_step is None:
             _, best_bias = pairs[0]
-            bias_step = _with_pairs(self._bias_step, best_bias, products)
+            bias_step = _step_with_pairs(self._bias_step, best_bias, products)
             self._bias_steps[products] = bias_step
         darks = tuple([dark for dark, _ in pairs])
         return bias_step, Step(
@@ -115,19 +115,19 @@ class BiasesOfDarks:
         )
 
     def _pair_of(self, index, use):
-        """Return a dark and its best bias, as `_with_best_bias` does.
+        """Return a dark and its best bias, as `_use_with_best_bias` does.
 
         Frames of all exposures share the pair of an exact dark.
         """
         if use.scale != 1:
-            return self._with_best_bias(index, use)
+            return self._use_with_best_bias(index, use)
         dark_and_pair = self._pairs_of_exact_darks.get(id(use))
         if dark_and_pair is None:
-            dark_and_pair = use, self._with_best_bias(index, use)
+            dark_and_pair = use, self._use_with_best_bias(index, use)
             self._pairs_of_exact_darks[id(use)] = dark_and_pair
         return dark_and_pair[1]
 
-    def _with_best_bias(self, index, use):
+    def _use_with_best_bias(self, index, use):
         """Return a dark, and the bias with which the pair leaves the least variance in a frame.
 
         Parameters
@@ -193,7 +193,7 @@ def _order_of_darks(darks, ranks):
     return sorted(indices_of_first_rank, key=added_variances.__getitem__) + other_indices
 
 
-def _with_pairs(bias_step, best_bias, pairs):
+def _step_with_pairs(bias_step, best_bias, pairs):
     """Return the step of a bias: the bias of the best pair first, and the bias of each dark.
 
     Parameters

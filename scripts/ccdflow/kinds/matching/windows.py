@@ -94,8 +94,8 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    has_no_level = is_level_subtracted(recipe, image.amplifiers)
-    return WindowPlace(sections, image.shape, image.amplifiers, has_no_level)
+    is_subtracted = is_level_subtracted(recipe, image.amplifiers)
+    return WindowPlace(sections, image.shape, image.amplifiers, is_subtracted)
 
 
 def _sections_by_cards(row, cards, image, shape):

@@ -220,8 +220,8 @@ def _cards_of_map(context, group, measurements):
         ("NCOMBINE", len(measurements), "measurements"),
     ]
     # Measurements beyond the highest number have no card.
-    with_cards = measurements[: measurement_cards.HIGHEST_NUMBER]
-    for number, (record, _) in enumerate(with_cards, start=1):
+    measurements_with_cards = measurements[: measurement_cards.HIGHEST_NUMBER]
+    for number, (record, _) in enumerate(measurements_with_cards, start=1):
         cards += [(f"IMCOM{number:03d}", printable_text(record.product), "measurement")]
         cards += [(f"IMKEY{number:03d}", record.key, "its CCDFKEY")]
     return cards

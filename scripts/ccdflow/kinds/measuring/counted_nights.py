@@ -26,6 +26,14 @@ _FORM_VERSION = 1
 # change these. Further measurements are counted once there are this many of them, so that few runs
 # write the note. Chosen: a month of nights.
 _UNCOUNTED_MEASUREMENTS = 30
+# The entries of `NightCounts` by their names in the note.
+_NAMES_IN_NOTE = {
+    "first": "first",
+    "last": "last",
+    "bits": "bits",
+    "n_bad_nights": "seen",
+    "n_judged_nights": "looked",
+}
 
 
 def count_settled(results, product, sources, n_settled, read_nights):
@@ -123,8 +131,8 @@ def _counts_of_image(arrays, number, nights):
     """Return the `NightCounts` of an image from the arrays of a note."""
     entries = {
         source: {
-            name: arrays[f"{number} {source} {name}"]
-            for name in ("first", "last", "bits", "seen", "looked")
+            name: arrays[f"{number} {source} {name_in_note}"]
+            for name, name_in_note in _NAMES_IN_NOTE.items()
         }
         for source in SOURCES
     }
@@ -144,10 +152,13 @@ def _write_counts(path, sources, counts):
         Counts of each image.
     """
     arrays = {}
-    for number, each in enumerate(counts):
-        arrays[f"{number} index"] = each.index
-        for source, entries in each.entries.items():
-            arrays |= {f"{number} {source} {name}": values for name, values in entries.items()}
+    for number, image_counts in enumerate(counts):
+        arrays[f"{number} index"] = image_counts.index
+        for source, entries in image_counts.entries.items():
+            arrays |= {
+                f"{number} {source} {name_in_note}": entries[name]
+                for name, name_in_note in _NAMES_IN_NOTE.items()
+            }
     content = io.BytesIO()
     np.savez(content, **arrays)
     head = {

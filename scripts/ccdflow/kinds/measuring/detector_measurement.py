@@ -20,7 +20,7 @@ from ccdflow.kinds.measuring.nights.night_masters import NightMasters
 from ccdflow.kinds.measuring.nights.night_measurement import measure_night
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import value_with_error
+from ccdflow.pages.text_formatting import EMPTY_CELL, value_with_error
 from ccdflow.run import job_records
 from ccdflow.run.raw_frames.rows import digest
 
@@ -262,7 +262,7 @@ def _has_gain(figures):
 
 def _count_text(count):
     """Return a count as text; a dash where nothing was counted."""
-    return str(count) if isinstance(count, int) else "–"
+    return str(count) if isinstance(count, int) else EMPTY_CELL
 
 
 def _figure_text(value):

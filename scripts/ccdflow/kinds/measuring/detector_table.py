@@ -54,8 +54,8 @@ class DetectorTable(ArchiveProduct):
             if record is None:
                 continue
             note = "; ".join(record.data["remarks"])
-            for each in record.data["quality"]:
-                figures = {name: _table_cell(each[name]) for name in COLUMNS}
+            for amplifier_figures in record.data["quality"]:
+                figures = {name: _table_cell(amplifier_figures[name]) for name in COLUMNS}
                 rows.append(
                     {
                         "night": group.night,

@@ -246,11 +246,11 @@ def join_warnings(all_entries):
         for file, camera, amplifiers in entries["noises"]:
             if texts := _noise_texts(amplifiers, bias_noises):
                 warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
-                warnings_of_frame.texts[:] = _with_noise_texts(warnings_of_frame.texts, texts)
+                warnings_of_frame.texts[:] = _pairs_with_noise_texts(warnings_of_frame.texts, texts)
     return {file: each for file, each in warnings.items() if each.texts}
 
 
-def _with_noise_texts(pairs, noise_texts):
+def _pairs_with_noise_texts(pairs, noise_texts):
     """Return (topic, text) of a frame's warnings, in which those on its noise are replaced."""
     other_pairs = [pair for pair in pairs if pair[0] != NOISE]
     if any(topic == LIGHT for topic, _ in other_pairs):

@@ -14,6 +14,7 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.drawn_pictures import drawing_module
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
+from ccdflow.kinds.masters.group_queries import texts_on_left_out
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import refused_record, write_text_product
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
@@ -21,7 +22,13 @@ from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, value_with_error
+from ccdflow.pages.text_formatting import (
+    EMPTY_CELL,
+    figure_text,
+    light_words,
+    short_unit,
+    value_with_error,
+)
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
@@ -324,7 +331,7 @@ def _frames_words(context, groups):
 def _figure_text(value, digits=4):
     """Return a figure with some significant digits as text; a dash where it is unknown."""
     is_known = isinstance(value, int | float) and math.isfinite(value)
-    return figure_text(value, digits) if is_known else "–"
+    return figure_text(value, digits) if is_known else EMPTY_CELL
 
 
 def _master_lines(context, group, name):
@@ -333,20 +340,24 @@ def _master_lines(context, group, name):
     if record is None or record.status != job_records.MADE:
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
-    texts_on_left_out = [
-        f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())
-    ]
     words_on_missing = [
         f"without {kind}: {reason}" for kind, reason in _missing_masters(context, group).items()
     ]
     names = [each["amplifier"] for each in record.data["quality"]]
-    for number, each in enumerate(record.data["quality"]):
-        ratio = value_with_error(each["noise_ratio"], each["noise_ratio_error"])
-        notes = _remarks_on(each["amplifier"], names, record.data)
+    for number, figures in enumerate(record.data["quality"]):
+        ratio = value_with_error(figures["noise_ratio"], figures["noise_ratio_error"])
+        notes = _remarks_on(figures["amplifier"], names, record.data)
         if number == 0:
             # A master that stays as it was, because its job failed, has a reason.
-            notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *texts_on_left_out]
-        cells = name, str(each["frames"]), each["amplifier"], _figures_in_words(group, each), ratio
+            notes = [*filter(None, [record.reason]), *words_on_missing, *notes]
+            notes += texts_on_left_out(record.data)
+        cells = (
+            name,
+            str(figures["frames"]),
+            figures["amplifier"],
+            _figures_in_words(group, figures),
+            ratio,
+        )
         yield *cells, "; ".join(notes)
 
 
@@ -470,16 +481,16 @@ def _frame_line(context, group, uses, names):
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
     linked_file = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     # Frames without a mask have no number of saturated pixels.
-    saturated = str(record.data.get("saturated", "–"))
+    saturated = str(record.data.get("saturated", EMPTY_CELL))
     # A frame that stays as it was, because its job failed, has a reason.
     words = "; ".join([*filter(None, [record.reason]), *words_on_missing, *remarks])
     return _FrameLine(linked_file, record.data["grade"], *masters, *sky, saturated, words)
 
 
 def _master_cell(use, names):
-    """Return the cell of a master in the table: its short name with a link; "-" for none."""
+    """Return the cell of a master in the table: its short name with a link, if there is one."""
     if use is None:
-        return "-"
+        return EMPTY_CELL
     stem = Path(use.product).stem
     return names.get(use.product) or NamedFile(
         stem, path=f"{paths.FROM_NIGHT}/{use.product}", file=use.product

@@ -7,7 +7,7 @@ from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
-from ccdflow.kinds.masters.group_queries import basis_lines
+from ccdflow.kinds.masters.group_queries import basis_lines, texts_on_left_out
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
@@ -157,11 +157,8 @@ def quality_rows(context, groups, columns=BIAS_COLUMNS):
             "group": paths.stem(group.product),
             "product": group.product if is_made else "",
         }
-        texts_on_left_out = [
-            f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())
-        ]
         remarks = data.get("remarks", ())
-        shared_cells["note"] = "; ".join(filter(None, (note, *remarks, *texts_on_left_out)))
+        shared_cells["note"] = "; ".join(filter(None, (note, *remarks, *texts_on_left_out(data))))
         if _LIGHT in columns:
             shared_values = dict(group.shared)
             shared_cells[_LIGHT] = light_words(map(shared_values.get, ("filter", "grism")))

@@ -208,13 +208,13 @@ def _draw_drift(raster, box, amplifiers, unit):
     """
     units_in_hour, axis_name = _time_scale(amplifiers)
     lines = []
-    for each in amplifiers:
-        finite_levels = _finite_values(each.levels)
+    for amplifier in amplifiers:
+        finite_levels = _finite_values(amplifier.levels)
         centre = float(np.median(finite_levels)) if finite_levels else math.nan
-        times = range(1, len(each.levels) + 1)
+        times = range(1, len(amplifier.levels) + 1)
         if units_in_hour:
-            times = [hour * units_in_hour for hour in each.hours]
-        lines.append((list(times), [level - centre for level in each.levels], centre))
+            times = [hour * units_in_hour for hour in amplifier.hours]
+        lines.append((list(times), [level - centre for level in amplifier.levels], centre))
     changes = _finite_values(value for _, change, _ in lines for value in change)
     if not changes:
         write_sentence(raster, box, "No bias level was measured.")
@@ -297,11 +297,14 @@ def _draw_structure(raster, box, amplifiers, unit):
     unit : str
     """
     rows = []
-    for number, each in enumerate(amplifiers):
-        name = _amplifier_name(each, number)
+    for number, amplifier in enumerate(amplifiers):
+        name = _amplifier_name(amplifier, number)
         short_name = name if len(name) <= _BAR_NAME_LETTERS else "…" + name[-_END_LETTERS:]
         for line in ("row", "column"):
-            value, error = getattr(each, f"{line}_structure"), getattr(each, f"{line}_error")
+            value, error = (
+                getattr(amplifier, f"{line}_structure"),
+                getattr(amplifier, f"{line}_error"),
+            )
             if math.isfinite(value):
                 error = error if math.isfinite(error) else 0.0
                 rows.append((f"{short_name}, {line}s", value, error, _colour_of_amplifier(number)))

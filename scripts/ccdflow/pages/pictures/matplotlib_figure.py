@@ -188,13 +188,13 @@ def png_bytes(figure):
     stream = io.BytesIO()
     # A palette of 256 colours has a byte for each pixel; channels differ by at most 6 of 255.
     reduced = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    reduced.putpalette(_with_exact_ground(reduced.getpalette()))
+    reduced.putpalette(_palette_with_exact_grounds(reduced.getpalette()))
     description = description_chunk(figure.get_label())
     reduced.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=description)
     return stream.getvalue()
 
 
-def _with_exact_ground(palette):
+def _palette_with_exact_grounds(palette):
     """Return a palette in which the nearest colours to the two grounds are replaced by these."""
     colours = np.array(palette).reshape(-1, 3)
     for ground in (PAPER, WHITE):

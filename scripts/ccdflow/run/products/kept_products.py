@@ -118,7 +118,7 @@ def waiting_record(job, source):
     )  # fmt: skip
 
 
-def with_missing_source(record, source):
+def record_with_missing_source(record, source):
     """Return the record of a product that was made, or refused, without one of its sources.
 
     Parameters

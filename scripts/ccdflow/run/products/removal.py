@@ -130,6 +130,6 @@ def _move_file(path, target):
             raise
         # The folder of products is a link to another disk.
         with atomic_write.Part(target) as part:
-            shutil.copy2(path, part.name)
+            shutil.copy2(path, part.temporary_path)
             part.keep()
         path.unlink()

@@ -48,8 +48,8 @@ def identity_of(folder):
     tuple of (int, int) or None
     """
     try:
-        with_slash = os.path.join(folder, "")  # noqa: PTH118 - a slash finds folders alone
-        status = os.stat(with_slash)  # noqa: PTH116
+        path_with_slash = os.path.join(folder, "")  # noqa: PTH118 - a slash finds folders alone
+        status = os.stat(path_with_slash)  # noqa: PTH116
     except OSError:
         return None
     return status.st_dev, status.st_ino

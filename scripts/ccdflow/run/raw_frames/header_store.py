@@ -275,7 +275,7 @@ class RowReader:
             else Facts.of(_values_by_name(self._facts, values))
         )
         if self._has_same_fields:
-            texts = older_rows.with_later_fields(texts)
+            texts = older_rows.texts_with_later_fields(texts)
         else:
             text_by_field = _values_by_name(self._fields, texts)
             texts = [text_by_field.get(name, "") for name in OWN_TEXTS]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ccdflow.run.raw_frames.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
-# Fields that `with_later_fields` gives to a row that lacks them.
+# Fields that `texts_with_later_fields` gives to a row that lacks them.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
 _N_EARLIER_FIELDS = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS_INDEX, _REASON_INDEX, _GONE_INDEX = map(OWN_TEXTS.index, ("status", "reason", "gone"))
@@ -21,7 +21,7 @@ _LIT_OVERSCAN = "holds data as the image does"
 _PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
 
 
-def with_later_fields(texts):
+def texts_with_later_fields(texts):
     """Return the texts of a row; those that an earlier version did not note are added.
 
     Parameters

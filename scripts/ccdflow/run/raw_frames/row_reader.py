@@ -180,7 +180,7 @@ class RawRowReader:
             # An error of one frame, such as that two profiles recognise it, must not stop the other
             # frames.
             row = row.with_verdict(SET_ASIDE, error.reason)
-            row = self._with_facts_before_fault(row, file_values.raw)
+            row = self._row_with_facts_before_fault(row, file_values.raw)
         elif error is not None:
             traceback = failures.raw_log_text(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
@@ -289,7 +289,7 @@ class RawRowReader:
         """
         return any(abs(self.now - time_ns / 1e9) < self.settings.settle for time_ns in stamp[1:])
 
-    def _with_facts_before_fault(self, row, raw):
+    def _row_with_facts_before_fault(self, row, raw):
         """Return the row of a frame that is set aside, with facts of the headers before the fault.
 
         With them, a file that was cut off is on the page of its night. The reason in its row stays.

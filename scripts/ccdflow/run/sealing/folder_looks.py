@@ -232,13 +232,13 @@ class TreeLook:
             self.hashes[folder.name] = hash_of_files
         if passed_over and not folder.link:
             self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
-        for each in folders:
+        for subfolder in folders:
             # A link may lead into the trees of the kernel, or into the whole disk (`raw_folders`).
-            self._count_by_link[each.link] += bool(each.link)
-            if self._count_by_link[each.link] > raw_folders.MOST_LINKED_FOLDERS:
-                raise NotPlain(f"{each.link}: a link to more folders than are followed")
-            if len(each.parents) > raw_folders.MOST_FOLDERS_DEEP:
-                raise NotPlain(f"{each.path}: a deeper folder than are followed")
+            self._count_by_link[subfolder.link] += bool(subfolder.link)
+            if self._count_by_link[subfolder.link] > raw_folders.MOST_LINKED_FOLDERS:
+                raise NotPlain(f"{subfolder.link}: a link to more folders than are followed")
+            if len(subfolder.parents) > raw_folders.MOST_FOLDERS_DEEP:
+                raise NotPlain(f"{subfolder.path}: a deeper folder than are followed")
         self._pending_folders += folders
 
     def _look_together(self, folder_look):

@@ -104,7 +104,7 @@ class Complaints:
         return (
             record
             if self._is_last_round()
-            else failures.with_words_after_remedy(record, WATCH_GOES_ON)
+            else failures.record_with_words_after_remedy(record, WATCH_GOES_ON)
         )
 
     def say_if_changed(self, lines):

@@ -122,7 +122,9 @@ def verify_calibrated(headers, path, results):
         if any(keyword in headers[hdu] for hdu in image_indices)
     ]
     check_extensions(headers, image_indices, ("UNCERT", "MASK"), needed_kinds=needed_kinds)
-    master_paths = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
+    master_paths = {
+        kind: master_file(master, kind, results) for kind, master in account.masters.items()
+    }
     check_named_tables(headers[0])
     n_pixels, largest_difference, notes = 0, 0.0, set()
     with (

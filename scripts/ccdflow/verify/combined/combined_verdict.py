@@ -325,7 +325,7 @@ class RemadeImage:
 
     def _compare_scatter(self, rows, remade):
         """Compare COUNT, and UNCERT of a bias, with the number and scatter of the kept values."""
-        counts = [count.sum(axis=0) for count in remade.is_kept_pair] if remade.is_kept_pair else []
+        counts = [is_kept.sum(axis=0) for is_kept in remade.is_kept_pair or ()]
         is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
             is_wrong = is_certain & (np.asarray(extension.data[rows]) != counts[0])

@@ -99,9 +99,9 @@ def finite_median(values):
 
 def box_medians(sample):
     """Return the light around sampled pixels, medians of boxes: (n, k, nx) to (k, nx)."""
-    _, count, nx = sample.shape
-    light = np.zeros((count, nx))
-    for y in range(0, count, _BOX_SHAPE[0]):
+    _, n_rows, nx = sample.shape
+    light = np.zeros((n_rows, nx))
+    for y in range(0, n_rows, _BOX_SHAPE[0]):
         for x in range(0, nx, _BOX_SHAPE[1]):
             box = sample[:, y : y + _BOX_SHAPE[0], x : x + _BOX_SHAPE[1]]
             finite_values = box[np.isfinite(box)]

@@ -164,7 +164,10 @@ def prepare_rows(account, results, hdu, rows):
             for n, value in enumerate(values)
         ]
     if account.levels:
-        values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
+        values = [
+            pixels_of_member.astype(np.float64) / level
+            for pixels_of_member, level in zip(values, account.levels, strict=True)
+        ]
         scale /= min(account.levels)
     return PreparedRows(np.array(values, dtype=np.float64), bits, dark, scale)
 
@@ -222,7 +225,10 @@ def _masks_of_members(paths, hdu, rows, values, account):
             y, x = place_of(header, tail)
             is_inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
             bits[number][is_inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
-        for y, x in (p for tail in tails_of(header) for p in places_without_level(header, tail)):
+        places = [
+            place for tail in tails_of(header) for place in places_without_level(header, tail)
+        ]
+        for y, x in places:
             is_inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
             bits[number][is_inside, x] |= NO_DATA
     return bits

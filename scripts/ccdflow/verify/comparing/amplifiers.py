@@ -153,7 +153,9 @@ def least_values(header, tail):
     places = words[has_least::2], words[has_least + 1 :: 2]
     try:
         least = float(words[0]) if has_least else np.inf
-        return least, [(slices_of(p), float(v)) for p, v in zip(*places, strict=True)]
+        return least, [
+            (slices_of(section), float(value)) for section, value in zip(*places, strict=True)
+        ]
     except (ValueError, AttributeError):
         raise Differs(f"AMPFULL{tail} names no values: {' '.join(words)}") from None
 

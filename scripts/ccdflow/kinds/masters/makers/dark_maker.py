@@ -83,7 +83,7 @@ class DarkMaker(ExposedMasterMaker):
             bias = members.master("bias", image)
             rows, sample = sample_members(
                 members.frames_of(image),
-                subtract=(SubtractedTerm(bias.pixels),),
+                subtracted_terms=(SubtractedTerm(bias.pixels),),
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.find_copies(sample, names)

@@ -81,7 +81,7 @@ class FlatMaker(ExposedMasterMaker):
         frames = members.frames_of(image)
         return sample_members(
             frames,
-            subtract=_subtraction_of_image(members, image).terms(len(frames)),
+            subtracted_terms=_subtraction_of_image(members, image).terms(len(frames)),
             masks=members.masks(image, reduction),
         )
 
@@ -101,7 +101,7 @@ class FlatMaker(ExposedMasterMaker):
                 options=work.combine_options(),
                 masks=members.masks(image, work.reduction),
             )
-            images.append(self._with_ratios_of_light(work, image, combined))
+            images.append(self._flat_with_ratios_of_light(work, image, combined))
         normalised = normalise_flat(
             images, has_ratios_of_light=bool(_gain_factors(work)), is_in_place=True
         )
@@ -121,7 +121,7 @@ class FlatMaker(ExposedMasterMaker):
             )
         return np.median(levels, axis=0)
 
-    def _with_ratios_of_light(self, work, image, combined):
+    def _flat_with_ratios_of_light(self, work, image, combined):
         """Return a flat whose amplifiers have the ratios of their light, not of their gains.
 
         A frame is in electrons where every gain is known; so is the flat that divides it.
