@@ -23,17 +23,20 @@ N_FRAMES = 16
 GOES = "os.rename(raw, away)"
 IS_EMPTIED = f"{GOES}; os.mkdir(raw); os.mkdir(raw + '/lost+found')"
 REASONS = {GOES: "there is no such folder", IS_EMPTIED: "the folder holds no raw frame"}
-# Replaces the opening of raw files: so many are opened before the folder goes away.
+# Replaces the opening of raw files: so many are opened before the folder goes away. A lock keeps
+# other threads and processes from opening a file of a half moved folder, and from moving it again.
 GOES_AWAY = """
-import os
+import fcntl, os
 from ccdflow.files import raw_files
 raw, away, n_opened = {raw!r}, {away!r}, []
 open_raw = raw_files.open_raw
 def open_or_go(*arguments, **options):
     n_opened.append(1)
-    if len(n_opened) > {number} and not os.path.exists(away):
-        {how}
-    return open_raw(*arguments, **options)
+    with open(away + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if len(n_opened) > {number} and not os.path.exists(away):
+            {how}
+        return open_raw(*arguments, **options)
 raw_files.open_raw = open_or_go
 """
 
@@ -156,8 +159,8 @@ def test_products_asked_for_by_name_have_the_one_line_too(sandbox):
 OTHER_NAMES = f"{GOES}; import shutil; shutil.copytree(away + '/2024-03-01', raw + '/other')"
 SAME_NAMES = (
     f"{GOES}; import shutil; shutil.copytree(away, raw)\n"
-    "        for place in __import__('pathlib').Path(raw).glob('*/*.gz'):\n"
-    "            place.write_bytes(b'the frame of another night, of another length')"
+    "            for place in __import__('pathlib').Path(raw).glob('*/*.gz'):\n"
+    "                place.write_bytes(b'the frame of another night, of another length')"
 )
 PART = "2024-03-02"
 PART_GOES = f"os.rename(raw + '/{PART}', away)"
