@@ -86,11 +86,8 @@ if not IS_MODULE:
 
 def record(product):
     """Return the output of a rule: the record of a product; in views the product itself."""
-    return (
-        f"{RESULTS}/{product}"
-        if IS_VIEW
-        else f"{RESULTS}/{paths.DONE_FOLDER}/{product}.{{key}}.json"
-    )
+    name = product if IS_VIEW else f"{paths.DONE_FOLDER}/{product}.{{key}}.json"
+    return f"{RESULTS}/{name}"
 
 
 def log_of(product):
