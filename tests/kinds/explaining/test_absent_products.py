@@ -7,7 +7,7 @@ import pytest
 
 from ccdflow.errors import UserError
 from ccdflow.kinds.explaining.product_explanation import explain_product
-from ccdflow.run import job_records
+from ccdflow.run import job_records, ledger
 from ccdflow.run.job import Group, Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.master_choices import Step, Use
@@ -66,3 +66,20 @@ def test_a_master_that_could_not_be_made_is_not_called_unneeded(results):
         f"           bias: no bias: {bias} could not be made",
         "           dark: not needed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (job_records.MADE, "it was made, and deleted or moved; the next run makes it again"),
+        (job_records.REFUSED, "it was refused: no dark of 300 s"),
+    ],
+)
+def test_a_master_with_a_reason_in_its_notes_is_refused_only_by_its_status(results, status, words):
+    """A flat that was made without its dark has a reason as well."""
+    product = "combined/2024-03-01/flat.fits"
+    record = Record(product, "flat", "0" * 16, status, "no dark of 300 s", stamp=(1, 2, 3))
+    ledger.save_ledger(results, ledger.Ledger({product: record}))
+    with pytest.raises(UserError) as error:
+        explain_product(results, product)
+    assert f"there is no such file: {words}; give a" in str(error.value)
