@@ -10,11 +10,12 @@ from ccdflow.errors import FrameError
 MOST_NEGATIVE_FRACTION = 1e-3
 """The fraction of a raw frame's pixels that may be below 0, as faulty pixels are."""
 
-# The fraction of the pixels of a scaled frame that may be above `_MOST_SCALED`, as faulty pixels
-# are, and of those with a fraction that make a frame a scaled one: a raw frame has whole numbers.
+# At most this fraction of the pixels of a scaled frame is above `_MOST_SCALED`, as faulty pixels
+# are. More than this fraction has digits behind the point: a raw frame has whole numbers.
 _FAULTY_FRACTION = 1e-3
-# Siril, PixInsight and others scale a frame to 0..1; a flat over its mean has values about 1. No
-# raw frame of real numbers has so few adu.
+# Siril, PixInsight and others scale a frame to 0..1; a flat over its mean has values about 1. With
+# a larger limit, darks without their bias would count as scaled; with a smaller one, bright parts
+# of a flat over its mean would not.
 _MOST_SCALED = 2.0
 
 _SCALED_REMEDY = (
